@@ -1,0 +1,108 @@
+"""The values that travel through a decision: workload, model, image, projection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from placet.canonical import Digest
+
+DOMAIN: Final = "placet.dev"
+ROLES: Final = ("technical", "security", "business", "executive")
+LEVELS: Final = ("low", "medium", "high", "critical")
+BINDINGS: Final = ("projection", "images", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One container image of a workload.
+
+    Attributes:
+        container: where it stands, ``spec.template.spec.containers[server]`` (the name in brackets).
+        reference: as written in the object.
+        name: registry and repository, normalised (``docker.io/library/nginx``), without tag and digest.
+        tag: "" when there is none.
+        digest: None when the reference is not pinned.
+    """
+
+    container: str
+    reference: str
+    name: str
+    tag: str
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model a workload says that it serves. Empty text and None mean "not said".
+
+    Attributes:
+        name: label ``placet.dev/model``.
+        version: annotation ``placet.dev/model-version``.
+        digest: annotation ``placet.dev/model-digest``.
+    """
+
+    name: str = ""
+    version: str = ""
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The governed fields of a workload.
+
+    Attributes:
+        canonical: RFC 8785 bytes of the projection. They hold env values: never log, record or show them;
+            show ``placet.projection.redact`` of them.
+        digest: SHA-256 of ``canonical``; what an approval signs.
+    """
+
+    canonical: bytes = field(repr=False)
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Kubernetes object read as a workload.
+
+    Attributes:
+        group: API group, "" for core.
+        version: API version, ``v1``.
+        kind: ``Deployment`` and so on.
+        namespace: never empty.
+        name: ``metadata.name``, or ``generateName`` followed by ``*`` where ``generated``.
+        generated: whether the API server will choose the name.
+        uid: ``metadata.uid``, "" before creation.
+        model: the model identity that the object declares.
+        images: every image of every container of every pod template, and image volumes; non-empty.
+        projection: the governed fields.
+        replicas: the ceiling that the object itself shows; None when it can't be known from the object (DaemonSet).
+        strategy: ``rolling`` | ``recreate`` | "" as the object proves it.
+        approvals: role -> raw base64 of an envelope, from object and pod template metadata. Unverified.
+        evidence: name -> raw base64 of an envelope. Unverified.
+        declared: annotation name without the domain -> text, unsigned facts (``parameters``, ...). Unverified.
+        change_ticket: annotation ``placet.dev/change-ticket``, "" when absent.
+    """
+
+    group: str
+    version: str
+    kind: str
+    namespace: str
+    name: str
+    generated: bool
+    uid: str
+    model: ModelIdentity
+    images: tuple[Image, ...]
+    projection: Projection
+    replicas: int | None
+    strategy: str
+    approvals: Mapping[str, str]
+    evidence: Mapping[str, str]
+    declared: Mapping[str, str]
+    change_ticket: str = ""
+
+    @property
+    def resource(self) -> str:
+        """``Deployment/llama``: kind and name, as audiences and messages write it."""
+        return f"{self.kind}/{self.name}"
