@@ -1,0 +1,32 @@
+"""What every test shares: how properties are searched, what may run beside what, and that nothing is skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent
+
+# The same examples in every run, whatever the machine's load: a failure is about the change at hand.
+settings.register_profile("steady", deadline=None, derandomize=True)
+# `make fuzz`: other examples every time, and many.
+settings.register_profile("wide", deadline=None, max_examples=5000, print_blob=True)
+settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all that run against the one control plane in one as well."""
+    for item in items:
+        path = item.path.relative_to(ROOT)
+        group = "e2e" if path.parts[0] == "e2e" else path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A skipped test is a failure: what was not checked must not look as if it had been."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("a test was skipped, and none may be", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
