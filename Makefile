@@ -1,0 +1,133 @@
+# The same targets for people and for CI. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The one in .venv, else the first on PATH that is new enough. Another one: make PYTHON=/path/to/python3.12 setup
+PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 python3.13 python3.14; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; exit; fi; \
+	done; echo python3)
+# Test processes at once: make JOBS=4 test
+JOBS ?= 2
+
+BIN := .venv/bin
+OPA = $$($(BIN)/python tools/build.py --print-path opa)
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-header --strip-extras --build-deps-for editable
+
+define step
+@printf '\n== %s\n' '$(1)' >&2
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: setup-dev ## Make .venv with everything that development needs (again at once when nothing changed)
+
+.PHONY: setup-runtime
+setup-runtime:
+	@$(PYTHON) tools/setup.py runtime
+
+.PHONY: setup-dev
+setup-dev:
+	@$(PYTHON) tools/setup.py dev
+
+.PHONY: demo
+demo: setup-runtime ## Show a model refused, approved, admitted and proved; needs Python alone
+	@$(BIN)/placet demo
+
+.PHONY: test
+test: lint programs policies bundle-check ## Everything that CI checks: lint, types, bundle, all tests, nothing skipped
+	$(call step,all tests)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup
+
+.PHONY: lint
+lint: types ## Lint and format checks of Python and Rego, and the layers of the imports
+	$(call step,lint)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/build.py opa
+	@$(OPA) fmt --list --fail policies
+	@$(OPA) check --strict --capabilities policies/capabilities.json policies
+
+.PHONY: policies
+policies: setup-dev ## Format, strict check, conventions, tests and coverage of the policies
+	$(call step,policies)
+	@$(BIN)/python tools/build.py opa
+	@$(BIN)/python tools/bundle.py --test
+
+.PHONY: types
+types: setup-dev ## mypy, strict
+	$(call step,types)
+	@$(BIN)/mypy
+
+.PHONY: format
+format: setup-dev ## Rewrite Python and Rego in the one format
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+	@$(BIN)/python tools/build.py opa
+	@$(OPA) fmt --write policies
+
+.PHONY: unit
+unit: setup-dev ## The tests that need no real program
+	$(call step,unit tests)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --ignore tests/e2e
+
+.PHONY: e2e
+e2e: setup-dev programs ## The tests against a real control plane
+	$(call step,end-to-end tests)
+	@$(BIN)/pytest tests/e2e
+
+.PHONY: fuzz
+fuzz: setup-dev ## The property tests with many more examples, other ones each time
+	@$(BIN)/pytest --hypothesis-profile wide --numprocesses $(JOBS) --ignore tests/e2e
+
+.PHONY: programs
+programs: setup-dev
+	$(call step,the real programs that the tests run: built once, kept outside the checkout)
+	@$(BIN)/python tools/build.py
+
+.PHONY: bundle
+bundle: setup-dev ## Compile the policies into placet/_bundle
+	@$(BIN)/python tools/build.py opa
+	@$(BIN)/python tools/bundle.py
+
+.PHONY: bundle-check
+bundle-check: setup-dev ## Compile the policies again and compare with placet/_bundle, byte for byte
+	$(call step,policy bundle)
+	@$(BIN)/python tools/build.py opa
+	@$(BIN)/python tools/bundle.py --check
+
+.PHONY: golden
+golden: setup-dev ## Write the golden files of the tests again; then look at git diff
+	@found=$$(grep -rl --include='*.py' '^if __name__ == "__main__":' tests/golden || true); \
+	[ -n "$$found" ] || { echo "tests/golden/ has no module that can be run" >&2; exit 1; }; \
+	for file in $$(sort <<< "$$found"); do \
+		module=$${file%.py}; echo "golden: $$file" >&2; $(BIN)/python -m "$${module//\//.}"; \
+	done
+
+.PHONY: docs
+docs: setup-dev ## Write the output of commands into the documents again
+	@$(BIN)/python tools/docs.py README.md docs
+
+.PHONY: lock
+lock: setup-dev ## Write the lock files again; make lock UPGRADE=1 takes newer versions
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/runtime.txt pyproject.toml
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --output-file requirements/dev.txt pyproject.toml
+
+.PHONY: bench
+bench: setup-dev ## Measure
+	@for file in benchmarks/bench_*.py; do \
+		[ -e "$$file" ] || { echo "benchmarks/ has no bench_*.py yet" >&2; exit 1; }; \
+		echo "bench: $$file" >&2; $(BIN)/python "$$file"; \
+	done
+
+.PHONY: clean
+clean: ## Remove all that make made here, .venv too; the built programs in the cache stay
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
