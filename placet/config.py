@@ -138,7 +138,7 @@ def load_config(file: Path) -> Config:
     """Read and check a configuration file. Paths in it are relative to its folder.
 
     Raises:
-        ConfigError: unreadable, not YAML, an unknown key, a value of the wrong type, or a threshold no keyring can meet.
+        ConfigError: unreadable, not YAML, an unknown key, a wrong value, or a threshold that no keyring can meet.
     """
     try:
         value = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -148,10 +148,15 @@ def load_config(file: Path) -> Config:
         ) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{file}: not YAML: {str(exc).splitlines()[-1].strip()}") from exc
-    for error in jsonschema_rs.validator_for(SCHEMA).iter_errors(value):
-        where = ".".join(str(part) for part in error.instance_path) or "the top level"
-        raise ConfigError(f"{file}: {where}: {error.message}", hint="docs/formats.md lists every key.")
+    problems = [_describe(error) for error in jsonschema_rs.validator_for(SCHEMA).iter_errors(value)]
+    if problems:
+        raise ConfigError(f"{file}: {'; '.join(problems)}", hint="docs/formats.md lists every key.")
     return _build(file, value)
+
+
+def _describe(error: jsonschema_rs.ValidationError) -> str:
+    where = ".".join(str(part) for part in error.instance_path)
+    return f"{where}: {error.message}" if where else error.message
 
 
 def _build(file: Path, value: dict[str, Any]) -> Config:

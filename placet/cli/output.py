@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from typing import Any, Final, NoReturn
 
 import click
 import yaml
 
 from placet.errors import PlacetError
+from placet.text import safe
 
 EXIT_FINE: Final = 0
 EXIT_VIOLATIONS: Final = 1
 EXIT_USAGE: Final = 2
-_UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-
-
-def safe(text: object) -> str:
-    r"""Text that can't drive a terminal: control, format and surrogate characters become ``\uXXXX``; new lines too."""
-    return "".join(
-        char if unicodedata.category(char) not in _UNSAFE_CATEGORIES else f"\\u{ord(char):04x}" for char in str(text)
-    )
 
 
 def use_colour(stream: Any) -> bool:
@@ -61,3 +53,6 @@ def fail(error: PlacetError) -> NoReturn:
     if error.hint:
         click.echo(f"  {safe(error.hint)}", err=True)
     sys.exit(EXIT_USAGE)
+
+
+__all__ = ["EXIT_FINE", "EXIT_USAGE", "EXIT_VIOLATIONS", "fail", "print_result", "safe", "say", "style", "use_colour"]

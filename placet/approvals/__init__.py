@@ -1,0 +1,1 @@
+"""Signed approvals: DSSE envelopes, statements, keys, the keyring, revocations, and the order of verification."""

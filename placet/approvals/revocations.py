@@ -1,0 +1,131 @@
+"""Approvals that were taken back: a folder of signed revocations beside the keyring's own list.
+
+A revocation that can't be read or verified is an error, never skipped: an approval that it names would count again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from placet.approvals.envelope import MAX_ENVELOPE_BYTES, parse_envelope
+from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.rejections import Refusal
+from placet.approvals.signed import Effort, SignedPayload, check_envelope
+from placet.approvals.statement import RevocationStatement, parse_statement
+from placet.canonical import Digest
+from placet.errors import FormatError, KeyringError
+
+SUFFIX: Final = ".dsse.json"
+MAX_FILES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One approval that was taken back, by somebody who may.
+
+    Attributes:
+        approval_id: the approval.
+        role: the approval's role.
+        environment: the approval's environment.
+        person: who took it back.
+        statement: digest of the signed bytes.
+    """
+
+    approval_id: str
+    role: str
+    environment: str
+    person: str
+    statement: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What was taken back by signed revocations. Built by ``load_revocations`` and ``none``."""
+
+    _found: Mapping[tuple[str, str, str], Revocation] = field(repr=False)
+
+    @classmethod
+    def none(cls) -> Revocations:
+        """No folder of revocations is in use."""
+        return cls(MappingProxyType({}))
+
+    def find(self, approval_id: str, *, role: str, environment: str) -> Revocation | None:
+        """The revocation of that approval.
+
+        Role and environment are part of the name: who may revoke in development must not reach production by naming
+        an approval of production.
+        """
+        return self._found.get((approval_id, role, environment))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def load_revocations(folder: Path, *, keyring: VerifiedKeyring) -> Revocations:
+    """Read every ``*.dsse.json`` file of a folder.
+
+    Raises:
+        KeyringError: with code ``revocations_unreadable``: the folder or a file can't be read, or a file is not a
+            revocation by somebody whom the keyring lets approve, and so revoke, in that role and environment.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+        if len(files) > MAX_FILES:
+            raise _unreadable(folder, f"it holds {len(files)} files, more than the {MAX_FILES} that are read")
+        contents = [(path, _read(path)) for path in files]
+    except OSError as exc:
+        raise _unreadable(folder, str(exc.strerror or exc)) from exc
+    found: dict[tuple[str, str, str], Revocation] = {}
+    for path, raw in contents:
+        revocation = _verify(path, raw, keyring)
+        found.setdefault((revocation.approval_id, revocation.role, revocation.environment), revocation)
+    return Revocations(MappingProxyType(found))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_ENVELOPE_BYTES + 1)
+
+
+def _unreadable(path: Path, why: str) -> KeyringError:
+    return KeyringError(
+        f"the revocation {path} can't be used: {why}",
+        code="revocations_unreadable",
+        hint="Repair it, or add its approval id to the keyring's revokedApprovals and remove the file.",
+    )
+
+
+def _verify(path: Path, raw: bytes, keyring: VerifiedKeyring) -> Revocation:
+    try:
+        signed = check_envelope(parse_envelope(raw), keyring=keyring, effort=Effort())
+        if isinstance(signed, Refusal):
+            raise _unreadable(path, signed.sentence)
+        statement = parse_statement(signed.payload)
+    except FormatError as exc:
+        raise _unreadable(path, str(exc)) from exc
+    if not isinstance(statement, RevocationStatement):
+        raise _unreadable(path, "it is an approval, not a revocation")
+    return Revocation(
+        approval_id=statement.approval_id,
+        role=statement.role,
+        environment=statement.environment,
+        person=_entitled_person(path, statement, signed),
+        statement=signed.digest,
+    )
+
+
+def _entitled_person(path: Path, statement: RevocationStatement, signed: SignedPayload) -> str:
+    """Who of the signers may revoke. The time of the key does not matter.
+
+    A key that has expired or was replaced since does not bring an approval back, and to deny on the word of a
+    compromised key is the safe side. Whoever gave an approval that still counts holds the grant that is asked for here.
+    """
+    for signing in signed.signings:
+        for grant in signing.identity.grants:
+            if grant.role == statement.role and statement.environment in grant.environments:
+                return signing.identity.person
+    raise _unreadable(path, f"its signer has no grant for {statement.role} in {statement.environment}")

@@ -1,0 +1,133 @@
+"""The clockwork of the log: a heartbeat when it has been silent about itself, a checkpoint when there is enough new."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from placet.audit.log import Appended, AuditLog
+from placet.errors import AuditError
+
+CHECKPOINT_EVERY_S: Final = 60
+CHECKPOINT_LEAVES: Final = 1000
+HEARTBEAT_EVERY_S: Final = 600
+_LOOK_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one look has done.
+
+    Attributes:
+        heartbeat: the heartbeat that was due, or None.
+        checkpoint: the signed note that was due, or None.
+    """
+
+    heartbeat: Appended | None
+    checkpoint: str | None
+
+
+class Checkpointer:
+    """Decides what is due; whoever calls ``run_once`` brings the time."""
+
+    def __init__(
+        self,
+        log: AuditLog,
+        *,
+        checkpoint_every_s: int = CHECKPOINT_EVERY_S,
+        checkpoint_leaves: int = CHECKPOINT_LEAVES,
+        heartbeat_every_s: int = HEARTBEAT_EVERY_S,
+    ) -> None:
+        self._log = log
+        self._checkpoint_every = timedelta(seconds=checkpoint_every_s)
+        self._checkpoint_leaves = checkpoint_leaves
+        self._heartbeat_every_s = heartbeat_every_s
+        self._signed_at: datetime | None = None
+        self._last_heartbeat: datetime | None = None
+
+    @property
+    def signed_at(self) -> datetime | None:
+        """When this process last made or confirmed a checkpoint; None before the first."""
+        return self._signed_at
+
+    def run_once(self, now: datetime) -> Round:
+        """Do what is due.
+
+        A checkpoint is due once so many leaves are new, once any is and the interval has passed, and at the first call:
+        that one also checks the whole store against the last checkpoint. Heartbeats of other processes that write to
+        the same log count.
+
+        Args:
+            now: aware UTC.
+
+        Raises:
+            StoreUnavailable: the store can't be read or written; the next call tries again.
+            TamperError: the store is not what was signed; nothing is signed.
+        """
+        heartbeat = self._log.heartbeat(now, interval_s=self._heartbeat_every_s) if self._heartbeat_due(now) else None
+        if heartbeat is not None:
+            self._last_heartbeat = now
+        checkpoint = None
+        if self._checkpoint_due(now):
+            checkpoint = self._log.checkpoint()
+            self._signed_at = now
+        return Round(heartbeat, checkpoint)
+
+    def _heartbeat_due(self, now: datetime) -> bool:
+        interval = timedelta(seconds=self._heartbeat_every_s)
+        if self._last_heartbeat is not None and now - self._last_heartbeat < interval:
+            return False
+        recorded = self._log.last_heartbeat()
+        if recorded:
+            self._last_heartbeat = datetime.fromisoformat(recorded)
+        return not recorded or self._last_heartbeat is None or not timedelta(0) <= now - self._last_heartbeat < interval
+
+    def _checkpoint_due(self, now: datetime) -> bool:
+        if self._signed_at is None:
+            return True
+        new = self._log.size() - self._log.signed_size
+        return new >= self._checkpoint_leaves or (new > 0 and now - self._signed_at >= self._checkpoint_every)
+
+
+class CheckpointThread(threading.Thread):
+    """Calls ``run_once`` each second until it is stopped.
+
+    Args:
+        checkpointer: what to call.
+        failed: told each error; the thread goes on.
+        clock: aware UTC.
+        wait: waits so many seconds and says whether to stop; by default, until ``stop``.
+    """
+
+    def __init__(
+        self,
+        checkpointer: Checkpointer,
+        *,
+        failed: Callable[[AuditError], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        super().__init__(name="placet-checkpoints", daemon=True)
+        self._stopping = threading.Event()
+        self._checkpointer = checkpointer
+        self._failed = failed
+        self._clock = clock
+        self._wait = wait or self._stopping.wait
+
+    def run(self) -> None:
+        """The thread."""
+        while True:
+            try:
+                self._checkpointer.run_once(self._clock())
+            except AuditError as exc:
+                self._failed(exc)
+            if self._wait(_LOOK_EVERY_S):
+                return
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """Let the round under way end, and end."""
+        self._stopping.set()
+        self.join(timeout_s)

@@ -1,0 +1,156 @@
+"""What a verification has found, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_FINDINGS: Final = 100
+
+# kind of tampering -> what it means
+KINDS: Final[Mapping[str, str]] = {
+    "leaf_changed": "the bytes of a leaf are not those that were hashed when it was written",
+    "leaf_malformed": "the bytes of a leaf are not of the form that placet writes",
+    "missing": "a leaf between others is not there",
+    "inserted": "a leaf is there that the log never had",
+    "reordered": "leaves stand in each other's places",
+    "truncated": "leaves at the end are not there",
+    "rewritten": "the leaves agree with each other but are not those that were signed",
+    "fork": "the log's key has signed two histories, of which this is one",
+    "rolled_back": "the store is older than a checkpoint that was saved from it",
+    "column_changed": "a row can be found by something that its leaf does not say",
+    "state_changed": "the state row is not that of the leaves",
+    "checkpoint_invalid": "a checkpoint in the store is not one that the log's key signed",
+    "attachment_changed": "what is kept beside a leaf is not what the leaf has the digest of",
+    "schema_changed": "tables, indexes or triggers are not those that placet made",
+    "store_corrupt": "the file is damaged",
+    "proof_invalid": "the proof does not show that the leaf is in the log",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: of ``KINDS``.
+        index: the first leaf that is concerned, or None where no leaf is.
+        end: index after the last leaf that may be concerned, or None where it is one leaf or none.
+        sentence: for a person.
+    """
+
+    kind: str
+    index: int | None
+    end: int | None
+    sentence: str
+
+    @property
+    def where(self) -> str:
+        """`` at 7``, `` in 7..9`` with both ends included, or nothing."""
+        if self.index is None:
+            return ""
+        return f" at {self.index}" if self.end is None else f" in {self.index}..{self.end - 1}"
+
+    def render(self) -> dict[str, Any]:
+        """JSON value."""
+        return {"kind": self.kind, "index": self.index, "end": self.end, "sentence": self.sentence}
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects findings; the first ``MAX_FINDINGS`` with their words, the rest by number."""
+
+    listed: list[Finding] = field(default_factory=list)
+    total: int = 0
+    first_index: int | None = None
+
+    def add(self, kind: str, sentence: str, *, index: int | None = None, end: int | None = None) -> None:
+        """Note one."""
+        self.total += 1
+        if index is not None and (self.first_index is None or index < self.first_index):
+            self.first_index = index
+        if len(self.listed) < MAX_FINDINGS:
+            self.listed.append(Finding(kind, index, end, sentence))
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Result of verifying a store.
+
+    Attributes:
+        origin: of the log.
+        size: leaves that were read.
+        root: of the tree of these leaves, 32 bytes.
+        by_type: leaf type -> number of leaves.
+        allowed: decisions that allowed.
+        denied: decisions that denied.
+        checkpoints: checkpoints in the store whose signature and root are right.
+        saved: names of the saved checkpoints that the store extends.
+        signed_size: leaves under the largest checkpoint that is right; those after it are not yet signed for.
+        findings: what is wrong, the first of them; empty means that the store is what was signed.
+        findings_total: how many there are.
+        first_bad_index: smallest index of a leaf that is concerned, or None.
+        notes: what is not wrong but worth knowing.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    by_type: Mapping[str, int]
+    allowed: int
+    denied: int
+    checkpoints: int
+    saved: tuple[str, ...]
+    signed_size: int
+    findings: tuple[Finding, ...]
+    findings_total: int
+    first_bad_index: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.findings_total == 0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of tampering, each once, in the order in which they were found."""
+        return tuple(dict.fromkeys(finding.kind for finding in self.findings))
+
+    def render(self) -> dict[str, Any]:
+        """JSON value."""
+        return {
+            "schema": "placet.dev/audit-verification/v1",
+            "verified": self.verified,
+            "origin": self.origin,
+            "size": self.size,
+            "root": self.root.hex(),
+            "signed_size": self.signed_size,
+            "leaves": dict(self.by_type),
+            "allowed": self.allowed,
+            "denied": self.denied,
+            "checkpoints": self.checkpoints,
+            "saved_checkpoints": list(self.saved),
+            "first_bad_index": self.first_bad_index,
+            "kinds": list(self.kinds),
+            "findings": [finding.render() for finding in self.findings],
+            "findings_total": self.findings_total,
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for a person, unstyled; text from the store is in it, so show it through ``safe``."""
+        yield f"log          {self.origin}"
+        kinds = ", ".join(f"{count} {name}" for name, count in sorted(self.by_type.items())) or "none"
+        yield f"leaves       {self.size} ({kinds})"
+        yield f"decisions    {self.allowed} allowed, {self.denied} denied"
+        yield f"root         {self.root.hex()}"
+        signed = f"{self.signed_size} of {self.size} leaves signed for"
+        yield f"checkpoints  {self.checkpoints} in the store, {len(self.saved)} saved ones; {signed}"
+        for note in self.notes:
+            yield f"note         {note}"
+        for finding in self.findings:
+            yield f"{finding.kind}{finding.where}: {finding.sentence}"
+        if self.findings_total > len(self.findings):
+            yield f"and {self.findings_total - len(self.findings)} more"

@@ -1,0 +1,309 @@
+"""The log as the rest of placet uses it: append before allow, ask what was decided, sign what there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from placet.audit.commit import GroupCommit, Pending
+from placet.audit.merkle import hash_leaf
+from placet.audit.note import LogKey, VerifierKey
+from placet.audit.record import HEARTBEAT, SCHEMA, attachment_digests, parse_leaf, render_leaf
+from placet.audit.signer import CheckpointSigner
+from placet.audit.stores import Store, StoredLeaf
+from placet.audit.stores.failure import unavailable
+from placet.audit.stores.sqlite import SqliteStore
+from placet.canonical import Digest
+from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
+
+DEADLINE_S: Final = 5.0
+PROBE_DEADLINE_S: Final = 0.25
+MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
+_NOTHING: Final[Mapping[str, bytes]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A leaf that is durable.
+
+    Attributes:
+        index: its place in the log, 0 for the first.
+        leaf_hash: its hash in the tree.
+        size: leaves that the log has now, this one included.
+        replayed: whether it was there before: the uid was sent again.
+        leaf: its body. Where ``replayed``, the one that is in the log, not the one that was offered.
+    """
+
+    index: int
+    leaf_hash: Digest
+    size: int
+    replayed: bool
+    leaf: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision that is in the log.
+
+    Attributes:
+        index: its place in the log.
+        leaf_hash: its hash in the tree.
+        leaf: its body.
+        request_digest: of the request that was decided.
+    """
+
+    index: int
+    leaf_hash: Digest
+    leaf: Mapping[str, Any]
+    request_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether records can be written now.
+
+    Attributes:
+        writable: whether the store takes a write transaction, and is what was written to it and signed.
+        code: of the error where it is not, ``tampered`` kinds included; "" where it is.
+        detail: a sentence for a person; "" where it is writable.
+        size: leaves in the log, 0 when it can't be read.
+        signed_size: leaves under the last stored checkpoint, 0 when there is none or it can't be read.
+    """
+
+    writable: bool
+    code: str
+    detail: str
+    size: int
+    signed_size: int
+
+
+class AuditLog:
+    """One log. Threads share it; a process that forks opens it after the fork."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        key: LogKey | None = None,
+        former_keys: Sequence[VerifierKey] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if key is not None and key.name != store.origin:
+            raise AuditError(f"the key is of the log {key.name}, the store of {store.origin}", code="origin_differs")
+        self._store = store
+        self._clock = clock
+        self._commit = GroupCommit(store, clock=clock)
+        self._signer = CheckpointSigner(store, key, former_keys=former_keys) if key else None
+        self._append_failure: AuditError | None = None
+        self._sign_failure: AuditError | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        key: LogKey | None = None,
+        former_keys: Sequence[VerifierKey] = (),
+        create: bool = True,
+        deadline_s: float = DEADLINE_S,
+    ) -> AuditLog:
+        """Open the log in a SQLite file.
+
+        Args:
+            path: of the file; made when it is missing and ``create`` is set. Its folder must be there.
+            origin: name of the log, ``placet.dev/log/<cluster>``; the first line of its checkpoints.
+            key: signs checkpoints; its name is the origin. None where this process does not sign.
+            former_keys: verifier keys of this log from before a change of keys.
+            create: whether a missing file is made.
+            deadline_s: seconds to wait for another process that holds the file.
+
+        Raises:
+            StoreUnavailable: the file can't be opened or written.
+            AuditError: the file is no record, that of another log, or open since before a fork.
+        """
+        return cls(
+            SqliteStore.open(path, origin=origin, create=create, deadline_s=deadline_s),
+            key=key,
+            former_keys=former_keys,
+        )
+
+    @property
+    def origin(self) -> str:
+        """Name of the log."""
+        return self._store.origin
+
+    def append(
+        self,
+        leaf: Mapping[str, Any],
+        *,
+        uid: str = "",
+        request_digest: Digest | None = None,
+        attachments: Mapping[str, bytes] = _NOTHING,
+        deadline_s: float = DEADLINE_S,
+    ) -> Appended:
+        """Make a record durable. Returns after it is, or raises.
+
+        Args:
+            leaf: body of the leaf, JSON without floats; its ``type`` says what it is.
+            uid: of the admission request; a decision's body has the same, other types have none.
+            request_digest: of the request; a decision's body has the same.
+            attachments: name -> bytes to keep beside the leaf; the body has the digest of each as ``<name>_digest``.
+            deadline_s: seconds after which the caller no longer waits for its turn. A sync under way is not cut short
+                for the caller that does it.
+
+        Raises:
+            StoreUnavailable: it is not known to be durable: nothing may be allowed on it.
+            AuditError: ``record_invalid``, ``record_too_large``, or ``uid_reused``: the uid is that of another request.
+            TamperError: the store is not what this process wrote.
+        """
+        rendered = render_leaf(leaf)
+        if (rendered.columns.uid or "") != uid:
+            raise AuditError("the record is not of the uid that it is appended under", code="record_invalid")
+        if request_digest is not None and rendered.columns.request_digest != str(request_digest):
+            raise AuditError("the record is not of the request that it is appended for", code="record_invalid")
+        _require_attachments(leaf, attachments)
+        try:
+            done = self._commit.append(Pending(rendered, attachments, give_up=self._clock() + deadline_s))
+        except (StoreUnavailable, TamperError) as exc:
+            self._append_failure = exc
+            raise
+        self._append_failure = None
+        if done.outcome is None:  # ``append`` raises instead
+            raise unavailable("store_unavailable")
+        body = parse_leaf(done.outcome.raw_leaf).body if done.replayed else leaf
+        return Appended(done.outcome.index, Digest(done.outcome.leaf_hash.hex()), done.size, done.replayed, body)
+
+    def heartbeat(self, now: datetime, *, interval_s: int = 600) -> Appended:
+        """Append a sign of life.
+
+        Args:
+            now: aware UTC.
+            interval_s: when the next one is due at the latest, seconds; a verifier takes longer silence as evidence.
+        """
+        body = {"schema": SCHEMA, "type": HEARTBEAT, "time": render_time(now), "interval_s": interval_s}
+        return self.append(body)
+
+    def find_uid(self, uid: str) -> Recorded | None:
+        """The decision that answers a request that was sent before.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+            TamperError: what is stored is not what was hashed.
+        """
+        with self._store.reading() as reader:
+            stored = reader.find_uid(uid)
+        return None if stored is None else _recorded(stored)
+
+    def model_seen(self, cluster: str, environment: str, model_name: str) -> bool:
+        """Whether a decision has admitted the model to the environment of the cluster before."""
+        with self._store.reading() as reader:
+            return reader.model_seen(cluster=cluster, environment=environment, model=model_name)
+
+    def last_admitted(self, environment: str, namespace: str, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Body of the newest decision that admitted the object; None where there is none."""
+        with self._store.reading() as reader:
+            stored = reader.last_admitted(environment=environment, namespace=namespace, kind=kind, name=name)
+        return None if stored is None else _recorded(stored).leaf
+
+    def newest(self, leaf_type: str) -> Mapping[str, Any] | None:
+        """Body of the newest leaf of a type; None where there is none."""
+        with self._store.reading() as reader:
+            stored = reader.latest(leaf_type)
+        return None if stored is None else parse_leaf(stored.raw_leaf).body
+
+    def last_heartbeat(self) -> str:
+        """Time of the newest heartbeat as recorded; "" where there is none."""
+        with self._store.reading() as reader:
+            stored = reader.latest(HEARTBEAT)
+        return "" if stored is None else parse_leaf(stored.raw_leaf).columns.time
+
+    def size(self) -> int:
+        """Leaves in the log."""
+        with self._store.reading() as reader:
+            return reader.state().size
+
+    def checkpoint(self) -> str:
+        """Sign what is committed now, keep it, and return the signed note.
+
+        Raises:
+            AuditError: ``no_key`` when the log was opened without its key.
+            TamperError: the store does not extend what was signed before; nothing is signed.
+            StoreUnavailable: the store can't be read or written.
+        """
+        if self._signer is None:
+            raise AuditError("the log was opened without its key", code="no_key")
+        try:
+            signed = self._signer.sign()
+        except TamperError as exc:
+            self._sign_failure = exc
+            raise
+        self._sign_failure = None
+        return signed.note
+
+    @property
+    def signed_size(self) -> int:
+        """Leaves under the last checkpoint that this process made or confirmed; 0 before the first."""
+        return self._signer.signed_size if self._signer else 0
+
+    def latest_checkpoint(self) -> str | None:
+        """The last signed note in the store, not verified; None where there is none."""
+        with self._store.reading() as reader:
+            stored = reader.latest_checkpoint()
+        return None if stored is None else stored.raw_note.decode()
+
+    def health(self) -> Health:
+        """Ask the store; never raises for its sake."""
+        size = signed_size = 0
+        failure = self._sign_failure
+        try:
+            with self._store.reading() as reader:
+                size = reader.state().size
+                latest = reader.latest_checkpoint()
+                signed_size = latest.size if latest else 0
+            # Once an append has failed, only a durable write shows that the next one will not; without it a server
+            # that is taken out of service for a full disk would never hear that there is space again.
+            self._commit.probe(deadline_s=PROBE_DEADLINE_S, durably=self._append_failure is not None)
+            self._append_failure = None
+        except AuditError as exc:
+            failure = exc
+        if failure is not None:
+            return Health(writable=False, code=failure.code, detail=str(failure), size=size, signed_size=signed_size)
+        return Health(writable=True, code="", detail="", size=size, signed_size=signed_size)
+
+    def close(self) -> None:
+        """Release the store. Never raises."""
+        self._store.close()
+
+
+def render_time(moment: datetime) -> str:
+    """An aware time as leaves write it: UTC, microseconds, ``Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _recorded(stored: StoredLeaf) -> Recorded:
+    if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
+        raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed")
+    try:
+        leaf = parse_leaf(stored.raw_leaf)
+        request_digest = Digest.parse(leaf.columns.request_digest or "")
+    except FormatError as exc:
+        raise TamperError(f"leaf {stored.index} can't be read", index=stored.index, code="leaf_malformed") from exc
+    return Recorded(stored.index, Digest(stored.leaf_hash.hex()), leaf.body, request_digest)
+
+
+def _require_attachments(leaf: Mapping[str, Any], attachments: Mapping[str, bytes]) -> None:
+    if not attachments:
+        return
+    digests = attachment_digests(leaf)
+    for name, content in attachments.items():
+        if digests.get(name) != str(Digest.of(content)):
+            raise AuditError(f"the record does not have the digest of its attachment {name!r}", code="record_invalid")
+        if len(content) > MAX_ATTACHMENT_BYTES:
+            raise AuditError(
+                f"the attachment {name!r} has more than {MAX_ATTACHMENT_BYTES} bytes", code="record_too_large"
+            )

@@ -1,0 +1,213 @@
+r"""Leaves of the log: their bytes, and what of them can be searched.
+
+A leaf is the name of its type, a new line, and the canonical JSON of its body::
+
+    decision\n{"allowed":true,...,"type":"decision",...}
+
+The body names its type too, so that a body taken alone can't be passed off as another one. The columns that a store is
+searched by are a function of the leaf and nothing else: ``search_columns``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from placet.audit.merkle import hash_leaf
+from placet.canonical import MAX_DEPTH, MAX_SAFE_INTEGER, Digest, parse_json, render_canonical
+from placet.errors import AuditError, CanonicalError, FormatError
+
+SCHEMA: Final = "placet.dev/record/v1"
+MAX_LEAF_BYTES: Final = 32 * 1024
+DECISION: Final = "decision"
+HEARTBEAT: Final = "heartbeat"
+LEAF_TYPES: Final = (DECISION, HEARTBEAT, "keyring", "policy", "config")
+_TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
+_DIGEST_FIELD: Final = "_digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a leaf can be found by. Empty text where the leaf does not say; None where the type has no such thing.
+
+    Attributes:
+        uid: of the admission request, decisions only; no two leaves have the same.
+        decision_id: decisions only; no two leaves have the same.
+        request_digest: ``sha256:hex`` of the request that was decided, decisions only.
+        violations: rule, code and ``rule:code`` of every violation, sorted, each between bars: ``|a|b|``; or empty.
+    """
+
+    leaf_type: str
+    time: str
+    uid: str | None = None
+    decision_id: str | None = None
+    request_digest: str | None = None
+    cluster: str = ""
+    environment: str = ""
+    namespace: str = ""
+    kind: str = ""
+    object_name: str = ""
+    requester: str = ""
+    model: str = ""
+    allowed: int | None = None
+    violations: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One entry of the log, read or about to be written.
+
+    Attributes:
+        raw: the bytes that are hashed.
+        body: the JSON object in them.
+        columns: derived from ``body``.
+    """
+
+    raw: bytes
+    body: Mapping[str, Any]
+    columns: Columns
+
+    @property
+    def type(self) -> str:
+        """``decision`` and so on."""
+        return self.columns.leaf_type
+
+    @property
+    def hash(self) -> bytes:
+        """The leaf's hash in the tree, 32 bytes."""
+        return hash_leaf(self.raw)
+
+
+def render_leaf(body: Mapping[str, Any]) -> Leaf:
+    """Make the leaf of a body.
+
+    Raises:
+        AuditError: ``record_invalid`` when the body lacks what its type must have or has no canonical form,
+            ``record_too_large`` above 32 KiB.
+    """
+    leaf_type = body.get("type")
+    if leaf_type not in LEAF_TYPES:
+        raise AuditError(f"no record is of the type {leaf_type!r}", code="record_invalid")
+    try:
+        raw = f"{leaf_type}\n".encode() + render_canonical(body)
+        columns = search_columns(body)
+    except (CanonicalError, FormatError) as exc:
+        raise AuditError(f"the record can't be written: {exc}", code="record_invalid") from exc
+    if body.get("dry_run") is True:
+        raise AuditError("a dry run leaves no record", code="record_invalid")
+    if len(raw) > MAX_LEAF_BYTES:
+        raise AuditError(f"a record of {len(raw)} bytes, more than {MAX_LEAF_BYTES}", code="record_too_large")
+    return Leaf(raw, body, columns)
+
+
+def parse_leaf(raw: bytes) -> Leaf:
+    """Read the bytes of a leaf; whatever its type, so that an older reader reads newer logs.
+
+    Raises:
+        FormatError: not a type, a new line and the canonical JSON of a body that says the same type.
+    """
+    if len(raw) > MAX_LEAF_BYTES:
+        raise FormatError(f"a leaf of {len(raw)} bytes, more than {MAX_LEAF_BYTES}", code="leaf_malformed")
+    word, newline, document = raw.partition(b"\n")
+    leaf_type = word.decode("ascii", errors="replace")
+    if not newline or not _TYPE.fullmatch(leaf_type):
+        raise FormatError("the leaf does not start with its type and a new line", code="leaf_malformed")
+    body = _parse_canonical(document)
+    if not isinstance(body, dict) or body.get("type") != leaf_type:
+        raise FormatError("the body of the leaf is not of the type that it starts with", code="leaf_malformed")
+    return Leaf(raw, body, search_columns(body))
+
+
+def attachment_digests(body: Mapping[str, Any]) -> dict[str, str]:
+    """What may be kept beside the leaf: name -> ``sha256:hex``, of the members ``<name>_digest`` of the body."""
+    return {
+        key.removesuffix(_DIGEST_FIELD): value
+        for key, value in body.items()
+        if key.endswith(_DIGEST_FIELD) and isinstance(value, str)
+    }
+
+
+def search_columns(body: Mapping[str, Any]) -> Columns:
+    """Derive the columns that a leaf is found by.
+
+    Raises:
+        FormatError: the body lacks its schema, type or time, or a decision lacks its uid, id, request digest or answer.
+    """
+    leaf_type = _require_text(body, "type")
+    if body.get("schema") != SCHEMA:
+        raise FormatError(f"the body of the leaf is not of the schema {SCHEMA}", code="leaf_malformed")
+    time = _require_text(body, "time")
+    if not _TIME.fullmatch(time):
+        raise FormatError("the time of the leaf is not of the form 2026-11-22T18:00:00.000000Z", code="leaf_malformed")
+    if leaf_type != DECISION:
+        return Columns(leaf_type, time, cluster=_text(body, "cluster"))
+    allowed = body.get("allowed")
+    if not isinstance(allowed, bool):
+        raise FormatError("the decision does not say whether it allowed", code="leaf_malformed")
+    return Columns(
+        leaf_type,
+        time,
+        uid=_require_text(body, "uid"),
+        decision_id=_require_text(body, "decision_id"),
+        request_digest=str(Digest.parse(_require_text(body, "request_digest"))),
+        cluster=_text(body, "cluster"),
+        environment=_text(body, "environment"),
+        namespace=_text(body, "namespace"),
+        kind=_text(body, "kind"),
+        object_name=_text(body, "name"),
+        requester=_text(body, "user"),
+        model=_text(body.get("model"), "name"),
+        allowed=int(allowed),
+        violations=_violations(body.get("violations")),
+    )
+
+
+def _violations(entries: object) -> str:
+    words: set[str] = set()
+    for entry in entries if isinstance(entries, list | tuple) else ():
+        rule, code = _text(entry, "rule"), _text(entry, "code")
+        words.update(word for word in (rule, code, f"{rule}:{code}") if word and "|" not in word)
+    return f"|{'|'.join(sorted(words))}|" if words else ""
+
+
+def _text(body: object, key: str) -> str:
+    value = body.get(key) if isinstance(body, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _require_text(body: Mapping[str, Any], key: str) -> str:
+    value = _text(body, key)
+    if not value:
+        raise FormatError(f"the body of the leaf has no text {key!r}", code="leaf_malformed")
+    return value
+
+
+def _parse_canonical(document: bytes) -> Any:
+    """Read JSON that must be canonical. A verifier does this for each of millions of leaves."""
+    if document.isascii():
+        # For ASCII the encoder of the standard library writes RFC 8785 exactly (keys sort alike by code point and by
+        # UTF-16 unit), so what reads back to the same bytes is canonical: no space, no second key, no other escape.
+        try:
+            value = json.loads(document, parse_float=_refuse, parse_constant=_refuse, parse_int=_integer)
+            if json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == document:
+                return value
+        except (ValueError, RecursionError) as exc:
+            raise FormatError("the body of the leaf is not canonical JSON", code="leaf_malformed") from exc
+    value = parse_json(document, max_bytes=MAX_LEAF_BYTES, max_depth=MAX_DEPTH)
+    if render_canonical(value) != document:
+        raise FormatError("the body of the leaf is not canonical JSON", code="leaf_malformed")
+    return value
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text[:32]} is not an integer")
+
+
+def _integer(text: str) -> int:
+    if len(text) > len(str(-MAX_SAFE_INTEGER)) or abs(value := int(text)) > MAX_SAFE_INTEGER:
+        raise ValueError("an integer beyond 2**53 - 1")
+    return value

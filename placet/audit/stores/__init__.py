@@ -1,0 +1,177 @@
+"""Where leaves are kept. One store a module; the log knows them by these two interfaces alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from placet.audit.merkle import Frontier
+from placet.audit.record import Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A leaf with its place.
+
+    Attributes:
+        index: 0 for the first leaf of the log.
+        leaf: the leaf.
+        leaf_hash: 32 bytes.
+        attachments: name -> bytes kept beside the leaf; the body has their digests as ``<name>_digest``.
+    """
+
+    index: int
+    leaf: Leaf
+    leaf_hash: bytes
+    attachments: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLeaf:
+    """A leaf as a store gave it back: not verified against anything.
+
+    Attributes:
+        raw_leaf: its bytes.
+        leaf_hash: 32 bytes, as stored.
+    """
+
+    index: int
+    raw_leaf: bytes
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A checkpoint as a store gave it back: not verified.
+
+    Attributes:
+        raw_note: the signed note.
+        raw_frontier: hashes of the frontier at that size; they are worth what folding them to the signed root says.
+    """
+
+    size: int
+    root: bytes
+    raw_frontier: bytes
+    raw_note: bytes
+
+
+class Transaction(Protocol):
+    """A write transaction that no other writer shares. Nothing of it is durable before ``commit`` has returned."""
+
+    def state(self) -> Frontier:
+        """Size and frontier as stored."""
+
+    def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
+        """Decisions that these request uids already have."""
+
+    def insert(self, entries: Sequence[Entry]) -> None:
+        """Add leaves with their attachments."""
+
+    def put_state(self, frontier: Frontier) -> None:
+        """Replace size and frontier."""
+
+    def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """Keep a checkpoint; one of the same size that is there already stays."""
+
+    def commit(self) -> None:
+        """Make it durable. Where this raises, nobody may be told that it is."""
+
+    def rollback(self) -> None:
+        """Forget it. Never raises; does nothing after ``commit``."""
+
+
+class Reader(Protocol):
+    """One unchanging view of a store."""
+
+    def state(self) -> Frontier:
+        """Size and frontier as stored."""
+
+    def leaves(self, start: int, end: int) -> Iterator[StoredLeaf]:
+        """Leaves with ``start`` <= index < ``end`` in order of index."""
+
+    def leaf_hashes(self, end: int) -> Iterator[bytes]:
+        """Stored hashes of the leaves before ``end`` in order of index."""
+
+    def latest_checkpoint(self, *, at_least: int = 0) -> StoredCheckpoint | None:
+        """The largest checkpoint, or None where there is none of that size or more."""
+
+    def find_uid(self, uid: str) -> StoredLeaf | None:
+        """The decision of an admission request."""
+
+    def find_decision(self, decision_id: str) -> StoredLeaf | None:
+        """The decision of that id."""
+
+    def latest(self, leaf_type: str) -> StoredLeaf | None:
+        """The newest leaf of a type."""
+
+    def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
+        """Whether a decision has admitted the model there before."""
+
+    def last_admitted(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
+        """The newest decision that admitted the object."""
+
+    def attachment(self, index: int, name: str) -> bytes | None:
+        """What is kept beside a leaf; None when it was erased or never kept."""
+
+    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
+        """Leaves that meet every condition, newest first; see ``placet.audit.query``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row of leaves exactly as stored, for the verifier: values of any type, whatever the schema once said.
+
+    Attributes:
+        raw_columns: the search columns in the order of ``placet.audit.record.Columns``.
+    """
+
+    index: Any
+    raw_hash: Any
+    raw_columns: tuple[Any, ...]
+    raw_leaf: Any
+
+
+class Auditable(Reader, Protocol):
+    """What a verifier reads beyond what the log itself needs. It trusts none of it."""
+
+    def damage(self) -> list[str]:
+        """What the store's own check finds broken, a sentence each; empty when nothing is."""
+
+    def schema_differences(self) -> list[str]:
+        """Names of tables, indexes and triggers that are not what placet made."""
+
+    def raw_states(self) -> list[tuple[Any, Any, Any]]:
+        """Origin, size and frontier of every state row; there should be one."""
+
+    def raw_rows(self) -> Iterator[RawRow]:
+        """Every leaf in order of index."""
+
+    def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Size, root, frontier and note of every checkpoint in order of size."""
+
+    def raw_blobs(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Index, name, SHA-256 and content of every attachment in order of index."""
+
+
+class Store(Protocol):
+    """A durable place for one log, used by many threads."""
+
+    @property
+    def origin(self) -> str:
+        """The log that is kept here."""
+
+    def begin(self, *, deadline_s: float) -> Transaction:
+        """Become the only writer.
+
+        Raises:
+            StoreUnavailable: ``store_locked`` when another writer stayed longer than ``deadline_s`` seconds;
+                ``store_full``, ``store_readonly``, ``store_unavailable``.
+        """
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """One view of what is committed now."""
+
+    def close(self) -> None:
+        """Release everything. Never raises."""

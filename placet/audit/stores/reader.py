@@ -1,0 +1,171 @@
+"""Reading the SQLite store: every query that asks and changes nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from placet.audit.merkle import Frontier
+from placet.audit.record import Columns
+from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, schema
+from placet.audit.stores.failure import store_error
+from placet.errors import FormatError, TamperError
+
+COLUMNS: Final = tuple(field.name for field in fields(Columns))
+_LEAF: Final = "SELECT idx, leaf, leaf_hash FROM leaves"
+_CHECKPOINT: Final = "SELECT size, root, frontier, note FROM checkpoints"
+_MODEL_SEEN: Final = """\
+SELECT 1 FROM leaves
+WHERE model = :model AND environment = :environment AND cluster = :cluster AND allowed = 1
+LIMIT 1"""
+_LAST_ADMITTED: Final = """\
+SELECT idx, leaf, leaf_hash FROM leaves
+WHERE environment = :environment AND namespace = :namespace AND kind = :kind AND object_name = :name AND allowed = 1
+ORDER BY idx DESC LIMIT 1"""
+_RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
+# condition of a search -> how it is asked
+_CONDITIONS: Final = {
+    "type": "leaf_type = :type",
+    "kind": "kind = :kind",
+    "name": "object_name = :name",
+    "namespace": "namespace = :namespace",
+    "environment": "environment = :environment",
+    "model": "model = :model",
+    "user": "requester = :user",
+    "allowed": "allowed = :allowed",
+    "violation": "instr(violations, '|' || :violation || '|') > 0",
+    "since": "time >= :since",
+    "until": "time < :until",
+    "before": "idx < :before",
+}
+
+
+class SqliteReader:
+    """One view of the tables through a connection that is inside a read transaction."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def state(self) -> Frontier:
+        """See ``Reader``."""
+        return read_state(self._connection)
+
+    def leaves(self, start: int, end: int) -> Iterator[StoredLeaf]:
+        """See ``Reader``."""
+        rows = self._rows(f"{_LEAF} WHERE idx >= :start AND idx < :end ORDER BY idx", start=start, end=end)
+        return (StoredLeaf(*row) for row in rows)
+
+    def leaf_hashes(self, end: int) -> Iterator[bytes]:
+        """See ``Reader``."""
+        return (
+            leaf_hash
+            for (leaf_hash,) in self._rows("SELECT leaf_hash FROM leaves WHERE idx < :end ORDER BY idx", end=end)
+        )
+
+    def latest_checkpoint(self, *, at_least: int = 0) -> StoredCheckpoint | None:
+        """See ``Reader``."""
+        for size, root, frontier, note in self._rows(
+            f"{_CHECKPOINT} WHERE size >= :size ORDER BY size DESC LIMIT 1", size=at_least
+        ):
+            return StoredCheckpoint(size, root, frontier, note.encode())
+        return None
+
+    def find_uid(self, uid: str) -> StoredLeaf | None:
+        """See ``Reader``."""
+        return self._one(f"{_LEAF} WHERE uid = :uid", uid=uid)
+
+    def find_decision(self, decision_id: str) -> StoredLeaf | None:
+        """See ``Reader``."""
+        return self._one(f"{_LEAF} WHERE decision_id = :id", id=decision_id)
+
+    def latest(self, leaf_type: str) -> StoredLeaf | None:
+        """See ``Reader``; ``leaf_type`` is any but ``decision``."""
+        where = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
+        return self._one(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT 1", type=leaf_type)
+
+    def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
+        """See ``Reader``."""
+        rows = self._rows(_MODEL_SEEN, cluster=cluster, environment=environment, model=model)
+        return next(rows, None) is not None
+
+    def last_admitted(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
+        """See ``Reader``."""
+        return self._one(_LAST_ADMITTED, environment=environment, namespace=namespace, kind=kind, name=name)
+
+    def attachment(self, index: int, name: str) -> bytes | None:
+        """See ``Reader``."""
+        for (content,) in self._rows(
+            "SELECT content FROM blobs WHERE idx = :idx AND name = :name", idx=index, name=name
+        ):
+            return bytes(content)
+        return None
+
+    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
+        """See ``Reader``."""
+        asked = dict(conditions) | ({} if before is None else {"before": before})
+        where = " AND ".join(_CONDITIONS[name] for name in asked) or "1"
+        rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
+        return [StoredLeaf(*row) for row in rows]
+
+    def damage(self) -> list[str]:
+        """See ``Auditable``."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def schema_differences(self) -> list[str]:
+        """See ``Auditable``."""
+        try:
+            return schema.differences(self._connection)
+        except sqlite3.Error as exc:
+            raise store_error(exc) from exc
+
+    def raw_states(self) -> list[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
+
+    def raw_rows(self) -> Iterator[RawRow]:
+        """See ``Auditable``."""
+        for index, leaf_hash, leaf, *columns in self._rows(_RAW_ROWS):
+            yield RawRow(index, leaf_hash, tuple(columns), leaf)
+
+    def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        return self._rows(f"{_CHECKPOINT} ORDER BY size")
+
+    def raw_blobs(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        return self._rows("SELECT idx, name, sha256, content FROM blobs ORDER BY idx, name")
+
+    def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
+        for row in self._rows(statement, **values):
+            return StoredLeaf(*row)
+        return None
+
+    def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
+        try:
+            yield from self._connection.execute(statement, values)
+        except sqlite3.Error as exc:
+            raise store_error(exc) from exc
+
+
+def read_state(connection: sqlite3.Connection) -> Frontier:
+    """Size and frontier of the one state row.
+
+    Raises:
+        StoreUnavailable: it can't be read.
+        TamperError: it is not there, or is not a frontier.
+    """
+    try:
+        row = connection.execute("SELECT size, frontier FROM state WHERE id = 1").fetchone()
+    except sqlite3.Error as exc:
+        raise store_error(exc) from exc
+    if row is None:
+        raise TamperError("the state row of the record is missing", code="state_changed")
+    try:
+        return Frontier.parse(*row)
+    except FormatError as exc:
+        raise TamperError("the state row of the record is not a frontier", code="state_changed") from exc

@@ -1,0 +1,122 @@
+"""Tables of the SQLite store, version 1. docs/formats.md describes them; ``placet audit verify`` compares them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+APPLICATION_ID: Final = 0x706C6374  # "plct", in the header of the file
+VERSION: Final = 1
+
+# The leaf stands last: a scan of the hashes then never follows its overflow pages.
+_LEAVES: Final = """\
+CREATE TABLE leaves (
+  idx INTEGER PRIMARY KEY CHECK (idx >= 0),
+  leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
+  leaf_type TEXT NOT NULL,
+  time TEXT NOT NULL,
+  uid TEXT UNIQUE,
+  decision_id TEXT UNIQUE,
+  request_digest TEXT,
+  cluster TEXT NOT NULL,
+  environment TEXT NOT NULL,
+  namespace TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  object_name TEXT NOT NULL,
+  requester TEXT NOT NULL,
+  model TEXT NOT NULL,
+  allowed INTEGER CHECK (allowed IN (0, 1)),
+  violations TEXT NOT NULL,
+  leaf BLOB NOT NULL CHECK (length(leaf) <= 32768)
+) STRICT"""
+
+_STATE: Final = """\
+CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  origin TEXT NOT NULL,
+  size INTEGER NOT NULL CHECK (size >= 0),
+  frontier BLOB NOT NULL
+) STRICT"""
+
+_CHECKPOINTS: Final = """\
+CREATE TABLE checkpoints (
+  size INTEGER PRIMARY KEY CHECK (size >= 0),
+  root BLOB NOT NULL CHECK (length(root) = 32),
+  frontier BLOB NOT NULL,
+  note TEXT NOT NULL
+) STRICT"""
+
+_BLOBS: Final = """\
+CREATE TABLE blobs (
+  idx INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+  content BLOB NOT NULL,
+  UNIQUE (idx, name)
+) STRICT"""
+
+_INDEXES: Final = {
+    "leaves_by_object": (
+        "CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1"
+    ),
+    "leaves_by_model": "CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE allowed = 1",
+    "leaves_by_type": "CREATE INDEX leaves_by_type ON leaves (leaf_type, idx) WHERE leaf_type <> 'decision'",
+}
+
+
+def _refusal(table: str, verb: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+    )
+
+
+# Attachments may be erased, never changed. The state row is the one thing that is written over.
+_REFUSED: Final = (
+    ("leaves", "UPDATE"),
+    ("leaves", "DELETE"),
+    ("checkpoints", "UPDATE"),
+    ("checkpoints", "DELETE"),
+    ("state", "DELETE"),
+    ("blobs", "UPDATE"),
+)
+
+# Also what INSERT OR REPLACE would delete without asking the trigger on DELETE.
+_IN_ORDER: Final = (
+    "CREATE TRIGGER leaves_in_order BEFORE INSERT ON leaves "
+    "WHEN NEW.idx <> (SELECT coalesce(max(idx) + 1, 0) FROM leaves) "
+    "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
+)
+
+# name in sqlite_schema -> (type, statement)
+OBJECTS: Final[dict[str, tuple[str, str]]] = {
+    "leaves": ("table", _LEAVES),
+    "state": ("table", _STATE),
+    "checkpoints": ("table", _CHECKPOINTS),
+    "blobs": ("table", _BLOBS),
+    **{name: ("index", statement) for name, statement in _INDEXES.items()},
+    "leaves_in_order": ("trigger", _IN_ORDER),
+    **{f"{table}_no_{verb.lower()}": ("trigger", _refusal(table, verb)) for table, verb in _REFUSED},
+}
+
+TABLES: Final = frozenset(name for name, (kind, _) in OBJECTS.items() if kind == "table")
+
+
+def create(connection: sqlite3.Connection, *, origin: str) -> None:
+    """Make the tables of an empty log, inside the caller's transaction."""
+    for _, statement in OBJECTS.values():
+        connection.execute(statement)
+    connection.execute("INSERT INTO state (id, origin, size, frontier) VALUES (1, ?, 0, x'')", (origin,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def differences(connection: sqlite3.Connection) -> list[str]:
+    """Names of tables, indexes, triggers and views that are missing, changed or foreign."""
+    found = {
+        str(name): (str(kind), str(statement))
+        for kind, name, statement in connection.execute(
+            "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+        )
+    }
+    return sorted(name for name in found.keys() | OBJECTS.keys() if found.get(name) != OBJECTS.get(name))

@@ -1,0 +1,341 @@
+"""The log in one SQLite file: write-ahead log, ``synchronous=FULL``, one writer at a time.
+
+Durable means: ``COMMIT`` has returned, which with ``synchronous=FULL`` is after the write-ahead log was synced. A file
+that was moved away or replaced under an open store is noticed before each transaction, because a write to a file that
+has no name any more would be acknowledged and lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Final
+
+from placet.audit.merkle import Frontier
+from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
+from placet.audit.stores.failure import is_busy, store_error, unavailable
+from placet.audit.stores.file import create_file, identity, require_version, sync_folder, uri
+from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state
+from placet.canonical import Digest
+from placet.errors import AuditError
+
+_SHORTEST_PAUSE_S: Final = 0.0005
+_LONGEST_PAUSE_S: Final = 0.008
+_READER_TIMEOUT_S: Final = 1.0
+_INSERT: Final = (
+    f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (3 + len(COLUMNS)))})"  # noqa: S608 - our own names
+)
+_FIND_UIDS: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid IN (SELECT value FROM json_each(?))"
+
+# Every store file that this process has open: real path -> process that opened it.
+_opened_by: dict[str, int] = {}
+
+
+class SqliteStore:
+    """One file. Threads share it; a forked child must open its own."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        origin: str,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.path = path
+        self._origin = origin
+        self._clock = clock
+        self._pause = pause
+        self._process = os.getpid()
+        self._identity = (0, 0)
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        create: bool = True,
+        deadline_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> SqliteStore:
+        """Open the file, and make it with its tables where ``create`` is set and there is none.
+
+        Args:
+            path: of the SQLite file; ``-wal`` and ``-shm`` stand beside it.
+            origin: the log that is, or will be, kept here.
+            create: whether a missing file is made; its folder must be there.
+            deadline_s: seconds to wait for another process.
+            clock: monotonic seconds.
+            pause: waits so many seconds.
+
+        Raises:
+            StoreUnavailable: it can't be opened.
+            AuditError: ``store_foreign`` when the file is not a record of this version, ``origin_differs`` when it is
+                that of another log, ``forked`` when it was open in this process's parent.
+        """
+        if _opened_by.get(os.path.realpath(path), os.getpid()) != os.getpid():
+            # SQLite keeps its POSIX locks in the memory that the child inherited: it would believe that it holds them.
+            raise AuditError(
+                "the record was open before this process was forked",
+                code="forked",
+                hint="Open the record after the fork.",
+            )
+        store = cls(path, origin=origin, clock=clock, pause=pause)
+        try:
+            with translated():
+                if create:
+                    create_file(path)
+                store._prepare(deadline_s, create=create)
+        except BaseException:
+            store.close()
+            raise
+        _opened_by[os.path.realpath(path)] = os.getpid()
+        return store
+
+    @property
+    def origin(self) -> str:
+        """See ``Store``."""
+        return self._origin
+
+    def begin(self, *, deadline_s: float) -> SqliteTransaction:
+        """See ``Store``."""
+        self._require_process()
+        give_up = self._clock() + deadline_s
+        if not self._writing.acquire(timeout=max(deadline_s, 0)):
+            raise unavailable("store_locked", f"no turn within {deadline_s:.3f} s")
+        try:
+            with translated():
+                return SqliteTransaction(self, self._begin(give_up))
+        except BaseException:
+            self._writing.release()
+            raise
+
+    def _begin(self, give_up: float) -> sqlite3.Connection:
+        if self._is_another_file():
+            # The volume was mounted anew, or somebody put an older file here: the log compares it with what it knows.
+            self._drop_writer()
+            self._close_readers()
+            self._prepare(give_up - self._clock(), create=False)
+        if self._writer is None:
+            self._writer = self._connect()
+        try:
+            self._begin_immediate(self._writer, give_up)
+        except sqlite3.Error as exc:
+            if not is_busy(exc):
+                self._drop_writer()
+            raise
+        return self._writer
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[SqliteReader]:
+        """See ``Store``."""
+        self._require_process()
+        with translated():
+            if self._is_another_file():
+                raise unavailable("store_unavailable", f"{self.path} is another file than the one that was opened")
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self._connect(timeout_s=_READER_TIMEOUT_S)
+            try:
+                connection.execute("BEGIN")
+                yield SqliteReader(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+        self._readers.append(connection)
+        if self._closed:
+            self._close_readers()
+
+    def close(self) -> None:
+        """See ``Store``."""
+        self._closed = True
+        if self._process != os.getpid():
+            return  # even closing an inherited connection would touch the parent's locks
+        with self._writing:
+            self._drop_writer()
+        self._close_readers()
+        _opened_by.pop(os.path.realpath(self.path), None)
+
+    def end_transaction(self, *, healthy: bool) -> None:
+        """Give the turn to the next writer; for ``SqliteTransaction`` alone."""
+        if not healthy:
+            self._drop_writer()
+        self._writing.release()
+
+    def _prepare(self, deadline_s: float, *, create: bool) -> None:
+        self._identity = identity(self.path)
+        self._writer = connection = self._connect(timeout_s=deadline_s)
+        if not create or connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            require_version(connection, self.path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise unavailable(
+                "store_unavailable", f"{self.path}: its file system has no shared memory for a write-ahead log ({mode})"
+            )
+        self._begin_immediate(connection, self._clock() + deadline_s)
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # now that nobody else can
+            schema.create(connection, origin=self._origin)
+        found = connection.execute("SELECT origin FROM state").fetchone()
+        connection.execute("COMMIT")
+        sync_folder(self.path)
+        if found is None or found[0] != self._origin:
+            kept = found[0] if found else "nothing"
+            raise AuditError(f"{self.path} keeps the log {kept}, not {self._origin}", code="origin_differs")
+
+    def _connect(self, *, timeout_s: float = 0.0) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri(self.path, "mode=rw"),
+            uri=True,
+            timeout=timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection
+
+    def _begin_immediate(self, connection: sqlite3.Connection, give_up: float) -> None:
+        pause_s = _SHORTEST_PAUSE_S
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as exc:
+                left_s = give_up - self._clock()
+                if not is_busy(exc) or left_s <= 0:
+                    raise
+                # shorter than SQLite's own steps of up to 100 ms: two writers of one file meet often
+                self._pause(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                return
+
+    def _require_process(self) -> None:
+        if self._process != os.getpid():
+            raise AuditError(
+                "the record was opened before this process was forked",
+                code="forked",
+                hint="Open the record after the fork.",
+            )
+        if self._closed:
+            raise unavailable("store_unavailable", "it is closed")
+
+    def _is_another_file(self) -> bool:
+        try:
+            return identity(self.path) != self._identity
+        except OSError as exc:
+            raise unavailable("store_unavailable", f"{self.path}: {exc.strerror}") from exc
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.close()
+            self._writer = None
+
+    def _close_readers(self) -> None:
+        while self._readers:
+            with contextlib.suppress(sqlite3.Error):
+                self._readers.pop().close()
+
+
+class SqliteTransaction:
+    """The one write transaction of a file; see ``placet.audit.stores.Transaction``."""
+
+    __slots__ = ("_connection", "_healthy", "_open", "_store")
+
+    def __init__(self, store: SqliteStore, connection: sqlite3.Connection) -> None:
+        self._store = store
+        self._connection = connection
+        self._open = True
+        self._healthy = True
+
+    def state(self) -> Frontier:
+        """See ``Transaction``."""
+        return read_state(self._connection)
+
+    def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
+        """See ``Transaction``."""
+        with translated():
+            return {
+                row[0]: StoredLeaf(row[1], row[2], row[3])
+                for row in self._connection.execute(_FIND_UIDS, (json.dumps(list(uids)),))
+            }
+
+    def insert(self, entries: Sequence[Entry]) -> None:
+        """See ``Transaction``."""
+        leaves = ((entry.index, entry.leaf_hash, entry.leaf.raw, *astuple(entry.leaf.columns)) for entry in entries)
+        blobs = [
+            (entry.index, name, bytes.fromhex(Digest.of(content).hex), content)
+            for entry in entries
+            for name, content in entry.attachments.items()
+        ]
+        with translated():
+            self._connection.executemany(_INSERT, leaves)
+            if blobs:
+                self._connection.executemany(
+                    "INSERT INTO blobs (idx, name, sha256, content) VALUES (?, ?, ?, ?)", blobs
+                )
+
+    def put_state(self, frontier: Frontier) -> None:
+        """See ``Transaction``."""
+        with translated():
+            self._connection.execute(
+                "UPDATE state SET size = ?, frontier = ? WHERE id = 1", (frontier.size, frontier.render())
+            )
+
+    def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """See ``Transaction``."""
+        row = (checkpoint.size, checkpoint.root, checkpoint.raw_frontier, checkpoint.raw_note.decode())
+        with translated():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO checkpoints (size, root, frontier, note) VALUES (?, ?, ?, ?)", row
+            )
+
+    def commit(self) -> None:
+        """See ``Transaction``."""
+        self._healthy = False  # after a commit that failed, a new connection reads what is durable
+        with translated():
+            self._connection.execute("COMMIT")
+        self._open = False
+        self._store.end_transaction(healthy=True)
+
+    def rollback(self) -> None:
+        """See ``Transaction``."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._connection.in_transaction:  # SQLite ends it by itself when the disk is full
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._healthy = False
+        finally:
+            self._store.end_transaction(healthy=self._healthy)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Let nothing of SQLite or the operating system through but as an error of ours."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise store_error(exc) from exc
+    except OSError as exc:
+        raise unavailable("store_unavailable", f"{exc.filename or ''}: {exc.strerror}") from exc

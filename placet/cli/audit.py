@@ -1,0 +1,331 @@
+"""``placet audit``: find records, read one, verify the whole log, prove one record to somebody else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+import click
+
+from placet.audit.findings import Verification
+from placet.audit.note import VerifierKey, generate_log_key, load_log_key, parse_vkey
+from placet.audit.proof import (
+    MAX_PROOF_BYTES,
+    VerifiedInclusion,
+    find_leaf,
+    prove_consistency,
+    prove_inclusion,
+    verify_proof,
+)
+from placet.audit.query import Query, find, read_found
+from placet.audit.record import LEAF_TYPES
+from placet.audit.stores import Reader
+from placet.audit.stores.file import open_readonly
+from placet.audit.verify import Progress, verify_file
+from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
+from placet.cli.record import listed_lines, shown_lines
+from placet.errors import FormatError, InputError, TamperError
+
+_MOMENTS: Final = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S.%fZ",
+    "%Y-%m-%dT%H:%M:%S%z",
+]
+_MAX_NOTE_BYTES: Final = 64 * 1024
+
+
+def now() -> datetime:
+    """The clock of the commands; tests put another in its place."""
+    return datetime.now(UTC)
+
+
+def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--store",
+        required=True,
+        envvar="PLACET_AUDIT_STORE",
+        type=click.Path(path_type=Path),
+        help="SQLite file of the record, live or a copy. It is not changed.",
+    )(command)
+
+
+def _keys_option(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--log-key",
+        "log_keys",
+        required=required,
+        multiple=True,
+        metavar="VKEY",
+        help="Verifier key of the log, name+hash+base64, or a file with it. Give former keys after the present one.",
+    )
+
+
+def _form_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option("-o", "--output", "form", type=click.Choice(forms), default="text", show_default=True)
+
+
+@click.group()
+def audit() -> None:
+    """Find, read, verify and prove what was decided."""
+
+
+@audit.command("list")
+@_store_option
+@click.option("--kind", default="", help="Kind of the object, as in Deployment.")
+@click.option("--name", default="", help="Name of the object.")
+@click.option("-n", "--namespace", default="", help="Namespace of the object.")
+@click.option("--environment", default="", help="Environment that was decided for.")
+@click.option("--model", default="", help="Name of the model.")
+@click.option("--user", default="", help="Who asked for the change.")
+@click.option("--decision", type=click.Choice(["allow", "deny"]), help="What was answered.")
+@click.option("--violation", default="", help="A rule, a code, or rule:code that the decision names.")
+@click.option("--type", "leaf_type", type=click.Choice([*LEAF_TYPES, "any"]), default="decision", show_default=True)
+@click.option("--days", type=click.IntRange(min=1), help="Only the last so many days.")
+@click.option("--since", type=click.DateTime(_MOMENTS), help="From this moment on; UTC unless it says otherwise.")
+@click.option("--until", type=click.DateTime(_MOMENTS), help="Before this moment.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most records to show.")
+@click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
+@_form_option("text", "json")
+def list_records(
+    store: Path,
+    decision: str | None,
+    leaf_type: str,
+    days: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    after: str,
+    form: str,
+    **texts: str,
+) -> None:
+    """List records, the newest first."""
+    if days is not None and since is not None:
+        raise click.UsageError("give --days or --since, not both")
+    query = Query(
+        type="" if leaf_type == "any" else leaf_type,
+        allowed=None if decision is None else decision == "allow",
+        since=now() - timedelta(days=days) if days is not None else _aware(since),
+        until=_aware(until),
+        **texts,
+    )
+    with open_readonly(store) as reader:
+        page = find(reader, query, limit=limit, after=after)
+    if form == "json":
+        records = [{"index": one.index, "leaf_hash": one.leaf_hash.hex(), "record": one.body} for one in page.found]
+        print_result({"records": records, "cursor": page.cursor}, form)
+        return
+    for line in listed_lines(page.found):
+        click.echo(line)
+    if not page.found:
+        say("No record matches.")
+    if page.cursor:
+        say(f"More follow: --after {page.cursor}")
+
+
+@audit.command()
+@_store_option
+@click.argument("record")
+@_keys_option(required=False)
+@_form_option("text", "json")
+def show(store: Path, record: str, log_keys: tuple[str, ...], form: str) -> None:
+    """Show one record: RECORD is a decision id, the uid of a request, or an index."""
+    keys = _read_keys(log_keys) if log_keys else []
+    with open_readonly(store) as reader:
+        stored = _find(reader, record)
+        found = read_found(stored)
+        latest = reader.latest_checkpoint(at_least=stored.index + 1)
+        proved = False
+        if keys and latest is not None:
+            prove_inclusion(reader, stored, keys)
+            proved = True
+    status = "proved" if proved else "signed" if latest is not None else "not signed yet"
+    if form == "json":
+        value = {"index": found.index, "leaf_hash": found.leaf_hash.hex(), "status": status, "record": found.body}
+        print_result(value, form)
+        return
+    for line in shown_lines(found, status=status, signed_size=latest.size if latest else 0):
+        click.echo(line)
+
+
+@audit.command()
+@click.option(
+    "--store", type=click.Path(path_type=Path), envvar="PLACET_AUDIT_STORE", help="SQLite file of the record."
+)
+@click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
+@_keys_option()
+@click.option(
+    "--checkpoint",
+    "saved",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A checkpoint that was kept elsewhere; repeatable.",
+)
+@_form_option("text", "json")
+def verify(
+    store: Path | None, proof: Path | None, log_keys: tuple[str, ...], saved: tuple[Path, ...], form: str
+) -> None:
+    r"""Verify the whole record, or one proof, against the log's key.
+
+    \b
+    Exit codes: 0 verified, 1 tampered with, 2 could not tell.
+    """
+    keys = _read_keys(log_keys)
+    if proof is not None:
+        _verify_proof(proof, keys, form)
+        return
+    if store is None:
+        raise click.UsageError("give --store or --proof")
+    checkpoints = [(str(path), _read(path, _MAX_NOTE_BYTES)) for path in saved]
+    with _Bar() as bar:
+        result = verify_file(store, keys, saved=checkpoints, progress=bar.update)
+    if form == "json":
+        print_result(result.render(), form)
+    else:
+        _print_verification(result)
+    if not result.verified:
+        sys.exit(EXIT_VIOLATIONS)
+
+
+@audit.command()
+@_store_option
+@click.argument("record", required=False)
+@click.option(
+    "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
+)
+@_keys_option()
+def prove(store: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]) -> None:
+    """Write a file that proves a record, and verifies alone, to stdout.
+
+    RECORD is a decision id, the uid of a request, or an index.
+    """
+    if (record is None) == (consistency is None):
+        raise click.UsageError("give RECORD or --consistency, one of them")
+    keys = _read_keys(log_keys)
+    with open_readonly(store) as reader:
+        if consistency is not None:
+            raw = prove_consistency(reader, _read(consistency, _MAX_NOTE_BYTES), keys)
+        else:
+            raw = prove_inclusion(reader, _find(reader, record or ""), keys)
+    click.echo(raw, nl=False)
+
+
+@audit.command()
+@_store_option
+def checkpoint(store: Path) -> None:
+    """Write the last signed checkpoint to stdout, to be kept where others look after it."""
+    with open_readonly(store) as reader:
+        latest = reader.latest_checkpoint()
+    if latest is None:
+        raise InputError("the store has no checkpoint yet", hint="The server signs one within a minute.")
+    click.echo(latest.raw_note, nl=False)
+
+
+@audit.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the log, as in placet.dev/log/prod-eu-1.")
+@click.option("--new", is_flag=True, help="Make the key; an existing file is never overwritten.")
+def key(file: Path, name: str, new: bool) -> None:
+    """Print the verifier key of the log's private key FILE (PKCS#8 PEM, Ed25519)."""
+    made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
+    click.echo(str(made.verifier))
+
+
+def _verify_proof(path: Path, keys: list[VerifierKey], form: str) -> None:
+    try:
+        verified = verify_proof(_read(path, MAX_PROOF_BYTES), keys)
+    except TamperError as exc:
+        if form == "json":
+            print_result({"verified": False, "kind": exc.code, "sentence": str(exc)}, form)
+        else:
+            click.echo(f"{style('NOT VERIFIED', 'red', bold=True)} {safe(exc.code)}: {safe(exc)}")
+        sys.exit(EXIT_VIOLATIONS)
+    if isinstance(verified, VerifiedInclusion):
+        sentence = (
+            f"leaf {verified.index} is in the log {verified.checkpoint.origin} of {verified.checkpoint.size} leaves"
+        )
+        value = {"verified": True, "sentence": sentence, "index": verified.index, "record": verified.leaf.body}
+    else:
+        sentence = f"the log {verified.new.origin} of {verified.new.size} leaves extends the one of {verified.old.size}"
+        value = {"verified": True, "sentence": sentence}
+    if form == "json":
+        print_result(value, form)
+    else:
+        click.echo(f"{style('VERIFIED', 'green', bold=True)} {safe(sentence)}")
+
+
+def _print_verification(result: Verification) -> None:
+    for line in result.lines():
+        click.echo(safe(line))
+    if result.verified:
+        click.echo(style("VERIFIED", "green", bold=True))
+    else:
+        click.echo(style("NOT VERIFIED", "red", bold=True))
+
+
+def _find(reader: Reader, wanted: str) -> Any:
+    stored = find_leaf(reader, wanted)
+    if stored is None:
+        raise InputError(
+            f"no record {wanted!r}",
+            hint="Name a decision id, the uid of a request, or an index; `placet audit list` has them.",
+        )
+    return stored
+
+
+def _read_keys(texts: tuple[str, ...]) -> list[VerifierKey]:
+    keys = []
+    for text in texts:
+        try:
+            keys.append(
+                parse_vkey(text if "+" in text else _read(Path(text), _MAX_NOTE_BYTES).decode("utf-8", "replace"))
+            )
+        except FormatError as exc:
+            raise InputError(
+                f"--log-key: {exc}", hint="`placet audit key FILE --name NAME` prints the verifier key of a log's key."
+            ) from exc
+    return keys
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as exc:
+        raise InputError(f"{path} can't be read: {exc.strerror}") from exc
+    if len(raw) > max_bytes:
+        raise InputError(f"{path} has more than {max_bytes} bytes")
+    return raw
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+class _Bar:
+    """A progress bar on stderr where that is a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+
+    @property
+    def update(self) -> Progress:
+        """For ``verify_file``."""
+        return self._update if sys.stderr.isatty() else lambda _done, _total: None
+
+    def _update(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = click.progressbar(length=total, label="leaves", file=sys.stderr)
+        self._bar.length = max(total, 1)
+        self._bar.update(done - self._bar.pos)

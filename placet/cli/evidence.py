@@ -1,0 +1,286 @@
+"""``placet evidence``: attest the facts that the risk is assessed from, and check such attestations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from placet.approvals.envelope import render_annotation, render_envelope
+from placet.approvals.in_toto import IMAGE_PREFIX, MODEL_PREFIX, PROJECTION_SUBJECT, Subject
+from placet.approvals.keys import parse_public_pem
+from placet.approvals.signing import load_signer, sign_statement
+from placet.cli import clock
+from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
+from placet.cli.passphrase import passphrase_option, secrets_from
+from placet.cli.trust_options import load_trust, trust_options
+from placet.cli.workloads import Found, load_workloads, write_annotations
+from placet.errors import FormatError, InputError
+from placet.evidence.adapters import MAX_REPORT_BYTES, parse_bom, parse_coverage_json
+from placet.evidence.predicates import CLASSIFICATIONS, STRATEGIES
+from placet.evidence.statement import (
+    PREDICATE_TYPES,
+    coverage_predicate,
+    model_predicate,
+    plan_predicate,
+    render_evidence,
+    rollback_predicate,
+)
+from placet.evidence.verify import EvidenceContext, EvidenceFindings, check_evidence
+from placet.model import DOMAIN, Workload
+from scorer import Coverage, Rollback
+
+
+@click.group()
+def evidence() -> None:
+    """Attest the facts that the risk is assessed from, and check such attestations."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the command line says that is to be attested."""
+
+    fact: str | None
+    report: Path | None
+    parameters: int | None
+    classification: str | None
+    minutes: int | None
+    strategy: str | None
+    image: str | None
+    days: int
+
+
+@evidence.command()
+@click.option("-f", "--filename", "filenames", multiple=True, required=True, help="The workload's manifest.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@click.option("--key", "key_uri", required=True, help="Your key: a file, awskms:, gcpkms:, azurekms:, hsm: or hv: URI.")
+@click.option("--public-key", type=click.Path(path_type=Path), help="Its public key, for keys that are not files.")
+@click.option("--fact", type=click.Choice(["coverage", "model"]), help="What --from is a report of.")
+@click.option(
+    "--from", "report", type=click.Path(path_type=Path), help="coverage.py's JSON report, or a CycloneDX ML-BOM."
+)
+@click.option(
+    "--image", help="Which image the coverage is of, by its name without tag; needed where there are several."
+)
+@click.option("--parameters", type=click.IntRange(min=1), help="All parameters of the model.")
+@click.option("--data-classification", "classification", type=click.Choice(CLASSIFICATIONS), help="Of its data.")
+@click.option("--rollback-minutes", "minutes", type=click.IntRange(min=1), help="How long the drill just passed took.")
+@click.option("--strategy", type=click.Choice(STRATEGIES), help="How this deployment is rolled out.")
+@click.option(
+    "--days", type=click.IntRange(1, 365), default=30, show_default=True, help="Life of coverage and strategy."
+)
+@click.option("--write", is_flag=True, help="Write it into the manifest, as annotations.")
+@click.option("--out", type=click.Path(path_type=Path), help="A file for the envelope; stdout by default.")
+@passphrase_option
+def attest(
+    filenames: tuple[str, ...],
+    namespace: str,
+    key_uri: str,
+    public_key: Path | None,
+    *,
+    write: bool,
+    out: Path | None,
+    passphrase_file: Path | None,
+    **given: Any,
+) -> None:
+    r"""Sign facts about a workload: its test coverage, its model, a rollback drill, its deployment strategy.
+
+    \b
+    Examples:
+      placet evidence attest -f deploy.yaml --fact coverage --from coverage.json --key ci.key --write
+      placet evidence attest -f deploy.yaml --fact model --from mlbom.json --key ci.key --write
+      placet evidence attest -f deploy.yaml --parameters 70600000000 --data-classification confidential \
+        --rollback-minutes 3 --strategy blue_green --key ci.key --write
+    """
+    found = load_workloads(filenames, namespace)
+    if len(found) != 1:
+        raise InputError(f"{len(found)} workloads; evidence is about one", hint="Name the file of one workload.")
+    statements = _statements(_Given(**given), found[0].workload)
+    if len(statements) > 1 and not write:
+        raise InputError(f"{len(statements)} statements, one envelope", hint="Add --write, or attest them one by one.")
+    named = None if public_key is None else parse_public_pem(_read(public_key))
+    signer = load_signer(key_uri, public_key=named, ask=secrets_from(passphrase_file))
+    envelopes = {name: sign_statement(signer, payload) for name, payload in statements.items()}
+    if write:
+        write_annotations(
+            found[0], {f"{DOMAIN}/evidence.{name}": render_annotation(made) for name, made in envelopes.items()}
+        )
+        return
+    content = render_envelope(next(iter(envelopes.values())))
+    if out is None:
+        click.echo(content.decode("utf-8"))
+    else:
+        out.write_bytes(content + b"\n")
+
+
+def _statements(given: _Given, workload: Workload) -> dict[str, bytes]:
+    """Name of the annotation -> payload."""
+    now, lifetime = clock.now_utc(), timedelta(days=given.days)
+    predicates: dict[str, Any] = {}
+    if given.report is not None:
+        if given.fact is None:
+            raise InputError("what --from is a report of is not said", hint="Add --fact coverage or --fact model.")
+        predicates[given.fact] = _from_report(given)
+    elif given.fact is not None:
+        raise InputError(f"--fact {given.fact} needs a report", hint="Name it with --from FILE.")
+    if given.parameters is not None or given.classification is not None:
+        if "model" in predicates:
+            raise InputError("an ML-BOM says parameters and classification itself", hint="Drop the one or the other.")
+        predicates["model"] = model_predicate(
+            workload.model, parameters=given.parameters, classification=given.classification, made_at=now
+        )
+    if given.minutes is not None:
+        predicates["rollback"] = rollback_predicate(given.minutes, finished_at=now)
+    if given.strategy is not None:
+        predicates["strategy"] = plan_predicate(given.strategy, issued_at=now, lifetime=lifetime)
+    if not predicates:
+        raise InputError(
+            "nothing to attest",
+            hint="--fact with --from, --parameters, --data-classification, --rollback-minutes or --strategy.",
+        )
+    return {name: _render(name, predicate, given, workload) for name, predicate in predicates.items()}
+
+
+def _from_report(given: _Given) -> Any:
+    if given.report is None:
+        raise InputError("no report is named", hint="Name it with --from FILE.")
+    raw = _read(given.report)
+    try:
+        if given.fact == "model":
+            return parse_bom(raw)
+        report = parse_coverage_json(raw)
+    except FormatError as exc:
+        raise InputError(f"{given.report} can't be used: {exc}") from exc
+    return coverage_predicate(
+        lines=report.lines,
+        branches=report.branches,
+        issued_at=report.measured_at or clock.now_utc(),
+        lifetime=timedelta(days=given.days),
+    )
+
+
+def _render(name: str, predicate: Any, given: _Given, workload: Workload) -> bytes:
+    subjects = {"coverage": _image_subject, "model": _model_subject}.get(name, _projection_subject)(given, workload)
+    try:
+        return render_evidence((subjects,), PREDICATE_TYPES[name], predicate)
+    except FormatError as exc:
+        raise InputError(f"this can't be attested: {exc}") from exc
+
+
+def _projection_subject(_: _Given, workload: Workload) -> Subject:
+    return Subject(PROJECTION_SUBJECT, workload.projection.digest)
+
+
+def _model_subject(_: _Given, workload: Workload) -> Subject:
+    if workload.model.digest is None:
+        raise InputError(
+            "the workload does not name its model's artifact", hint="Add the annotation placet.dev/model-digest."
+        )
+    return Subject(MODEL_PREFIX + workload.model.name, workload.model.digest)
+
+
+def _image_subject(given: _Given, workload: Workload) -> Subject:
+    pinned = {image.name: image.digest for image in workload.images if image.digest is not None}
+    names = [given.image] if given.image is not None else sorted(pinned)
+    if len(names) != 1 or names[0] not in pinned:
+        raise InputError(
+            "which image the coverage is of is not clear",
+            hint=f"Name one with --image: {', '.join(sorted(pinned)) or 'none is pinned by a digest'}.",
+        )
+    return Subject(IMAGE_PREFIX + names[0], pinned[names[0]])
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_REPORT_BYTES + 1)
+    except OSError as exc:
+        raise InputError(f"can't read {file}: {exc.strerror or exc}") from exc
+
+
+@evidence.command()
+@click.option("-f", "--filename", "filenames", multiple=True, required=True, help="A file, a folder or - (repeatable).")
+@click.option("-e", "--environment", required=True, help="Where it is going.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@trust_options
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def verify(filenames: tuple[str, ...], environment: str, namespace: str, output: str, **trusted: Any) -> None:
+    r"""Show which facts are attested, and why other evidence does not count.
+
+    Exit code 1 when a piece of evidence does not count, or a workload has none.
+
+    \b
+    Example:
+      placet evidence verify -f deploy.yaml -e production --keyring keyring.dsse.json --root roots/ --threshold 2
+    """
+    now = clock.now_utc()
+    trust = load_trust(now=now, **trusted)
+    results: list[tuple[Found, EvidenceFindings]] = []
+    for found in load_workloads(filenames, namespace):
+        workload = found.workload
+        context = EvidenceContext(
+            environment=environment,
+            cluster=trust.cluster,
+            namespace=workload.namespace,
+            projection=workload.projection.digest,
+            images=workload.images,
+            model=workload.model,
+            now=now,
+        )
+        results.append((found, check_evidence(workload.evidence, keyring=trust.keyring, context=context)))
+    if output == "json":
+        print_result({"workloads": [_plain(found, findings) for found, findings in results]}, "json")
+    else:
+        _show(results)
+    if any(findings.rejected or not findings.facts.sources for _, findings in results):
+        sys.exit(EXIT_VIOLATIONS)
+
+
+def _show(results: Sequence[tuple[Found, EvidenceFindings]]) -> None:
+    for found, findings in results:
+        click.echo(f"{safe(found.workload.resource)}  {safe(found.place)}")
+        for fact, value in _values(findings).items():
+            click.echo(f"  {style('verified', 'green')}  {fact}: {_describe(value)}")
+        for bad in findings.rejected:
+            click.echo(f"  {style('rejected', 'red')}  {safe(bad.name)}: {safe(bad.sentence)} ({bad.code})")
+        if not findings.facts.sources and not findings.rejected:
+            click.echo("  no evidence")
+
+
+def _values(findings: EvidenceFindings) -> dict[str, Any]:
+    return {fact: getattr(findings.facts, fact) for fact in findings.facts.sources}
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Coverage):
+        return f"{value.covered} of {value.total} lines"
+    if isinstance(value, Rollback):
+        return f"back in {value.minutes} min"
+    return str(value)
+
+
+def _plain(found: Found, findings: EvidenceFindings) -> dict[str, Any]:
+    return {
+        "workload": found.workload.resource,
+        "namespace": found.workload.namespace,
+        "file": found.manifest.file,
+        "line": found.manifest.line,
+        "facts": {
+            fact: {"value": _plain_value(value), "statement": findings.facts.sources[fact]}
+            for fact, value in _values(findings).items()
+        },
+        "rejected": [{"name": bad.name, "code": bad.code, "sentence": bad.sentence} for bad in findings.rejected],
+    }
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Coverage):
+        return {"covered": value.covered, "total": value.total}
+    if isinstance(value, Rollback):
+        return {"available": value.available, "minutes": value.minutes}
+    return value

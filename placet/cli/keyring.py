@@ -1,0 +1,411 @@
+"""``placet keyring``: who may approve and attest what, edited as YAML, signed by root keys."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from placet.approvals.envelope import Envelope, parse_envelope, render_envelope
+from placet.approvals.identities import FACTS, KeyringPayload, read_keyring_payload
+from placet.approvals.keyring import (
+    KEYRING_PAYLOAD_TYPE,
+    MAX_KEYRING_BYTES,
+    load_keyring,
+    load_roots,
+    verify_keyring,
+)
+from placet.approvals.keys import PublicKey, parse_public_pem
+from placet.approvals.signing import add_signature, load_signer, sign_payload
+from placet.approvals.times import render_time
+from placet.canonical import parse_json
+from placet.cli import clock
+from placet.cli.keyring_source import (
+    canonical_payload,
+    edit_source,
+    find_identity,
+    key_entry,
+    load_source_text,
+    parse_source,
+    render_new_source,
+)
+from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
+from placet.cli.passphrase import passphrase_option, secrets_from
+from placet.cli.trust_options import roots_options
+from placet.errors import FormatError, InputError, KeyringError, SigningKeyError
+from placet.model import LEVELS, ROLES
+
+_SOURCE: Final = click.option(
+    "-f",
+    "--source",
+    type=click.Path(path_type=Path),
+    default=Path("keyring.yaml"),
+    show_default=True,
+    help="The keyring's source.",
+)
+_output = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_NOT_A_VERDICT: Final = frozenset({"keyring_missing", "keyring_roots"})
+
+
+@click.group()
+def keyring() -> None:
+    r"""Say who may approve and attest what.
+
+    \b
+    A new keyring, from nothing:
+      placet keyring init
+      placet keyring add alice@example.org --person p-alice --key alice.pub
+      placet keyring grant alice@example.org --role technical --environment production --max-risk high
+      placet keyring sign --key root-1.key
+      placet keyring sign --key root-2.key
+      placet keyring verify keyring.dsse.json --root root-1.pub --root root-2.pub
+    """
+
+
+@keyring.command()
+@_SOURCE
+@click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How long it holds.")
+def init(source: Path, days: int) -> None:
+    r"""Write the source of a new, empty keyring.
+
+    \b
+    Example:
+      placet keyring init -f keyring.yaml --days 90
+    """
+    now = clock.now_utc()
+    try:
+        with source.open("x", encoding="utf-8") as opened:
+            opened.write(render_new_source(now=now, expires=now + timedelta(days=days)))
+    except OSError as exc:
+        raise InputError(f"can't write {source}: {exc.strerror or exc}") from exc
+    say(f"written to {source}; add people with `placet keyring add`")
+
+
+@keyring.command()
+@click.argument("identity")
+@_SOURCE
+@click.option("--person", help="Who that is; needed for a new identity. One person counts once.")
+@click.option("--key", "key_file", required=True, type=click.Path(path_type=Path), help="PEM file of the public key.")
+@click.option("--username", "usernames", multiple=True, help="A name that the API server knows them by (repeatable).")
+@click.option("--days", type=click.IntRange(1, 3660), default=365, show_default=True, help="How long the key is valid.")
+def add(identity: str, source: Path, person: str | None, key_file: Path, usernames: tuple[str, ...], days: int) -> None:
+    r"""Add an identity with its key, or one more key to an identity.
+
+    \b
+    Examples:
+      placet keyring add alice@example.org --person p-alice --key alice.pub --username oidc:alice
+      placet keyring add alice@example.org --key alice-new.pub
+    """
+    now = clock.now_utc()
+    entry = key_entry(_load_public(key_file), valid_from=now, valid_until=now + timedelta(days=days))
+
+    def change(document: Any) -> None:
+        known = [found for found in document["identities"] if found.get("id") == identity]
+        if known:
+            known[0]["keys"].append(entry)
+            if usernames:
+                known[0]["usernames"] = sorted({*known[0].get("usernames", []), *usernames})
+            return
+        if not person:
+            raise InputError(f"{identity} is new", hint="Say who that is with --person.")
+        found: dict[str, Any] = {"id": identity, "person": person}
+        if usernames:
+            found["usernames"] = list(usernames)
+        document["identities"].append(found | {"keys": [entry], "grants": []})
+
+    edit_source(source, change)
+    say(f"{identity}: key {entry['fingerprint']} added; it counts once the keyring is signed")
+
+
+@keyring.command()
+@click.argument("identity")
+@_SOURCE
+@click.option("--role", type=click.Choice(ROLES), help="May approve in this role.")
+@click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
+@click.option("--environment", "environments", multiple=True, help="In this environment (repeatable).")
+@click.option("--max-risk", type=click.Choice(LEVELS), help="Up to this risk level; needed with --role.")
+@click.option(
+    "--model", "models", multiple=True, default=("*",), show_default=True, help="For this model (repeatable)."
+)
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    default=("*",),
+    show_default=True,
+    help="In this namespace (repeatable).",
+)
+def grant(
+    identity: str,
+    source: Path,
+    role: str | None,
+    facts: tuple[str, ...],
+    environments: tuple[str, ...],
+    max_risk: str | None,
+    models: tuple[str, ...],
+    namespaces: tuple[str, ...],
+) -> None:
+    r"""Let an identity approve in a role, or attest facts.
+
+    \b
+    Examples:
+      placet keyring grant alice@example.org --role technical --environment production --max-risk high
+      placet keyring grant ci@example.org --fact coverage --fact rollback
+    """
+    if (role is None) == (not facts):
+        raise InputError("name either --role or --fact")
+    given: dict[str, Any]
+    if role is not None:
+        if not environments or max_risk is None:
+            raise InputError(
+                "a role is granted for named environments and up to a level", hint="--environment, --max-risk"
+            )
+        given = {
+            "role": role,
+            "environments": list(environments),
+            "maxRisk": max_risk,
+            "models": list(models),
+            "namespaces": list(namespaces),
+        }
+    else:
+        given = {"facts": list(facts), "models": list(models)}
+        if environments:
+            given["environments"] = list(environments)
+
+    def change(document: Any) -> None:
+        found = find_identity(document, identity)
+        found.setdefault("grants" if role is not None else "attests", []).append(given)
+
+    edit_source(source, change)
+    say(f"{identity}: granted; it counts once the keyring is signed")
+
+
+@keyring.command("revoke-key")
+@click.argument("fingerprint")
+@_SOURCE
+@click.option(
+    "--as",
+    "how",
+    required=True,
+    type=click.Choice(["superseded", "compromised"]),
+    help="superseded: what it signed before stays good. compromised: nothing does.",
+)
+def revoke_key(fingerprint: str, source: Path, how: str) -> None:
+    r"""Revoke a key of an identity, named by its fingerprint or the first 8 or more digits of it.
+
+    \b
+    Example:
+      placet keyring revoke-key 1f0c2a9b --as compromised
+    """
+    now = render_time(clock.now_utc())
+    shortest = 8
+
+    def change(document: Any) -> None:
+        found = [
+            key
+            for entry in document["identities"]
+            for key in entry["keys"]
+            if len(fingerprint) >= shortest and str(key["fingerprint"]).startswith(fingerprint)
+        ]
+        if len(found) != 1:
+            raise InputError(f"{len(found)} keys have the fingerprint {fingerprint}, not one")
+        found[0]["revokedAt"], found[0]["revocation"] = now, how
+
+    edit_source(source, change)
+    say(f"key {fingerprint} is {how} as of {now}; that counts once the keyring is signed")
+
+
+@keyring.command("revoke-approval")
+@click.argument("approval_id")
+@_SOURCE
+def revoke_approval(approval_id: str, source: Path) -> None:
+    r"""Add an approval to those that the keyring revokes.
+
+    \b
+    Example:
+      placet keyring revoke-approval 5f0cbb0e-9d0c-4dd8-9d0a-6a2b7c6f1d11
+    """
+
+    def change(document: Any) -> None:
+        if approval_id not in document["revokedApprovals"]:
+            document["revokedApprovals"].append(approval_id)
+
+    edit_source(source, change)
+    say(f"{approval_id} is revoked; that counts once the keyring is signed")
+
+
+@keyring.command()
+@_SOURCE
+@click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How long it holds.")
+def renew(source: Path, days: int) -> None:
+    r"""Raise the version and set new times, before each new signing.
+
+    \b
+    Example:
+      placet keyring renew --days 90
+    """
+    now = clock.now_utc()
+    version = 0
+
+    def change(document: Any) -> None:
+        nonlocal version
+        version = document["version"] = int(document["version"]) + 1
+        document["issued"], document["expires"] = render_time(now), render_time(now + timedelta(days=days))
+
+    edit_source(source, change)
+    say(f"version {version}, until {render_time(now + timedelta(days=days))}; sign it with `placet keyring sign`")
+
+
+@keyring.command()
+@_SOURCE
+@click.option(
+    "--key", "key_uri", required=True, help="The root key: a file, awskms:, gcpkms:, azurekms:, hsm:, hv: URI."
+)
+@click.option("--public-key", type=click.Path(path_type=Path), help="Its public key, for keys that are not files.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("keyring.dsse.json"),
+    show_default=True,
+    help="The signed keyring; a root that signs the same content adds its signature.",
+)
+@passphrase_option
+def sign(source: Path, key_uri: str, public_key: Path | None, out: Path, passphrase_file: Path | None) -> None:
+    r"""Sign the keyring with one root key.
+
+    \b
+    Examples:
+      placet keyring sign --key root-1.key
+      placet keyring sign --key awskms:alias/root-2 --public-key root-2.pub
+    """
+    payload = canonical_payload(load_source_text(source), file=source)
+    content = parse_source(payload.decode("utf-8"), file=source)
+    present = _present(out, payload, content)
+    named = None if public_key is None else _load_public(public_key)
+    signer = load_signer(key_uri, public_key=named, ask=secrets_from(passphrase_file))
+    envelope = (
+        sign_payload(signer, payload, KEYRING_PAYLOAD_TYPE) if present is None else add_signature(present, signer)
+    )
+    out.write_bytes(render_envelope(envelope) + b"\n")
+    say(f"{out}: version {content.version}, {len(envelope.signatures)} signature(s), the last by")
+    say(f"  {signer.public_key.fingerprint}")
+
+
+def _present(out: Path, payload: bytes, content: KeyringPayload) -> Envelope | None:
+    """The envelope to add a signature to; None when a new one begins."""
+    if not out.exists():
+        return None
+    try:
+        envelope = parse_envelope(out.read_bytes().rstrip(b"\n"), max_bytes=MAX_KEYRING_BYTES)
+        before = _payload_of(envelope)
+    except FormatError as exc:
+        raise InputError(f"{out} is not a signed keyring: {exc}", hint="Name another file with --out.") from exc
+    if envelope.payload == payload:
+        return envelope
+    if content.version <= before.version:
+        raise InputError(
+            f"{out} holds version {before.version} with another content",
+            hint="Raise the version first: placet keyring renew.",
+        )
+    return None
+
+
+def _payload_of(envelope: Envelope) -> KeyringPayload:
+    return read_keyring_payload(parse_json(envelope.payload, max_bytes=MAX_KEYRING_BYTES, max_depth=8))
+
+
+@keyring.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("keyring.dsse.json"))
+@roots_options
+@click.option("--minimum-version", type=click.IntRange(min=0), default=0, help="Refuse an older one.")
+@_output
+def verify(file: Path, roots: tuple[Path, ...], threshold: int | None, minimum_version: int, output: str) -> None:
+    r"""Check a signed keyring as the gate does. Exit code 1 when it does not count.
+
+    \b
+    Example:
+      placet keyring verify keyring.dsse.json --root roots/ --threshold 2
+    """
+    pinned = load_roots(roots)
+    raw = load_keyring(file)
+    wanted = threshold or len({root.fingerprint for root in pinned})
+    try:
+        found = verify_keyring(
+            raw, roots=pinned, threshold=wanted, now=clock.now_utc(), minimum_version=minimum_version
+        )
+    except KeyringError as exc:
+        if exc.code in _NOT_A_VERDICT:
+            raise
+        if output == "json":
+            print_result({"valid": False, "code": exc.code, "sentence": str(exc)}, "json")
+        else:
+            click.echo(f"{style('rejected', 'red')}  {safe(exc)} ({exc.code})")
+            say(f"  {exc.hint}")
+        sys.exit(EXIT_VIOLATIONS)
+    if output == "json":
+        print_result({"valid": True, "version": found.version, "expires": render_time(found.expires)}, "json")
+    else:
+        click.echo(f"{style('verified', 'green')}  version {found.version}, until {render_time(found.expires)}")
+
+
+@keyring.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("keyring.dsse.json"))
+@_output
+def show(file: Path, output: str) -> None:
+    r"""Show what a signed keyring says. This verifies nothing: `placet keyring verify` does.
+
+    \b
+    Example:
+      placet keyring show keyring.dsse.json
+    """
+    try:
+        envelope = parse_envelope(load_keyring(file).rstrip(b"\n"), max_bytes=MAX_KEYRING_BYTES)
+        content = _payload_of(envelope)
+    except FormatError as exc:
+        raise InputError(f"{file} is not a signed keyring: {exc}") from exc
+    if output == "json":
+        value = parse_json(envelope.payload, max_bytes=MAX_KEYRING_BYTES, max_depth=8)
+        print_result({"keyring": value, "signatures": [one.keyid for one in envelope.signatures]}, "json")
+        return
+    for line in _describe(content):
+        click.echo(line)
+    for signature in envelope.signatures:
+        click.echo(f"signature    {safe(signature.keyid)}")
+    say("not verified here: placet keyring verify")
+
+
+def _describe(content: KeyringPayload) -> list[str]:
+    lines = [
+        f"version      {content.version}",
+        f"issued       {render_time(content.issued)}",
+        f"expires      {render_time(content.expires)}",
+        f"thresholds   {', '.join(f'{role} {number}' for role, number in content.thresholds.items())}",
+        f"revoked      {len(content.revoked_approvals)} approvals",
+    ]
+    for identity in content.identities:
+        lines.append(f"\n{identity.id}  ({identity.person})")
+        for key in identity.keys:
+            ended = f", {key.revocation} {render_time(key.revoked_at)}" if key.revoked_at is not None else ""
+            until = f"{render_time(key.valid_from)} to {render_time(key.valid_until)}{ended}"
+            lines.append(f"  key      {key.public_key.fingerprint}  {key.public_key.scheme}, {until}")
+        lines.extend(
+            f"  approves {grant.role} up to {grant.max_risk} in {', '.join(grant.environments)}"
+            f"; models {', '.join(grant.models)}; namespaces {', '.join(grant.namespaces)}"
+            for grant in identity.grants
+        )
+        lines.extend(
+            f"  attests  {', '.join(one.facts)}; models {', '.join(one.models)}"
+            f"; environments {', '.join(one.environments or ('*',))}"
+            for one in identity.attests
+        )
+    return lines
+
+
+def _load_public(file: Path) -> PublicKey:
+    try:
+        return parse_public_pem(file.read_bytes())
+    except OSError as exc:
+        raise SigningKeyError(f"can't read the public key {file}: {exc.strerror or exc}") from exc

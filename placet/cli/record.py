@@ -1,0 +1,144 @@
+"""Records as lines for a person. Everything in them came from outside: each text goes through ``safe``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from placet.audit.query import Found
+from placet.audit.record import DECISION
+from placet.cli.output import safe, style
+
+_GAP: Final = "  "
+_HEAD: Final = ("TIME", "DECISION", "ENVIRONMENT", "NAMESPACE", "OBJECT", "MODEL", "RISK", "USER", "VIOLATIONS", "ID")
+_DECISION_COLUMN: Final = 1
+_SECONDS: Final = len("2026-11-22T18:00:00")
+
+
+def listed_lines(found: Sequence[Found]) -> Iterator[str]:
+    """A table, the head first; nothing for no records."""
+    if not found:
+        return
+    rows = [_HEAD, *(_row(one) for one in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        colour = {"deny": "red", "allow": "green"}.get(row[_DECISION_COLUMN])
+        if colour:
+            cells[_DECISION_COLUMN] = style(cells[_DECISION_COLUMN], colour)
+        yield _GAP.join(cells).rstrip()
+
+
+def shown_lines(found: Found, *, status: str, signed_size: int) -> Iterator[str]:
+    """One record in full.
+
+    Args:
+        found: the record.
+        status: ``proved``, ``signed`` or ``not signed yet``.
+        signed_size: leaves under the checkpoint that has it, 0 where none has.
+    """
+    body = found.body
+    if body["type"] == DECISION:
+        yield from _decision_lines(body)
+    else:
+        for name in sorted(body):
+            yield _line(name, body[name])
+    yield ""
+    yield _line("leaf", f"{found.index}, hash {found.leaf_hash.hex()}")
+    proof = {
+        "proved": f"in the signed checkpoint of {signed_size} leaves: verified",
+        "signed": f"under the checkpoint of {signed_size} leaves; give --log-key to verify that it is",
+    }
+    yield _line("proof", proof.get(status, "no checkpoint signs for it yet"))
+
+
+def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
+    answer = "allowed" if body["allowed"] else "denied"
+    yield style(
+        f"{answer.upper()} {safe(_object(body))} in {safe(_text(body, 'namespace'))}",
+        "green" if body["allowed"] else "red",
+        bold=True,
+    )
+    yield _line("time", body["time"])
+    yield _line("decision", f"{_text(body, 'decision_id')}, request {_text(body, 'uid')}")
+    yield _line(
+        "environment", f"{_text(body, 'environment')}, cluster {_text(body, 'cluster')}, mode {_text(body, 'mode')}"
+    )
+    yield _line("request", f"{_text(body, 'operation')} by {_text(body, 'user')}")
+    model = _mapping(body, "model")
+    yield _line(
+        "model", " ".join(filter(None, (_text(model, name) for name in ("name", "version", "digest")))) or "not said"
+    )
+    risk = _mapping(body, "risk")
+    yield _line("risk", _risk(body))
+    for factor, score in sorted(_mapping(risk, "factors").items()):
+        yield _line("", f"{factor} {score}")
+    yield _line("approvals", f"required {_joined(body, 'required_roles')}; granted {_joined(body, 'granted_roles')}")
+    for approval in _list(body, "approvals"):
+        who = f"{_text(approval, 'role')} by {_text(approval, 'person')}"
+        yield _line("", f"{who}, key {_text(approval, 'key')}, until {_text(approval, 'expires')}")
+    for rejected in _list(body, "rejected"):
+        yield _line("", f"{_text(rejected, 'role')} rejected: {_text(rejected, 'code')}")
+    for title in ("violations", "warnings"):
+        for entry in _list(body, title):
+            yield _line(title.removesuffix("s"), f"{_text(entry, 'rule')}: {_text(entry, 'code')}")
+    for image in _list(body, "images"):
+        yield _line("image", image)
+    policy = _mapping(body, "policy")
+    engine = f"{_text(policy, 'engine')} {_text(policy, 'engine_version')}"
+    yield _line("policy", f"{_text(policy, 'revision')}, data {_text(policy, 'data_digest')}, {engine}")
+    yield _line("projection", body.get("projection", ""))
+
+
+def _row(one: Found) -> tuple[str, ...]:
+    body = one.body
+    if body["type"] != DECISION:
+        cells = (body["time"][:_SECONDS], body["type"], "", "", "", "", "", "", "", str(one.index))
+    else:
+        cells = (
+            body["time"][:_SECONDS],
+            "allow" if body["allowed"] else "deny",
+            _text(body, "environment"),
+            _text(body, "namespace"),
+            _object(body),
+            _text(_mapping(body, "model"), "name"),
+            _risk(body),
+            _text(body, "user"),
+            ",".join(dict.fromkeys(_text(entry, "code") for entry in _list(body, "violations"))),
+            _text(body, "decision_id"),
+        )
+    return tuple(safe(cell) or "-" for cell in cells)
+
+
+def _object(body: Mapping[str, Any]) -> str:
+    return f"{_text(body, 'kind')}/{_text(body, 'name')}"
+
+
+def _risk(body: Mapping[str, Any]) -> str:
+    risk = _mapping(body, "risk")
+    score = risk.get("score")
+    shown = f"{score // 100}.{score % 100:02d}" if isinstance(score, int) else ""
+    return " ".join(filter(None, (shown, _text(risk, "level"))))
+
+
+def _line(title: str, value: object) -> str:
+    return f"{safe(title):<13}{safe(value)}".rstrip()
+
+
+def _text(body: object, name: str) -> str:
+    value = body.get(name) if isinstance(body, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _mapping(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(body: Mapping[str, Any], name: str) -> list[Any]:
+    value = body.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _joined(body: Mapping[str, Any], name: str) -> str:
+    return ", ".join(str(item) for item in _list(body, name)) or "none"

@@ -1,0 +1,389 @@
+"""One decision, from a well-formed request to a durable record: the numbered way of a request.
+
+The webhook and ``placet plan`` both call :meth:`Gate.decide`; they differ only in whether there is a record to write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import Revocations
+from placet.canonical import render_canonical
+from placet.cluster import Ceiling, ClusterFacts
+from placet.errors import AuditError, PlacetError, WorkloadError
+from placet.judge import Findings, Situation, examine
+from placet.model import Workload
+from placet.policy.data import PolicyData
+from placet.policy.decision import PolicyDecision, Violation
+from placet.policy.engine import PolicyEngine
+from placet.projection import redact
+from placet.record import Recorded, Recorder
+from placet.review import AdmissionRequest
+from placet.workload import read_workload
+
+_T = TypeVar("_T")
+JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
+JUDGED_SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers"})
+
+
+class Deadline:
+    """When an answer must be there, on the monotonic clock.
+
+    Args:
+        seconds: from now.
+        monotonic: the clock, for tests.
+    """
+
+    def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._at = monotonic() + seconds
+
+    def remaining_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._at - self._monotonic())
+
+    def check(self, step: str) -> None:
+        """Go on only while there is time.
+
+        Raises:
+            DeadlineExceeded: none is left.
+        """
+        if self.remaining_s() <= 0:
+            raise DeadlineExceeded(f"the time for this review was used up before the step {step!r}")
+
+
+class DeadlineExceeded(PlacetError):
+    """There is no time left to decide."""
+
+    code = "deadline_exceeded"
+
+
+class Refused(PlacetError):
+    """A request that no policy needs to see to be refused."""
+
+    code = "refused"
+
+
+class Trust(Protocol):
+    """Where the keyring and the revocations come from."""
+
+    def load(self, now: datetime) -> tuple[VerifiedKeyring, Revocations]:
+        """The newest that verify.
+
+        Raises:
+            KeyringError: none that can be trusted now.
+        """
+
+
+class History(Protocol):
+    """What the record knows of the past."""
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:
+        """Whether this model was admitted in this environment before; None when there is no record to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoHistory:
+    """There is no record to ask."""
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:  # noqa: ARG002 - the Protocol's names
+        """Unknown."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request.
+
+    Attributes:
+        request: what was asked.
+        environment: from the path.
+        time: when, aware UTC.
+        allowed: the answer.
+        mode: ``enforce`` | ``warn`` | ``audit``; what the environment is set to.
+        change: ``new`` | ``changed`` | ``unchanged`` | "" when nothing was read.
+        violations: why not, in order; empty when allowed.
+        warnings: for the deployer, though allowed.
+        notes: for the record alone.
+        workload: None when the object could not be read.
+        findings: None when the decision fell before step 8.
+        policy: None when the decision fell before step 8.
+        keyring_version: 0 when the decision fell before the keyring was read.
+        caller_authenticated: whether the caller proved to be the API server.
+        recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
+    """
+
+    request: AdmissionRequest
+    environment: str
+    time: datetime
+    allowed: bool
+    mode: str = "enforce"
+    change: str = ""
+    violations: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
+    notes: tuple[Violation, ...] = ()
+    workload: Workload | None = None
+    findings: Findings | None = None
+    policy: PolicyDecision | None = None
+    keyring_version: int = 0
+    caller_authenticated: bool = False
+    recorded: Recorded | None = None
+
+    @property
+    def decision_id(self) -> str:
+        """The request's uid names the decision too."""
+        return self.request.uid
+
+
+def gate_violation(step: str, error: PlacetError) -> Violation:
+    """What went wrong in the gate itself, as a violation of the rule ``gate.<step>``."""
+    return Violation(
+        rule=f"gate.{step}",
+        code=error.code,
+        mode="enforce",
+        severity="critical",
+        details={"sentence": str(error), "hint": error.hint},
+    )
+
+
+class Gate:
+    """Decides requests. Thread-safe as far as its parts are."""
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        policy_data: PolicyData,
+        engine: PolicyEngine,
+        trust: Trust,
+        history: History,
+        cluster_facts: ClusterFacts,
+        recorder: Recorder | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            cluster: this cluster's name.
+            policy_data: defaults and the operator's, merged and checked.
+            engine: judges the policy input.
+            trust: keyring and revocations.
+            history: what the record knows.
+            cluster_facts: what the cluster knows.
+            recorder: keeps decisions; None only for ``placet plan``.
+            clock: aware UTC.
+        """
+        self._cluster = cluster
+        self._policy_data = policy_data
+        self._engine = engine
+        self._trust = trust
+        self._history = history
+        self._cluster_facts = cluster_facts
+        self._recorder = recorder
+        self._clock = clock
+
+    @property
+    def engine(self) -> PolicyEngine:
+        """The engine that judges."""
+        return self._engine
+
+    def decide(
+        self, request: AdmissionRequest, *, environment: str, deadline: Deadline, caller_authenticated: bool = False
+    ) -> Decision:
+        """Steps 2 to 9. A refusal is a value; so is everything that kept the gate from deciding.
+
+        Args:
+            request: well-formed (step 1 is the webhook's).
+            environment: from the URL path, unverified text.
+            deadline: when the answer must be there.
+            caller_authenticated: whether the caller proved to be the API server.
+        """
+        # 2. Place: the clock is read once, here.
+        now = self._clock()
+        started = time.perf_counter_ns()
+        decision = Decision(
+            request=request,
+            environment=environment,
+            time=now,
+            allowed=False,
+            caller_authenticated=caller_authenticated,
+        )
+        step = "request"
+        try:
+            if self._recorder is not None and not request.dry_run:
+                stored = self._recorder.find(request, environment)
+                if stored is not None:
+                    return self._replayed(decision, stored)
+            for step, act in (
+                ("environment", self._place),  # 2
+                ("workload", self._read),  # 3, 4
+                ("evidence", self._examine),  # 5, 6, 7
+                ("policy", self._judge),  # 8
+            ):
+                deadline.check(step)
+                decision = act(decision, deadline)
+                if decision.allowed:
+                    break
+        except PlacetError as error:
+            decision = replace(decision, allowed=False, violations=(gate_violation(step, error),))
+        # 9. Record
+        return self._record(decision, deadline, latency_us=(time.perf_counter_ns() - started) // 1000)
+
+    def settings(self, environment: str) -> Mapping[str, Any]:
+        """The environment's settings in the policy data.
+
+        Raises:
+            Refused: there is no such environment.
+        """
+        known = self._policy_data.value["environments"]
+        found = known.get(environment)
+        if not isinstance(found, Mapping):
+            names = ", ".join(sorted(known))
+            raise Refused(
+                "the path names an environment that the policy data does not know",
+                code="environment_unknown",
+                hint=f"Known: {names}. The webhook configuration's path is /v1/admit/<environment>.",
+            )
+        return found
+
+    def _place(self, decision: Decision, _deadline: Deadline) -> Decision:
+        decision = replace(decision, mode=str(self.settings(decision.environment)["mode"]))
+        request = decision.request
+        if request.operation == "DELETE":
+            return replace(decision, allowed=True)
+        if request.operation not in JUDGED_OPERATIONS:
+            raise Refused(f"{request.operation} is not an operation that can be approved", code="operation_unsupported")
+        if request.subresource not in JUDGED_SUBRESOURCES:
+            raise Refused("this subresource can't be judged", code="subresource_unsupported")
+        return decision
+
+    def _read(self, decision: Decision, _deadline: Deadline) -> Decision:
+        # 3. Model and 4. Project
+        request = decision.request
+        if request.object is None:
+            raise WorkloadError("the request carries no object", code="object_missing")
+        workload = read_workload(request.object, namespace=request.namespace)
+        asked = request.kind
+        if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
+            raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
+        if request.name and not workload.generated and workload.name != request.name:
+            raise WorkloadError("the object's name is not the one that the request names", code="name_differs")
+        decision = replace(decision, workload=workload)
+        old = self._old(decision)
+        labelled = bool(workload.model.name) or (old is not None and bool(old.model.name))
+        if self.settings(decision.environment)["coverage"] == "labelled" and not labelled:
+            return replace(decision, allowed=True)
+        return decision
+
+    def _old(self, decision: Decision) -> Workload | None:
+        """The old object; one that can't be read counts as none, so that nothing is carried forward from it."""
+        request = decision.request
+        if request.operation != "UPDATE" or request.old_object is None:
+            return None
+        try:
+            return read_workload(request.old_object, namespace=request.namespace)
+        except WorkloadError:
+            return None
+
+    def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:
+        workload = _known(decision.workload)
+        settings = self.settings(decision.environment)
+        keyring, revocations = self._trust.load(decision.time)
+        decision = replace(decision, keyring_version=keyring.version)
+        situation = Situation(
+            uid=decision.request.uid,
+            operation=decision.request.operation,
+            environment=decision.environment,
+            cluster=self._cluster,
+            requester=decision.request.username,
+            now=decision.time,
+            dry_run=decision.request.dry_run,
+            bindings=frozenset(settings["bindings"]),
+            accept_declared=bool(settings["accept_declared"]),
+            policy=self._policy_data.digest,
+            keyring=keyring,
+            revocations=revocations,
+            ceiling=self._ceiling(workload),
+            model_seen=self._history.model_seen(environment=decision.environment, model=workload.model.name),
+        )
+        findings = examine(workload, self._old(decision), situation)
+        return replace(decision, findings=findings, change=findings.change)
+
+    def _ceiling(self, workload: Workload) -> Ceiling:
+        if workload.kind in {"Pod", "Job", "CronJob", "DaemonSet"}:  # nothing scales these
+            return Ceiling(known=True)
+        return self._cluster_facts.autoscaler_ceiling(
+            namespace=workload.namespace, kind=workload.kind, name=workload.name
+        )
+
+    def _judge(self, decision: Decision, deadline: Deadline) -> Decision:
+        # 8. Judge
+        policy = self._engine.decide(_known(decision.findings).document, deadline_s=deadline.remaining_s())
+        return replace(
+            decision,
+            policy=policy,
+            allowed=policy.allowed,
+            mode=policy.mode,
+            violations=policy.violations,
+            warnings=policy.warnings,
+            notes=policy.notes,
+        )
+
+    def _record(self, decision: Decision, deadline: Deadline, *, latency_us: int) -> Decision:
+        if self._recorder is None or decision.request.dry_run:
+            return decision
+        attachments = {} if decision.findings is None else {"input": render_canonical(decision.findings.document)}
+        try:
+            deadline.check("record")
+            recorded = self._recorder.keep(
+                decision,
+                cluster=self._cluster,
+                engine=self._engine,
+                data_digest=self._policy_data.digest,
+                attachments=attachments,
+                latency_us=latency_us,
+                deadline_s=deadline.remaining_s(),
+            )
+        except (AuditError, DeadlineExceeded) as error:
+            return self._unrecorded(decision, error)
+        if recorded.replayed:  # the same request was decided at the same time, and that decision came first
+            return self._replayed(decision, recorded)
+        return replace(decision, recorded=recorded)
+
+    def _unrecorded(self, decision: Decision, error: PlacetError) -> Decision:
+        """An allow that can't be recorded is a deny; a denial is answered all the same, and says so."""
+        told = {item.code for item in decision.violations}
+        problems = () if error.code in told else (gate_violation("record", error),)
+        return replace(decision, allowed=False, violations=(*decision.violations, *problems), recorded=None)
+
+    def _replayed(self, decision: Decision, stored: Recorded) -> Decision:
+        """A request that was decided before gets the answer that the record holds."""
+        leaf = stored.leaf
+        return replace(
+            decision,
+            allowed=bool(leaf["allowed"]),
+            mode=str(leaf["mode"]),
+            environment=str(leaf["environment"]),
+            recorded=stored,
+        )
+
+
+def _attachments(decision: Decision) -> dict[str, bytes]:
+    """What is kept beside the record, erasable: what was judged, and the content, without env values."""
+    if decision.findings is None:
+        return {}
+    return {
+        "input": render_canonical(decision.findings.document),
+        "content": render_canonical(redact(decision.findings.workload.projection.canonical)),
+    }
+
+
+def _known(value: _T | None) -> _T:
+    if value is None:
+        raise PlacetError("a step ran before the one that it needs", code="internal_error")
+    return value

@@ -1,0 +1,1 @@
+"""Signed evidence for the facts that the risk score is made of."""

@@ -1,0 +1,200 @@
+"""The sentences that people read: the refusal that ends the ticket, and the warnings.
+
+The same text comes from the webhook and from ``placet plan``. Every word that a tenant chose passes through
+:func:`placet.text.safe` first, and nothing here ever sees an env value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from placet.model import ROLES
+from placet.policy.catalog import catalog
+from placet.text import clip, safe
+
+if TYPE_CHECKING:
+    from placet.decide import Decision
+    from placet.policy.decision import Violation
+
+MAX_WARNING_LENGTH: Final = 120  # longer ones are cut by the API server (k8s.io/apiserver, admission warnings)
+MAX_WARNINGS: Final = 8
+_MAX_LINES: Final = 24
+
+Sentence = Callable[[Mapping[str, Any], "Decision"], str]
+
+
+def render_message(decision: Decision) -> str:
+    """What a person reads about a decision; "" for one that is allowed.
+
+    One line says what was refused. Then each violation: its rule, what is missing or wrong, and what to do. The last
+    line names the decision and where to read it.
+    """
+    return "" if decision.allowed else f"{render_refusal(decision)}\n{_footer(decision)}"
+
+
+def render_refusal(decision: Decision) -> str:
+    """The message without its last line, as the record keeps it."""
+    if decision.allowed:
+        return ""
+    if decision.recorded is not None and decision.recorded.replayed:
+        return str(decision.recorded.leaf["message"])
+    lines = [_headline(decision)]
+    lines += [line for violation in _in_order(decision)[:_MAX_LINES] for line in _explain(violation, decision)]
+    if len(decision.violations) > _MAX_LINES:
+        lines.append(f"- and {len(decision.violations) - _MAX_LINES} more; the record has them all")
+    return "\n".join(lines)
+
+
+def render_warnings(decision: Decision) -> tuple[str, ...]:
+    """Warnings for the deployer: few, short, one line each."""
+    if decision.recorded is not None and decision.recorded.replayed:
+        return tuple(str(text) for text in decision.recorded.leaf["advice"])
+    texts = [f"placet: {violation.rule}: {_sentence(violation, decision)}" for violation in decision.warnings]
+    return tuple(clip(text, MAX_WARNING_LENGTH) for text in texts[:MAX_WARNINGS])
+
+
+def _in_order(decision: Decision) -> list[Violation]:
+    """As the policies gave them, with roles in the order in which approvals are usually asked for."""
+    rank = {role: place for place, role in enumerate(ROLES)}
+    return sorted(decision.violations, key=lambda item: (item.rule, rank.get(str(item.details.get("role", "")), -1)))
+
+
+def _headline(decision: Decision) -> str:
+    request = decision.request
+    name = decision.workload.name if decision.workload is not None else request.name
+    what = f"{safe(request.kind.kind)}/{safe(name)} in namespace {safe(request.namespace)}"
+    risk = ""
+    if decision.findings is not None:
+        assessment = decision.findings.assessment
+        risk = f" (risk {assessment.shown}, {assessment.level})"
+    return f"placet refuses {what} for {safe(clip(decision.environment, 64))}{risk}:"
+
+
+def _footer(decision: Decision) -> str:
+    if decision.recorded is not None:
+        return f"decision {decision.decision_id}; to read it: placet audit show {decision.decision_id}"
+    return f"decision {decision.decision_id}, not in the record"
+
+
+def _explain(violation: Violation, decision: Decision) -> Iterator[str]:
+    if (violation.rule, violation.code) == ("approvals.separation", "approvals_missing"):
+        return  # approvals.required names each missing role already
+    name = f"{violation.rule}/{violation.code}" if violation.rule.startswith("gate.") else violation.rule
+    yield f"- {name}: {_sentence(violation, decision)}"
+    if violation.code == "role_missing":
+        role = str(violation.details.get("role", ""))
+        yield from _rejections(role, decision)
+        yield f"  next, by someone who may sign as {safe(role)}: {_approve_command(role, decision)}"
+    elif advice := _advice(violation):
+        yield f"  {advice}"
+
+
+def _rejections(role: str, decision: Decision) -> Iterator[str]:
+    if decision.findings is None:
+        return
+    for rejected in decision.findings.approvals.rejected:
+        if rejected.role == role:
+            yield f"  the {safe(role)} approval on it does not count: {safe(rejected.sentence)} ({rejected.code})"
+
+
+def _approve_command(role: str, decision: Decision) -> str:
+    return f"placet approve -f MANIFEST --environment {safe(decision.environment)} --role {safe(role)} --key KEY"
+
+
+def _advice(violation: Violation) -> str:
+    if violation.rule.startswith("gate."):
+        return safe(str(violation.details.get("hint", "")))
+    return " ".join(catalog().rule(violation.rule).solution.split())
+
+
+def _sentence(violation: Violation, decision: Decision) -> str:
+    if violation.rule.startswith("gate."):
+        return _gate(violation.details, decision)
+    made = _SENTENCES.get(violation.code)
+    if made is not None:
+        return made(violation.details, decision)
+    title = catalog().rule(violation.rule).title
+    return f"not shown: {title[:1].lower()}{title[1:]} ({violation.code})"
+
+
+def _gate(details: Mapping[str, Any], _decision: Decision) -> str:
+    return safe(str(details.get("sentence", "")))
+
+
+def _role_missing(details: Mapping[str, Any], _decision: Decision) -> str:
+    needed, persons = details.get("needed", 1), details.get("persons", 0)
+    role = safe(str(details.get("role", "")))
+    if needed == 1:
+        return f"no valid {role} approval"
+    return f"{persons} of {needed} {role} approvals"
+
+
+def _persons_too_few(details: Mapping[str, Any], _decision: Decision) -> str:
+    roles = " and ".join(safe(str(role)) for role in details.get("roles", ()))
+    return (
+        f"the approvals of {roles} come from {details.get('persons')} person(s), {details.get('needed')} are needed: "
+        "one person counts for one role"
+    )
+
+
+def _binding_missing(details: Mapping[str, Any], _decision: Decision) -> str:
+    missing = ", ".join(safe(str(part)) for part in details.get("missing", ()))
+    return f"the {safe(str(details.get('role', '')))} approval does not name the {missing}"
+
+
+def _image_not_pinned(details: Mapping[str, Any], _decision: Decision) -> str:
+    return (
+        f"the image of {safe(str(details.get('container', '')))} is not named by digest: "
+        f"{safe(clip(str(details.get('reference', '')), 200))}"
+    )
+
+
+def _model_unknown(details: Mapping[str, Any], _decision: Decision) -> str:
+    where = {
+        "name": "label placet.dev/model",
+        "version": "annotation placet.dev/model-version",
+        "digest": "annotation placet.dev/model-digest",
+    }
+    return f"the workload has no {where.get(str(details.get('field')), 'model')}"
+
+
+def _level_above_environment(details: Mapping[str, Any], decision: Decision) -> str:
+    return (
+        f"the risk is {safe(str(details.get('level')))}; {safe(decision.environment)} takes no more than "
+        f"{safe(str(details.get('max_level')))}"
+    )
+
+
+def _level_above_approval(details: Mapping[str, Any], decision: Decision) -> str:
+    level = decision.findings.assessment.level if decision.findings is not None else "higher"
+    return (
+        f"the {safe(str(details.get('role')))} approval covers risk up to {safe(str(details.get('max_risk')))}, "
+        f"the risk is {level}"
+    )
+
+
+def _revoked(details: Mapping[str, Any], _decision: Decision) -> str:
+    return f"the {safe(str(details.get('role')))} approval {safe(str(details.get('approval_id')))} was revoked"
+
+
+def _approvals_expired(details: Mapping[str, Any], _decision: Decision) -> str:
+    return f"unchanged, so carried forward; its {safe(str(details.get('role')))} approval no longer holds"
+
+
+def _risk_inputs_differ(details: Mapping[str, Any], _decision: Decision) -> str:
+    return f"the risk was assessed on other facts when {safe(str(details.get('role')))} approved; its level still holds"
+
+
+_SENTENCES: Final[Mapping[str, Sentence]] = {
+    "role_missing": _role_missing,
+    "persons_too_few": _persons_too_few,
+    "binding_missing": _binding_missing,
+    "image_not_pinned": _image_not_pinned,
+    "model_unknown": _model_unknown,
+    "level_above_environment": _level_above_environment,
+    "level_above_approval": _level_above_approval,
+    "revoked": _revoked,
+    "approvals_expired": _approvals_expired,
+    "risk_inputs_differ": _risk_inputs_differ,
+}

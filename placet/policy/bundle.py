@@ -1,0 +1,131 @@
+"""The compiled policies: two artefacts and the manifest that names them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from placet.canonical import Digest, parse_json
+from placet.errors import EngineError, FormatError
+
+SHIPPED: Final = Path(__file__).resolve().parent.parent / "_bundle"
+_MAX_MANIFEST_BYTES: Final = 1 << 20
+_SCHEMA: Final = "placet.dev/policy-bundle/v1"
+_REBUILD: Final = "Build it again with `make bundle`, or install placet again."
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a rule says of itself, from its METADATA.
+
+    Attributes:
+        id: ``approvals.required``: category and name.
+        severity: critical | high | medium | low | info.
+        solution: what the reader of a refusal does next.
+        controls: references into governance frameworks.
+    """
+
+    id: str
+    title: str
+    description: str
+    severity: str
+    solution: str
+    controls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle folder whose manifest was read.
+
+    Attributes:
+        folder: where the artefacts are.
+        revision: digest of the policy sources; OPA names it beside each answer, and each record has it.
+        compiler: version of the OPA that compiled it, without the v.
+        entry_point: ``admission/main/decision``.
+        files: name relative to the folder -> digest of the file.
+        rules: every rule that a decision must have judged, by id.
+        guard: the package that refuses what can't be judged at all.
+    """
+
+    folder: Path
+    revision: str
+    compiler: str
+    entry_point: str
+    files: dict[str, Digest]
+    rules: tuple[Rule, ...]
+    guard: Rule
+
+    def load_file(self, name: str) -> bytes:
+        """Bytes of a file of the bundle, compared with the manifest.
+
+        Raises:
+            EngineError: ``bundle_invalid`` when it is missing or is not what the manifest names.
+        """
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as exc:
+            raise EngineError(
+                f"the bundle's {name} can't be read: {exc}", code="bundle_invalid", hint=_REBUILD
+            ) from exc
+        if self.files.get(name) != Digest.of(content):
+            raise EngineError(
+                f"the bundle's {name} is not the one in its manifest", code="bundle_invalid", hint=_REBUILD
+            )
+        return content
+
+
+def load_bundle(folder: Path = SHIPPED) -> Bundle:
+    """Read a bundle folder's manifest; by default that of the bundle that ships with placet.
+
+    Raises:
+        EngineError: ``bundle_invalid`` when there is none or it can't be read.
+    """
+    try:
+        raw = (folder / "manifest.json").read_bytes()
+        return _parse_manifest(folder, parse_json(raw, max_bytes=_MAX_MANIFEST_BYTES))
+    except (OSError, FormatError, KeyError, TypeError, ValueError, AttributeError) as exc:
+        message = f"the policy bundle in {folder} has no usable manifest: {exc}"
+        raise EngineError(message, code="bundle_invalid", hint=_REBUILD) from exc
+
+
+@functools.cache
+def shipped_bundle() -> Bundle:
+    """The bundle that ships with placet, read once."""
+    return load_bundle(SHIPPED)
+
+
+def _parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    if manifest["schema"] != _SCHEMA:
+        raise ValueError(f"its schema is {manifest['schema']!r}")
+    (entry_point,) = manifest["entrypoints"]
+    rules = tuple(_parse_rule(rule) for rule in manifest["rules"])
+    if not rules or len({rule.id for rule in rules}) != len(rules):
+        raise ValueError("it names no rules, or one twice")
+    return Bundle(
+        folder=folder,
+        revision=str(Digest.parse(manifest["revision"])),
+        compiler=_text(manifest["compiler"]),
+        entry_point=_text(entry_point),
+        files={name: Digest.parse(digest) for name, digest in manifest["files"].items()},
+        rules=rules,
+        guard=_parse_rule(manifest["guard"]),
+    )
+
+
+def _parse_rule(rule: dict[str, Any]) -> Rule:
+    return Rule(
+        id=_text(rule["id"]),
+        title=_text(rule["title"]),
+        description=_text(rule["description"]),
+        severity=_text(rule["severity"]),
+        solution=_text(rule["solution"]),
+        controls=tuple(_text(control) for control in rule["controls"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is missing")
+    return value

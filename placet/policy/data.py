@@ -1,0 +1,159 @@
+"""Policy data: the shipped defaults with an operator's file merged over them, and its digest."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from placet.canonical import Digest, render_canonical
+from placet.errors import CanonicalError, EngineError
+from placet.policy.bundle import shipped_bundle
+from placet.policy.schema import validator, validator_source
+
+DATA_SCHEMA: Final = "placet.dev/policy-data/v1"
+MAX_BYTES: Final = 256 * 1024
+_HINT: Final = "docs/policy-authors.md lists what a policy data file may say."
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyData:
+    """Merged and checked policy data.
+
+    Attributes:
+        value: the data, without the stamps below.
+        digest: of its canonical bytes; each decision echoes it.
+    """
+
+    value: Mapping[str, Any]
+    digest: Digest
+
+    def stamped(self, *, expected_rules: int) -> dict[str, Any]:
+        """What an engine gets at ``data.placet``: the data, its digest and the number of rules that must be judged."""
+        return {**self.value, "digest": str(self.digest), "expected_rules": expected_rules}
+
+
+def load_policy_data(operator_file: Path | None) -> PolicyData:
+    """Read the shipped defaults, and the operator's YAML file over them.
+
+    Mappings are merged by key, lists and scalars are replaced. A new environment must say everything.
+
+    Raises:
+        EngineError: ``policy_data_invalid``: unreadable, not YAML, an unknown key, a wrong value, or no environment;
+            the message names the file and the place in it.
+    """
+    merged = _load_defaults()
+    if operator_file is not None:
+        try:
+            raw = operator_file.read_bytes()
+        except OSError as exc:
+            _refuse(str(operator_file), f"can't be read: {exc.strerror or exc}", exc)
+        operator = parse_yaml(raw, name=str(operator_file))
+        operator = {} if operator is None else operator
+        _require_valid(operator, "operator", name=str(operator_file))
+        merged = _merge(merged, operator)
+    name = str(operator_file) if operator_file is not None else "the shipped policy data"
+    _require_valid(merged, "", name=name)
+    known = {rule.id for rule in shipped_bundle().rules}
+    for rule in merged["rules"]:
+        if rule not in known:
+            _refuse(name, f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
+    return PolicyData(value=merged, digest=Digest.of(render_canonical(merged)))
+
+
+def _load_defaults() -> dict[str, Any]:
+    bundle = shipped_bundle()
+    merged: dict[str, Any] = {"schema": DATA_SCHEMA}
+    for name in sorted(file for file in bundle.files if file.startswith("defaults/")):
+        merged = _merge(merged, parse_yaml(bundle.load_file(name), name=name))
+    return merged
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def parse_yaml(raw: bytes, *, name: str) -> Any:
+    """Read one YAML 1.2 document of plain values; None when it is empty.
+
+    Raises:
+        EngineError: ``policy_data_invalid``: too large, not UTF-8, not YAML, a key twice, an alias, a date, a float.
+    """
+    if len(raw) > MAX_BYTES:
+        _refuse(name, f"{len(raw)} bytes, more than the {MAX_BYTES} allowed")
+    reader = YAML(typ="safe", pure=True)
+    try:
+        text = raw.decode("utf-8")
+        # A file of a few lines can expand to gigabytes through aliases; policy data needs none.
+        if any(isinstance(event, AliasEvent) for event in reader.parse(text)):
+            _refuse(name, "uses a YAML alias")
+        value = YAML(typ="safe", pure=True).load(text)
+        render_canonical(value)
+    except UnicodeDecodeError as exc:
+        _refuse(name, "is not UTF-8", exc)
+    except YAMLError as exc:
+        _refuse(name, f"is not YAML: {_first_lines(exc)}", exc)
+    except (CanonicalError, RecursionError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as exc:
+        # ruamel's constructors let several builtin errors escape on odd scalars and tags
+        _refuse(name, f"holds something that is not plain data: {_first_lines(exc)}", exc)
+    return value
+
+
+def _first_lines(exc: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(exc))[:200]
+
+
+def _require_valid(value: Any, definition: str, *, name: str) -> None:
+    error = next(iter(validator("data", definition).iter_errors(value)), None)
+    if error is None:
+        return
+    where = ".".join(str(step) for step in error.instance_path)
+    _refuse(name, f"{where}: {_sentence(error)}" if where else _sentence(error))
+
+
+def _sentence(error: Any) -> str:
+    kind = error.kind
+    match kind.name:
+        case "additionalProperties":
+            (first, *_) = kind.unexpected
+            return f"the key {first!r} is not known here{_suggest(first, _known_keys(error))}"
+        case "required":
+            return f"the key {kind.property!r} is missing"
+        case "minItems" | "minProperties":
+            return "must not be empty"
+        case _:
+            return str(error.message)
+
+
+def _known_keys(error: Any) -> Iterable[str]:
+    """Keys that an operator's file may have where an unknown one was found."""
+    properties = validator_source("data")["$defs"]
+    match [str(step) for step in error.instance_path]:
+        case []:
+            return tuple(properties["operator"]["properties"])
+        case ["environments", _]:
+            return tuple(properties["environment"]["properties"])
+        case ["risk_approvals"]:
+            return tuple(properties["risk_approvals"]["properties"])
+        case _:
+            return ("mode",)
+
+
+def _suggest(given: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _refuse(name: str, fault: str, cause: BaseException | None = None) -> NoReturn:
+    raise EngineError(f"{name}: {fault}", code="policy_data_invalid", hint=_HINT) from cause

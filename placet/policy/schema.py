@@ -1,0 +1,41 @@
+"""The JSON Schemas that ship with the bundle, compiled once."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import jsonschema_rs
+
+from placet.policy.bundle import shipped_bundle
+
+
+@functools.cache
+def validator_source(name: str) -> dict[str, Any]:
+    """A shipped schema as JSON values; not to be changed.
+
+    Raises:
+        EngineError: ``bundle_invalid`` when it is missing or is not the one in the manifest.
+    """
+    schema: dict[str, Any] = json.loads(shipped_bundle().load_file(f"schemas/{name}.json"))
+    return schema
+
+
+@functools.cache
+def validator(name: str, definition: str = "") -> Any:
+    """Validator of a shipped schema, ``input`` for ``schemas/input.json``, or of one of its definitions.
+
+    Raises:
+        EngineError: ``bundle_invalid`` when the schema is missing or is not the one in the manifest.
+    """
+    schema = validator_source(name)
+    if definition:
+        schema = {"$schema": schema["$schema"], "$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
+    return jsonschema_rs.validator_for(schema, offline=True)
+
+
+def describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    """Where in the document an error is (``risk.factors``), and what is wrong there, without the offending value."""
+    where = ".".join(str(step) for step in error.instance_path)
+    return where, f"fails {error.kind.name}"

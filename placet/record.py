@@ -1,0 +1,270 @@
+"""Step 9: a decision as a record, and the recorder that keeps it before anyone is told.
+
+The body of a decision leaf is specified in docs/formats.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from placet.audit.log import AuditLog
+from placet.audit.stores.file import open_readonly
+from placet.canonical import Digest
+from placet.errors import AuditError
+from placet.messages import render_refusal, render_warnings
+from placet.text import clip_bytes
+
+if TYPE_CHECKING:
+    from placet.decide import Decision
+    from placet.model import Workload
+    from placet.policy.decision import Violation
+    from placet.policy.engine import PolicyEngine
+    from placet.review import AdmissionRequest
+
+RECORD_SCHEMA: Final = "placet.dev/record/v1"
+_MAX_LISTED: Final = 32
+_MAX_MESSAGE_BYTES: Final = 6 * 1024  # a leaf holds 32 KiB
+_MAX_IMAGES_BYTES: Final = 6 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where a decision stands in the record.
+
+    Attributes:
+        index: of the leaf.
+        leaf_hash: RFC 6962 leaf hash.
+        leaf: the body as stored.
+        checkpoint: the newest signed note, "" before the first.
+        replayed: whether it was there before.
+    """
+
+    index: int
+    leaf_hash: Digest
+    leaf: Mapping[str, Any]
+    checkpoint: str
+    replayed: bool
+
+
+class Recorder(Protocol):
+    """Keeps decisions."""
+
+    def find(self, request: AdmissionRequest, environment: str) -> Recorded | None:
+        """The stored decision of a request that was decided before.
+
+        Raises:
+            AuditError: the store can't be read, or the uid was used for another request.
+        """
+
+    def keep(
+        self,
+        decision: Decision,
+        *,
+        cluster: str,
+        engine: PolicyEngine,
+        data_digest: Digest,
+        attachments: Mapping[str, bytes],
+        latency_us: int,
+        deadline_s: float,
+    ) -> Recorded:
+        """Append durably, or raise.
+
+        Raises:
+            AuditError: the decision is not in the record.
+        """
+
+
+class LogRecorder:
+    """Keeps decisions in an audit log, and answers what the log knows of the past."""
+
+    def __init__(self, log: AuditLog, *, cluster: str) -> None:
+        self._log = log
+        self._cluster = cluster
+
+    def find(self, request: AdmissionRequest, environment: str) -> Recorded | None:
+        """See :class:`Recorder`."""
+        stored = self._log.find_uid(request.uid)
+        if stored is None:
+            return None
+        if stored.request_digest != request_digest(request, environment):
+            raise AuditError(
+                "the request's uid is that of another request that was decided before",
+                code="uid_reused",
+                hint="An API server never uses a uid twice; send the request through the API server.",
+            )
+        return self._recorded(stored.index, stored.leaf_hash, stored.leaf, replayed=True)
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:
+        """Whether the record shows an admission of this model in this environment."""
+        return self._log.model_seen(self._cluster, environment, model)
+
+    def keep(
+        self,
+        decision: Decision,
+        *,
+        cluster: str,
+        engine: PolicyEngine,
+        data_digest: Digest,
+        attachments: Mapping[str, bytes],
+        latency_us: int,
+        deadline_s: float,
+    ) -> Recorded:
+        """See :class:`Recorder`."""
+        body = render_record(
+            decision,
+            cluster=cluster,
+            engine=engine,
+            data_digest=data_digest,
+            attachments=attachments,
+            latency_us=latency_us,
+        )
+        appended = self._log.append(
+            body,
+            uid=decision.request.uid,
+            request_digest=request_digest(decision.request, decision.environment),
+            attachments=attachments,
+            deadline_s=deadline_s,
+        )
+        return self._recorded(appended.index, appended.leaf_hash, appended.leaf, replayed=appended.replayed)
+
+    def _recorded(self, index: int, leaf_hash: Digest, leaf: Mapping[str, Any], *, replayed: bool) -> Recorded:
+        return Recorded(index, leaf_hash, leaf, self._log.latest_checkpoint() or "", replayed)
+
+
+class StoredHistory:
+    """What the file of a record knows, opened to read alone; for the command line."""
+
+    def __init__(self, store: Path, *, cluster: str) -> None:
+        self._store = store
+        self._cluster = cluster
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:
+        """Whether the record shows an admission of this model in this environment."""
+        with open_readonly(self._store) as reader:
+            return reader.model_seen(cluster=self._cluster, environment=environment, model=model)
+
+
+def request_digest(request: AdmissionRequest, environment: str) -> Digest:
+    """What makes a resent request the same: its bytes, and the path that it came by."""
+    return Digest.of(f"{environment}\n{request.digest}".encode())
+
+
+def render_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with six digits of a second, always the same length."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def render_record(
+    decision: Decision,
+    *,
+    cluster: str,
+    engine: PolicyEngine,
+    data_digest: Digest,
+    attachments: Mapping[str, bytes],
+    latency_us: int,
+) -> dict[str, Any]:
+    """The body of a decision leaf: plain JSON without floats, free of env values."""
+    request, workload, findings, policy = decision.request, decision.workload, decision.findings, decision.policy
+    model = None if workload is None else workload.model
+    return {
+        "schema": RECORD_SCHEMA,
+        "type": "decision",
+        "decision_id": decision.decision_id,
+        "uid": request.uid,
+        "time": render_time(decision.time),
+        "cluster": cluster,
+        "environment": decision.environment[:128],
+        "operation": request.operation,
+        "dry_run": request.dry_run,
+        "group": request.kind.group,
+        "version": request.kind.version,
+        "kind": request.kind.kind,
+        "subresource": request.subresource,
+        "namespace": request.namespace,
+        "name": workload.name if workload is not None else request.name,
+        "object_uid": "" if workload is None else workload.uid,
+        "user": request.username,
+        "allowed": decision.allowed,
+        "mode": decision.mode,
+        "violations": _codes(decision.violations),
+        "warnings": _codes(decision.warnings),
+        "notes": _codes(decision.notes),
+        "message": clip_bytes(render_refusal(decision), _MAX_MESSAGE_BYTES),
+        "advice": list(render_warnings(decision)),
+        "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
+        "model": {
+            "name": "" if model is None else model.name,
+            "version": "" if model is None else model.version,
+            "digest": "" if model is None else str(model.digest or ""),
+        },
+        "projection": "" if workload is None else str(workload.projection.digest),
+        "images": _images(workload),
+        **_findings(decision),
+        "required_roles": [] if policy is None else list(policy.required_roles),
+        "granted_roles": [] if policy is None else list(policy.granted_roles),
+        "policy": {
+            "revision": engine.revision,
+            "data_digest": str(data_digest),
+            "engine": engine.name,
+            "engine_version": engine.version,
+        },
+        "keyring_version": decision.keyring_version,
+        "caller_authenticated": decision.caller_authenticated,
+        "request_digest": str(request_digest(request, decision.environment)),
+        **{f"{name}_digest": str(Digest.of(content)) for name, content in attachments.items()},
+        "latency_us": latency_us,
+    }
+
+
+def _images(workload: Workload | None) -> list[str]:
+    """References, in order, as long as they leave room for the rest of the record; the projection binds them all."""
+    listed: list[str] = []
+    room = _MAX_IMAGES_BYTES
+    for image in () if workload is None else workload.images:
+        room -= len(image.reference)
+        if room < 0:
+            listed.append("...")
+            break
+        listed.append(image.reference)
+    return listed
+
+
+def _codes(violations: tuple[Violation, ...]) -> list[dict[str, str]]:
+    return [{"rule": item.rule, "code": item.code} for item in violations[:_MAX_LISTED]]
+
+
+def _findings(decision: Decision) -> dict[str, Any]:
+    found = decision.findings
+    if found is None:
+        return {"risk": None, "evidence": [], "approvals": [], "rejected": []}
+    return {
+        "risk": {
+            "score": found.assessment.score,
+            "level": found.assessment.level,
+            "factors": {item.factor: item.score for item in found.assessment.contributions},
+            "inputs_digest": str(found.risk_inputs),
+        },
+        "evidence": [
+            {"fact": fact, "statement": str(statement)}
+            for fact, statement in sorted(found.evidence.facts.sources.items())
+        ],
+        "approvals": [
+            {
+                "approval_id": item.approval_id,
+                "role": item.role,
+                "key": item.key,
+                "person": item.person,
+                "statement": str(item.statement),
+                "expires": render_time(item.expires),
+            }
+            for item in found.approvals.verified[:_MAX_LISTED]
+        ],
+        "rejected": [
+            {"role": item.role, "code": item.code, "approval_id": item.approval_id}
+            for item in found.approvals.rejected[:_MAX_LISTED]
+        ],
+    }

@@ -1,0 +1,42 @@
+package tests.approvals.revoked_test
+
+import data.admission.rules.approvals.revoked
+import data.tests.fixtures
+
+withdrawn := {"rejected": [
+	{"role": "security", "code": "revoked", "approval_id": "a-2"},
+	{"role": "business", "code": "expired", "approval_id": "a-3"},
+]}
+
+test_passes_when_nothing_was_rejected if {
+	revoked.passes with input as fixtures.changed({"rejected": []}) with data.placet as fixtures.placet
+}
+
+test_passes_when_an_approval_was_rejected_for_another_reason if {
+	revoked.passes with input as fixtures.request with data.placet as fixtures.placet
+	count(revoked.report) == 0 with input as fixtures.request with data.placet as fixtures.placet
+}
+
+test_fails_when_an_approval_was_revoked if {
+	request := fixtures.changed(withdrawn)
+	not revoked.passes with input as request with data.placet as fixtures.placet
+	revoked.report == {{"code": "revoked", "role": "security", "approval_id": "a-2"}} with input as request
+		with data.placet as fixtures.placet
+}
+
+test_fails_when_unchanged_and_revoked if {
+	request := object.union(fixtures.unchanged, withdrawn)
+	not revoked.passes with input as request with data.placet as fixtures.placet
+}
+
+test_fails_when_a_rejection_has_no_reason if {
+	every rejected in [{"role": "security"}, {"role": "security", "code": 7}, "revoked", null] {
+		not revoked.passes with input as fixtures.changed({"rejected": [rejected]}) with data.placet as fixtures.placet
+	}
+}
+
+test_fails_when_rejections_are_no_list if {
+	every rejected in [null, "none", 0, true, {}] {
+		not revoked.passes with input as fixtures.changed({"rejected": rejected}) with data.placet as fixtures.placet
+	}
+}

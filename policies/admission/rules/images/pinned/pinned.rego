@@ -1,0 +1,52 @@
+# METADATA
+# title: Images are named by their digest
+# description: >-
+#   A tag can be moved to another image after the approval was given; a digest can't. Where the environment asks for it,
+#   every image of every container is named by digest.
+# custom:
+#   severity: high
+#   solution: >-
+#     Write each image as `name@sha256:...`; `crane digest` or `docker buildx imagetools inspect` print the digest of a tag.
+#   controls:
+#     - NIST SP 800-53 CM-14
+#     - NIST SP 800-190 4.1.5
+package admission.rules.images.pinned
+
+import data.admission.lib.change
+import data.admission.lib.environment
+
+severity := rego.metadata.chain()[1].annotations.custom.severity
+
+passes if {
+	change.judged_anew
+	environment.settings.pin_images == true
+	is_array(input.images)
+	count(input.images) > 0
+	every image in input.images {
+		pinned(image)
+	}
+}
+
+passes if {
+	change.judged_anew
+	environment.settings.pin_images == false
+}
+
+passes if change.carried_forward
+
+pinned(image) if {
+	regex.match(`^sha256:[0-9a-f]{64}$`, image.digest)
+	endswith(image.reference, concat("@", ["", image.digest]))
+}
+
+report contains entry if {
+	some image in input.images
+	not pinned(image)
+	entry := {
+		"code": "image_not_pinned",
+		"container": object.get(image, "container", ""),
+		"reference": object.get(image, "reference", ""),
+	}
+}
+
+report contains {"code": "images_missing"} if count(input.images) == 0

@@ -1,0 +1,176 @@
+"""The whole way on a real kube-apiserver: refused, planned, approved, admitted, changed, revoked, proved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.controlplane import ControlPlane
+from tests.e2e.gateprocess import Team
+from tests.servers import running_opa
+
+EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "llama-deployment.yaml"
+NAMESPACE = "ml-serving"
+DEPLOYER = "dora@example.com"
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[ControlPlane]:
+    with ControlPlane(audit=True) as plane:
+        plane.create_namespace(NAMESPACE, {"placet.dev/environment": "production"})
+        plane.kubeconfig_for(DEPLOYER, ["developers"])
+        plane.grant(DEPLOYER, "edit")
+        yield plane
+
+
+@pytest.fixture(params=["embedded", "opa"])
+def team(request: pytest.FixtureRequest, tmp_path: Path, control_plane: ControlPlane) -> Iterator[Team]:
+    """A team behind a running gate, with each of the two engines."""
+    team = Team.found(tmp_path)
+    shutil.copyfile(EXAMPLE, tmp_path / "deploy.yaml")
+    certificate = control_plane.serving_certificate(["127.0.0.1"])
+    with running_opa() as opa:
+        if request.param == "opa":
+            team.configure({"policy": {"engine": "opa", "opa_url": opa}})
+        with team.webhook(certificate) as url:
+            registration = control_plane.install_webhook(
+                "gate",
+                url,
+                certificate.ca_pem,
+                namespace_selector={"matchLabels": {"placet.dev/environment": "production"}},
+            )
+            try:
+                yield team
+            finally:
+                registration.remove()
+                control_plane.kubectl("delete", "deployment", "--all", "-n", NAMESPACE, "--wait=true")
+
+
+def apply(plane: ControlPlane, team: Team, *, name: str = "deploy.yaml", user: str = DEPLOYER, **options: Any) -> Any:
+    return plane.kubectl("apply", "-f", str(team.folder / name), *options.pop("more", ()), user=user, check=False)
+
+
+def edit(team: Team, change: Any, *, name: str = "deploy.yaml") -> None:
+    file = team.folder / name
+    manifest = yaml.safe_load(file.read_text(encoding="utf-8"))
+    change(manifest)
+    file.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
+
+
+def without_decision(text: str) -> str:
+    """The refusal without its last line, which names the decision."""
+    return text[text.index("placet refuses") : text.index("\ndecision ")]
+
+
+def decisions(team: Team) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(
+        team.run("audit", "list", "--store", "record.sqlite", "-o", "json").stdout
+    )
+    return listed
+
+
+def verify_record(team: Team) -> None:
+    key = (team.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
+    team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
+
+
+def test_refused_planned_approved_admitted_changed_and_proved(control_plane: ControlPlane, team: Team) -> None:
+    team.attest("deploy.yaml")
+    refused = apply(control_plane, team)
+    assert refused.returncode == 1
+    planned = team.run("plan", "-f", "deploy.yaml", "-e", "production", "--as", DEPLOYER, expect=1)
+    assert without_decision(refused.stderr) == without_decision(planned.stdout)
+    assert "approvals.required: no valid security approval" in refused.stderr
+    assert "placet approve -f MANIFEST --environment production --role security" in refused.stderr
+
+    team.approve("deploy.yaml", "technical", "security")
+    two = apply(control_plane, team)
+    assert "no valid business approval" in two.stderr
+    assert "no valid security approval" not in two.stderr
+
+    team.approve("deploy.yaml", "business")
+    team.run("plan", "-f", "deploy.yaml", "-e", "production", "--as", DEPLOYER)
+    admitted = apply(control_plane, team)
+    assert admitted.returncode == 0, admitted.stderr
+    assert "created" in admitted.stdout
+
+    edit(team, lambda manifest: manifest["metadata"]["labels"].update(team="serving"))
+    edit(team, lambda manifest: manifest["spec"]["template"]["spec"].update(terminationGracePeriodSeconds=61))
+    assert apply(control_plane, team).returncode == 0
+
+    edit(
+        team,
+        lambda manifest: manifest["spec"]["template"]["spec"]["containers"][0]["args"].append("--trust-remote-code"),
+    )
+    changed = apply(control_plane, team)
+    assert changed.returncode == 1
+    assert "projection_differs" in changed.stderr
+
+    verify_record(team)
+    assert [item["allowed"] for item in reversed(decisions(team))] == [False, False, True, True, False]
+
+
+def test_a_revoked_approval_refuses_even_an_unchanged_workload(control_plane: ControlPlane, team: Team) -> None:
+    team.attest("deploy.yaml")
+    team.approve("deploy.yaml", "technical", "security", "business")
+    assert apply(control_plane, team).returncode == 0
+    newest = json.loads(team.run("audit", "show", "0", "--store", "record.sqlite", "-o", "json").stdout)
+    del newest
+    leaf = next(item for item in decisions(team) if item["allowed"])
+    shown = json.loads(team.run("audit", "show", leaf["decision_id"], "--store", "record.sqlite", "-o", "json").stdout)
+    security = next(item for item in shown["record"]["approvals"] if item["role"] == "security")
+    team.run("revoke", security["approval_id"], "--role", "security", "-e", "production",
+             "--key", "keys/sam.key", "--out", "revocations/")  # fmt: skip
+    edit(team, lambda manifest: manifest["metadata"]["labels"].update(touched="yes"))
+    refused = apply(control_plane, team)
+    assert refused.returncode == 1
+    assert "revoked" in refused.stderr
+
+
+def test_an_approver_who_applies_is_not_their_own_approver(control_plane: ControlPlane, team: Team) -> None:
+    team.attest("deploy.yaml")
+    team.approve("deploy.yaml", "technical", "security", "business")
+    control_plane.kubeconfig_for("sam@example.com", ["developers"])
+    control_plane.grant("sam@example.com", "edit")
+    refused = apply(control_plane, team, user="sam@example.com")
+    assert refused.returncode == 1
+    assert "self_approval" in refused.stderr
+
+
+def test_a_dry_run_is_answered_and_leaves_no_record(control_plane: ControlPlane, team: Team) -> None:
+    before = len(decisions(team))
+    refused = apply(control_plane, team, more=("--dry-run=server",))
+    assert refused.returncode == 1
+    assert "not in the record" in refused.stderr
+    assert len(decisions(team)) == before
+
+
+def test_the_api_servers_own_log_names_the_record(control_plane: ControlPlane, team: Team) -> None:
+    apply(control_plane, team)
+    newest = decisions(team)[0]
+
+    def names_it(event: dict[str, Any]) -> bool:
+        annotations = event.get("annotations", {})
+        return any(
+            key.endswith("/decision-id") and value == newest["decision_id"] for key, value in annotations.items()
+        )
+
+    event = control_plane.wait_for_audit_event(names_it)
+    found = {key.rpartition("/")[2]: value for key, value in event["annotations"].items()}
+    assert found["log-index"] == str(newest["index"])
+    assert found["leaf-hash"].startswith("sha256:")
+
+
+def test_a_malformed_annotation_names_the_role_and_the_fault(control_plane: ControlPlane, team: Team) -> None:
+    edit(team, lambda manifest: manifest["metadata"]["annotations"].update({"placet.dev/approval.security": "%%%"}))
+    refused = apply(control_plane, team)
+    assert refused.returncode == 1
+    assert "security approval on it does not count" in refused.stderr
+    assert "envelope_malformed" in refused.stderr
+    assert "Traceback" not in refused.stderr

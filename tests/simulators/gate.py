@@ -1,0 +1,150 @@
+"""A whole gate in memory and on a temporary file: the desk's keyring, the shipped policy, a real record.
+
+>>> desk = GateDesk.open(tmp_path)
+>>> desk.decide(desk.review(manifest)).allowed
+False
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import Revocations
+from placet.audit.log import AuditLog
+from placet.cluster import ClusterFacts, NoAutoscalers
+from placet.decide import Deadline, Decision, Gate, History, NoHistory
+from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.engine import PolicyEngine
+from placet.policy.wasm import EmbeddedEngine
+from placet.record import LogRecorder, Recorder
+from placet.review import parse_review
+from placet.workload import read_workload
+from tests.simulators.desk import ApprovalDesk
+
+DATA = Path(__file__).parents[1] / "data"
+ORIGIN = "placet.dev/log/prod-eu-1"
+
+
+@dataclass
+class DeskTrust:
+    """The desk's keyring, verified at the desk's time."""
+
+    desk: ApprovalDesk
+    revocations: Revocations
+
+    def load(self, now: datetime) -> tuple[VerifiedKeyring, Revocations]:
+        assert now == self.desk.now
+        return self.desk.keyring, self.revocations
+
+
+@dataclass
+class GateDesk:
+    """A gate, the people who sign, and the record.
+
+    Attributes:
+        desk: keys, persons, the clock.
+        gate: decides and records.
+        log: the record.
+        trust: what the gate believes in.
+    """
+
+    desk: ApprovalDesk
+    gate: Gate
+    log: AuditLog
+    trust: DeskTrust
+    engine: PolicyEngine
+    data: PolicyData
+    history: History
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        engine: PolicyEngine | None = None,
+        data: PolicyData | None = None,
+        recorder: Recorder | None = None,
+        cluster_facts: ClusterFacts | None = None,
+    ) -> Self:
+        """A gate for the desk's cluster with an empty record in ``folder``."""
+        desk = ApprovalDesk.standard()
+        data = data or load_policy_data(None)
+        engine = engine or EmbeddedEngine.default(data)
+        log = AuditLog.open(folder / "record.sqlite", origin=ORIGIN)
+        kept = LogRecorder(log, cluster=desk.cluster)
+        trust = DeskTrust(desk, Revocations.none())
+        gate = Gate(
+            cluster=desk.cluster,
+            policy_data=data,
+            engine=engine,
+            trust=trust,
+            history=kept,
+            cluster_facts=cluster_facts or NoAutoscalers(),
+            recorder=recorder or kept,
+            clock=lambda: desk.now,
+        )
+        return cls(desk, gate, log, trust, engine, data, kept)
+
+    def planner(self, *, history: History | None = None) -> Gate:
+        """The same gate as ``placet plan`` has it: nothing is recorded."""
+        return Gate(
+            cluster=self.desk.cluster,
+            policy_data=self.data,
+            engine=self.engine,
+            trust=self.trust,
+            history=history or NoHistory(),
+            cluster_facts=NoAutoscalers(),
+            recorder=None,
+            clock=lambda: self.desk.now,
+        )
+
+    def decide(self, review: dict[str, Any], *, environment: str = "production") -> Decision:
+        """Send one review."""
+        request = parse_review(json.dumps(review).encode())
+        return self.gate.decide(request, environment=environment, deadline=Deadline(10))
+
+    def approve(self, manifest: dict[str, Any], *roles: str, **terms: Any) -> dict[str, Any]:
+        """The manifest with approvals on it, each by the first who holds the role."""
+        signed = copy.deepcopy(manifest)
+        workload = read_workload(signed)
+        annotations = signed["metadata"].setdefault("annotations", {})
+        for role in roles:
+            annotations[f"placet.dev/approval.{role}"] = self.desk.approve(workload, role=role, **terms)
+        return signed
+
+
+def example() -> dict[str, Any]:
+    """The Deployment that a real API server sent, as created."""
+    review = json.loads((DATA / "reviews" / "deployment-llama-create.json").read_bytes())
+    created: dict[str, Any] = review["request"]["object"]
+    return created
+
+
+def review(
+    manifest: dict[str, Any],
+    *,
+    old: dict[str, Any] | None = None,
+    operation: str | None = None,
+    dry_run: bool = False,
+    username: str = "deployer@example.org",
+    uid: str | None = None,
+) -> dict[str, Any]:
+    """The review that an API server would send about an object of apps/v1."""
+    found: dict[str, Any] = json.loads((DATA / "reviews" / "deployment-llama-create.json").read_bytes())
+    request = found["request"]
+    request["uid"] = uid or str(uuid.uuid4())
+    request["object"] = manifest
+    request["oldObject"] = old
+    request["operation"] = operation or ("CREATE" if old is None else "UPDATE")
+    request["dryRun"] = dry_run
+    request["userInfo"]["username"] = username
+    request["name"] = manifest["metadata"].get("name", "")
+    request["namespace"] = manifest["metadata"].get("namespace", "")
+    return found
