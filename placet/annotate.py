@@ -17,7 +17,7 @@ from placet.errors import ManifestError
 
 _PLAIN_KEY: Final = re.compile(r"[a-z0-9.]+/[A-Za-z0-9._-]+", re.ASCII)
 _INDENT: Final = 2
-_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_NULLS: Final = ("", "~", "null", "Null", "NULL")
 
 
 def set_annotations(text: str, document_index: int, annotations: Mapping[str, str]) -> str:
@@ -25,7 +25,7 @@ def set_annotations(text: str, document_index: int, annotations: Mapping[str, st
 
     Args:
         text: YAML or JSON, one or several documents.
-        document_index: which document, from 0, as YAML counts them.
+        document_index: which document, from 0, empty ones not counted: the ``index`` of ``placet.manifests``.
         annotations: name -> value. A name that is there gets the new value in its place; others come first.
 
     Returns:
@@ -36,11 +36,13 @@ def set_annotations(text: str, document_index: int, annotations: Mapping[str, st
             List, or it shares its metadata with another place through a YAML alias.
     """
     before = _load(text)
-    if not 0 <= document_index < len(before):
-        raise ManifestError(f"there is no document {document_index}; the file has {len(before)}")
+    filled = [place for place, document in enumerate(before) if document not in _NULLS]
+    if not 0 <= document_index < len(filled):
+        raise ManifestError(f"there is no document {document_index}; the file has {len(filled)}")
+    place = filled[document_index]
     for name, value in annotations.items():
-        text = _set_one(text, document_index, name, value)
-    _require_only(before, _load(text), document_index, annotations)
+        text = _set_one(text, place, name, value)
+    _require_only(before, _load(text), place, annotations)
     return text
 
 
@@ -144,7 +146,8 @@ def _add_entry(text: str, key: yaml.ScalarNode, node: yaml.MappingNode, entry: s
         return f"{text[:start]}{lead}{entry},{trail}{text[start:]}"
     # On the line after the mapping's own key, so that a comment above the first entry stays with that entry.
     at = _line_after(text, key.end_mark.index)
-    return text[:at] + " " * first.column + entry + _newline(text) + text[at:]
+    indent: int = first.column
+    return text[:at] + " " * indent + entry + _newline(text) + text[at:]
 
 
 def _add_annotations(text: str, metadata: tuple[yaml.ScalarNode, yaml.MappingNode], name: str, value: str) -> str:

@@ -44,7 +44,7 @@ def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
         EngineError: its bundle can't be used.
     """
     if config.engine == "opa":
-        return OpaEngine.default(config.opa_url, data)
+        return OpaEngine(config.opa_url, data)
     return EmbeddedEngine.default(data)
 
 

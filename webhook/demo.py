@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 import tempfile
@@ -66,10 +67,9 @@ def _prepare(stage: Stage) -> None:
     stage.chapter("The build pipeline signs what it measured")
     stage.copy_manifest()
     common = ("-f", "deploy.yaml", "--key", "keys/pipeline.key", "--write")
-    stage.run("evidence", "attest", "--fact", "model", "--parameters", "70600000000",
-              "--data-classification", "confidential", *common)  # fmt: skip
+    stage.run("evidence", "attest", "--parameters", "70600000000", "--data-classification", "confidential",
+              "--rollback-minutes", "3", *common)  # fmt: skip
     stage.run("evidence", "attest", "--fact", "coverage", "--from", "coverage.json", *common)
-    stage.run("evidence", "attest", "--fact", "rollback", "--rollback-minutes", "3", *common)
 
 
 def _refuse(stage: Stage) -> None:
@@ -81,9 +81,9 @@ def _refuse(stage: Stage) -> None:
 
 def _approve(stage: Stage) -> None:
     stage.chapter("Three people sign, each with their own key")
-    for role, person in PEOPLE:
+    for place, (role, person) in enumerate(PEOPLE):
         stage.run("approve", "-f", "deploy.yaml", "--environment", ENVIRONMENT, "--role", role,
-                  "--key", f"keys/{person}.key", "--record", "record.sqlite", "--yes")  # fmt: skip
+                  "--key", f"keys/{person}.key", "--record", "record.sqlite", "--yes", last_lines=3 if place else None)  # fmt: skip
 
 
 def _admit(stage: Stage) -> None:
@@ -106,23 +106,29 @@ def _prove(stage: Stage, refused: str) -> None:
     stage.run("audit", "list", "--store", "record.sqlite")
     stage.run("audit", "show", refused, "--store", "record.sqlite")
     key = stage.log_verifier()
-    stage.run(
-        "audit", "prove", stage.admitted, "--store", "record.sqlite", "--log-key", "keys/log.key", "--out", "proof.json"
-    )
+    stage.run("audit", "prove", stage.admitted, "--store", "record.sqlite", "--log-key", key, out="proof.json")
     stage.run("audit", "verify", "--proof", "proof.json", "--log-key", key)
     stage.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
 
 
 def _tamper(stage: Stage) -> None:
-    stage.chapter("Somebody turns a refusal into an admission, in a copy of the record")
+    stage.chapter("Somebody turns the refusal into an admission, in a copy of the record, and recomputes its hash")
     copy = stage.path("tampered.sqlite")
     shutil.copyfile(stage.path("record.sqlite"), copy)
-    with sqlite3.connect(copy) as connection:
-        connection.executescript("DROP TRIGGER IF EXISTS leaves_no_update;")
-        changed = connection.execute(
-            "UPDATE leaves SET leaf = replace(leaf, '\"allowed\":false', '\"allowed\":true') WHERE idx = 1"
-        )
-    connection.close()
-    if changed.rowcount != 1:
-        raise click.ClickException("the copy could not be changed, so nothing was shown")
+    connection = sqlite3.connect(copy)
+    try:
+        with connection:
+            index, leaf = connection.execute("SELECT min(idx), leaf FROM leaves WHERE allowed = 0").fetchone()
+            forged = leaf.replace(b'"allowed":false', b'"allowed":true')
+            (guard,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'leaves_no_update'").fetchone()
+            connection.execute("DROP TRIGGER leaves_no_update")
+            connection.execute(
+                "UPDATE leaves SET leaf = ?, leaf_hash = ?, allowed = 1 WHERE idx = ?",
+                (forged, hashlib.sha256(b"\x00" + forged).digest(), index),
+            )
+            connection.execute(guard)
+    finally:
+        connection.close()
+    if forged == leaf:
+        raise click.ClickException("the copy was not changed, so nothing would be shown")
     stage.run("audit", "verify", "--store", "tampered.sqlite", "--log-key", stage.log_verifier(), expect=1)

@@ -88,8 +88,14 @@ class Stage:
         for name in ("deploy.yaml", "coverage.json"):
             self.path(name).write_text((_DATA / name).read_text(encoding="utf-8"), encoding="utf-8")
 
-    def run(self, *arguments: str, expect: int = 0, out: str = "") -> None:
-        """Run a ``placet`` command and show it with all that it says; ``out`` is a file for its standard output.
+    def run(self, *arguments: str, expect: int = 0, out: str = "", last_lines: int | None = None) -> None:
+        """Run a ``placet`` command and show it.
+
+        Args:
+            arguments: after ``placet``.
+            expect: the exit code that the story needs.
+            out: a file for its standard output.
+            last_lines: show no more than these of what it says.
 
         Raises:
             click.ClickException: it ended with another exit code than the story needs.
@@ -106,7 +112,7 @@ class Stage:
         )
         if out:
             self.path(out).write_text(done.stdout, encoding="utf-8")
-        self._show(done.stderr if out else done.stdout)
+        self._show(done.stderr if out else done.stdout, last_lines=last_lines)
         if done.returncode != expect:
             raise click.ClickException(f"placet {arguments[0]} ended with {done.returncode}, the demo expects {expect}")
 
@@ -168,8 +174,11 @@ class Stage:
         """The public key of the log, as ``placet init`` wrote it down."""
         return self.path("keys/log.vkey").read_text(encoding="utf-8").strip()
 
-    def _show(self, text: str) -> None:
-        for line in text.rstrip("\n").split("\n") if text.strip() else ():
+    def _show(self, text: str, *, last_lines: int | None = None) -> None:
+        lines = text.rstrip("\n").split("\n") if text.strip() else []
+        if last_lines is not None:
+            lines = ["...", *lines[-last_lines:]]
+        for line in lines:
             click.echo(f"   {line}")
 
     def _connection(self) -> http.client.HTTPSConnection:

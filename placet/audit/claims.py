@@ -84,7 +84,8 @@ class ClaimCheck:
         ordered = sorted(others, key=lambda claim: claim.size)
         self._claims = heapq.merge(stored, ordered, key=lambda claim: claim.size)
         self._next: Claim | None = next(self._claims, None)
-        self._good = Frontier()
+        self._good = Frontier()  # at the last claim that held, and the size of the one before
+        self._before = 0
         self._window: list[bytes] = []
         self._failed: list[_Failed] = []
         self._explain: list[Claim] = []
@@ -128,7 +129,10 @@ class ClaimCheck:
         )
         for failed in sorted(self._failed, key=lambda failed: failed.claim.source is Source.STATE):
             source = failed.claim.source
-            if source is not Source.STATE and self.held_size >= failed.claim.size:
+            contradicted = self.held_size >= failed.claim.size
+            if contradicted and source is Source.STATE:
+                findings.add("state_changed", "its frontier is not that of the leaves, which are signed for")
+            elif contradicted:
                 _report_fork(failed, findings)
             elif not broken and (source is Source.SAVED or not rewritten):
                 _report(failed, findings)
@@ -139,6 +143,8 @@ class ClaimCheck:
     def _hold(self, claim: Claim, tree: Frontier) -> None:
         if claim.source is Source.STATE:
             return
+        if tree.size > self._good.size:
+            self._before = self._good.size
         self._good = tree.copy()
         self._window = []
         self.held += claim.source is Source.STORE
@@ -151,7 +157,8 @@ class ClaimCheck:
             kind, index = "rewritten", self._good.size
             if not self._failed and self._good.size + len(self._window) >= claim.size:
                 kind, index = _explanation(self._good, self._window, claim) or (kind, index)
-            self._failed.append(_Failed(claim, self._good.size, kind, index))
+            since = self._good.size if self._good.size < claim.size else self._before
+            self._failed.append(_Failed(claim, since, kind, index))
 
     def _report_beyond(self, size: int, findings: Findings) -> None:
         """Claims of more leaves than there are."""
@@ -182,10 +189,7 @@ def _report(failed: _Failed, findings: Findings) -> None:
         findings.add(failed.kind, sentence, index=failed.index)
     elif claim.source is Source.STATE:
         sentence = "its frontier is not that of the leaves: it was changed, or a leaf that no checkpoint signs for yet"
-        unsigned = failed.since < claim.size
-        findings.add(
-            "state_changed", sentence, index=failed.since if unsigned else None, end=claim.size if unsigned else None
-        )
+        findings.add("state_changed", sentence, index=failed.since, end=claim.size)
     else:
         findings.add(
             "rewritten", f"the leaves up to {claim.size} are not those of {source}", index=failed.since, end=claim.size

@@ -29,6 +29,15 @@ _COMMANDS: Final = {
 }
 
 
+def _keep_lines(command: click.Command) -> click.Command:
+    r"""Make the ``\b`` of raw docstrings the mark by which click keeps a paragraph's line breaks."""
+    if command.help:
+        command.help = command.help.replace("\\b\n", "\b\n")
+    for child in command.commands.values() if isinstance(command, click.Group) else ():
+        _keep_lines(child)
+    return command
+
+
 class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is named."""
 
@@ -38,11 +47,9 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if module := _COMMANDS.get(cmd_name):
-            command: click.Command = getattr(importlib.import_module(f"placet.cli.{module}"), cmd_name)
-            return command
+            return _keep_lines(getattr(importlib.import_module(f"placet.cli.{module}"), cmd_name))
         for point in importlib.metadata.entry_points(group="placet.commands", name=cmd_name):
-            plugged: click.Command = point.load()
-            return plugged
+            return _keep_lines(point.load())
         return None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -67,4 +74,5 @@ def main() -> None:
     """Entry point of the console script."""
     if not sys.flags.utf8_mode and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a TextIOWrapper in a process of its own
+    _keep_lines(root)
     root(prog_name="placet")

@@ -125,8 +125,8 @@ def _show(found: Found, findings: ApprovalFindings) -> None:
     click.echo(f"{safe(found.workload.resource)}  {safe(found.place)}")
     for one in findings.verified:
         click.echo(
-            f"  {style('verified', 'green')}  {one.role}: {safe(one.person)} as {safe(one.identity)}, up to {one.max_risk}, "
-            f"until {render_time(one.expires)}, pins {', '.join(sorted(one.bindings)) or 'nothing'}"
+            f"  {style('verified', 'green')}  {one.role}: {safe(one.person)} as {safe(one.identity)}, "
+            f"up to {one.max_risk}, until {render_time(one.expires)}, pins {', '.join(sorted(one.bindings)) or 'nothing'}"
         )
         click.echo(f"            approval {one.approval_id}")
     for bad in findings.rejected:

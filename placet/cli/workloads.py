@@ -11,7 +11,8 @@ from placet.cli.output import say
 from placet.errors import InputError
 from placet.manifests import Manifest, load_manifests
 from placet.model import Workload
-from placet.workload import is_workload, read_workload
+from placet.projection import find_kind
+from placet.workload import read_workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def load_workloads(filenames: Sequence[str], namespace: str) -> tuple[Found, ...
     """
     found = []
     for manifest in load_manifests(filenames):
-        if is_workload(manifest.object):
+        if find_kind(manifest.object) is not None:
             stated = manifest.object.get("metadata", {}).get("namespace")
             found.append(Found(manifest, read_workload(manifest.object, namespace=stated or namespace)))
     if not found:

@@ -17,7 +17,6 @@ from placet.errors import EngineAnswerError, EngineError, EngineTimeout
 MAX_PAGES: Final = 128
 """Most memory of one instance, in pages of 64 KiB: 8 MiB."""
 _PAGE_BYTES: Final = 1 << 16
-_MIN_PAGES: Final = 2
 _LOAD_FUEL: Final = 1_000_000_000
 _ABI: Final = (1, 2)
 
@@ -63,8 +62,8 @@ class Guest:
         """
         self._store = wasmtime.Store(engine)
         self._store.set_fuel(_LOAD_FUEL)
-        limits = wasmtime.Limits(_MIN_PAGES, MAX_PAGES)
         try:
+            limits = wasmtime.Limits(_least_pages(module), MAX_PAGES)
             self._memory = wasmtime.Memory(self._store, wasmtime.MemoryType(limits))
             linker = wasmtime.Linker(engine)
             self._define_imports(linker)
@@ -175,6 +174,12 @@ class Guest:
 
     def _abort(self, address: int) -> NoReturn:
         raise EngineError(f"the policies gave up: {self._text(address)[:200]!r}", code="engine_aborted")
+
+
+def _least_pages(module: wasmtime.Module) -> int:
+    """Pages that the module's own data needs."""
+    (least,) = (entry.type.limits.min for entry in module.imports if isinstance(entry.type, wasmtime.MemoryType))
+    return int(least)
 
 
 def _require_abi(versions: Sequence[object], store: wasmtime.Store) -> None:

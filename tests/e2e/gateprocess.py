@@ -72,10 +72,9 @@ class Team:
         """The evidence that makes the example score 6.65."""
         common = ("-f", manifest, "--key", "keys/pipeline.key", "--write")
         (self.folder / "coverage.json").write_text(COVERAGE, encoding="utf-8")
-        self.run("evidence", "attest", "--fact", "model", "--parameters", "70600000000",
-                 "--data-classification", "confidential", *common)  # fmt: skip
         self.run("evidence", "attest", "--fact", "coverage", "--from", "coverage.json", *common)
-        self.run("evidence", "attest", "--fact", "rollback", "--rollback-minutes", "3", *common)
+        self.run("evidence", "attest", "--parameters", "70600000000", "--data-classification", "confidential",
+                 "--rollback-minutes", "3", *common)  # fmt: skip
 
     def approve(self, manifest: str, *roles: str, environment: str = "production") -> None:
         """Sign in each role with the example approver's key."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from placet.annotate import set_annotations
 from placet.errors import ManifestError
+from placet.manifests import parse_manifests
 
 NAME = "placet.dev/approval.security"
 OTHER = "placet.dev/approval.technical"
@@ -153,3 +154,22 @@ def test_any_printable_value_is_read_back(value: str) -> None:
         assert not value.isprintable()
         return
     assert yaml.safe_load(after)["metadata"]["annotations"][NAME] == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n{0}",
+        "# comment\n---\n{0}",
+        "# one\n---\n# two\n---\n{0}---\n---\n{0}",
+        "{0}---\n# nothing\n---\n{0}",
+        "{0}...\n---\n{0}",
+    ],
+)
+def test_counts_documents_as_the_reader_of_manifests_does(text: str) -> None:
+    pod = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n"
+    whole = text.format(pod)
+    for manifest in parse_manifests(whole.encode(), file="x.yaml"):
+        after = parse_manifests(set_annotations(whole, manifest.index, {NAME: "v"}).encode(), file="x.yaml")
+        annotated = [one.index for one in after if "annotations" in one.object["metadata"]]
+        assert annotated == [manifest.index]

@@ -53,11 +53,13 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def store_error(error: sqlite3.Error) -> AuditError:
+def store_error(error: sqlite3.Error | UnicodeDecodeError) -> AuditError:
     """The error of ours for one of SQLite's: ``StoreUnavailable``, or for a broken constraint ``AuditError``.
 
     ``store_conflict``: the place of the leaf is taken or not the next one. ``record_refused``: any other constraint.
     """
+    if isinstance(error, UnicodeDecodeError):  # SQLite's message quotes the damaged bytes, and Python can't show it
+        return unavailable("store_corrupt")
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, sqlite3.IntegrityError):
         refused = "store_conflict" if code in _MISPLACED else "record_refused"

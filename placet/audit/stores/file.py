@@ -85,7 +85,7 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
         connection.execute("BEGIN")
         require_version(connection, path)
         yield SqliteReader(connection)
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise store_error(exc) from exc
     finally:
         if connection is not None:

@@ -120,7 +120,7 @@ class SqliteReader:
         """See ``Auditable``."""
         try:
             return schema.differences(self._connection)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
     def raw_states(self) -> list[tuple[Any, Any, Any]]:
@@ -147,8 +147,9 @@ class SqliteReader:
 
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
         try:
-            yield from self._connection.execute(statement, values)
-        except sqlite3.Error as exc:
+            for row in self._connection.execute(statement, values):  # noqa: UP028 - ``yield from`` would close the cursor
+                yield row  # ... and a cursor whose connection is closed before it complains
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
 

@@ -335,7 +335,7 @@ def translated() -> Iterator[None]:
     """Let nothing of SQLite or the operating system through but as an error of ours."""
     try:
         yield
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise store_error(exc) from exc
     except OSError as exc:
         raise unavailable("store_unavailable", f"{exc.filename or ''}: {exc.strerror}") from exc
