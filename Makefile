@@ -113,6 +113,7 @@ golden: setup-dev ## Write the golden files of the tests again; then look at git
 
 .PHONY: docs
 docs: setup-dev ## Write the output of commands into the documents again
+	@$(BIN)/python tools/reference.py
 	@$(BIN)/python tools/docs.py README.md docs
 
 .PHONY: lock

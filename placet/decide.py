@@ -271,7 +271,8 @@ class Gate:
         asked = request.kind
         if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
             raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
-        if request.name and not workload.generated and workload.name != request.name:
+        own = request.object["metadata"].get("name")
+        if request.name and own and own != request.name:
             raise WorkloadError("the object's name is not the one that the request names", code="name_differs")
         decision = replace(decision, workload=workload)
         old = self._old(decision)

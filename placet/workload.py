@@ -23,6 +23,8 @@ _EVIDENCE: Final = f"{DOMAIN}/evidence."
 _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _DEFAULT_NAMESPACE: Final = "default"
+_LONGEST_KEPT_PREFIX: Final = 58
+_MADE_SUFFIX: Final = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{5}", re.ASCII)
 
 
 def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None) -> Workload:
@@ -86,12 +88,22 @@ def _text(record: Mapping[str, Any], field: str, path: str) -> str:
 
 
 def _read_name(metadata: Mapping[str, Any]) -> tuple[str, bool]:
-    """The object's name and whether the API server has yet to complete it."""
-    if name := _text(metadata, "name", "metadata"):
-        return name, False
-    if prefix := _text(metadata, "generateName", "metadata"):
+    """The object's name, or ``prefix*`` where the API server makes or has just made the name.
+
+    A review of a create shows the made name beside the prefix; an approval can only have been given for the prefix.
+    """
+    name, prefix = _text(metadata, "name", "metadata"), _text(metadata, "generateName", "metadata")
+    if prefix and (not name or _is_made(name, prefix)):
         return f"{prefix}*", True
+    if name:
+        return name, False
     raise WorkloadError("metadata.name: the object has neither a name nor a generateName", code="name_missing")
+
+
+def _is_made(name: str, prefix: str) -> bool:
+    """Whether the API server would have made the name (k8s.io/apiserver, storage/names)."""
+    kept = prefix[:_LONGEST_KEPT_PREFIX]
+    return name.startswith(kept) and _MADE_SUFFIX.fullmatch(name[len(kept) :]) is not None
 
 
 def _read_namespace(metadata: Mapping[str, Any], requested: str | None) -> str:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import textwrap
 import zlib
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 POLICIES: Final = ROOT / "policies"
 BUNDLE: Final = ROOT / "placet" / "_bundle"
+REFERENCE: Final = ROOT / "docs" / "rules.md"
 OPA_VERSION: Final = "1.22.2"
 ENTRY_POINT: Final = "admission/main/decision"
 RULES: Final = "admission.rules."
@@ -234,20 +236,52 @@ def conventions(opa: str, policies: Path = POLICIES) -> list[dict[str, Any]]:
             for rule in _rules(opa, stage)
             if rule["id"] != GUARD
         ]
-    given = {"rules": rules, "tests": _tests(opa, policies)}
+    given = {"rules": rules, "tests": list_tests(opa, policies)}
     query = [opa, "eval", "--data", str(POLICIES / "checks" / "conventions.rego"), "--stdin-input", "--format", "json"]
     answer = json.loads(_run([*query, "data.checks.conventions.violations"], given=json.dumps(given)))
     found: list[dict[str, Any]] = answer["result"][0]["expressions"][0]["value"]
     return found
 
 
-def _tests(opa: str, policies: Path) -> list[dict[str, str]]:
+def list_tests(opa: str, policies: Path) -> list[dict[str, str]]:
+    """Package and name of every rule that stands in a test file."""
     found = []
     for path in sorted(policies.rglob("*_test.rego")):
         tree = json.loads(_run([opa, "parse", "--format", "json", str(path)]))
         package = ".".join(part["value"] for part in tree["package"]["path"][1:])
         found += [{"package": package, "name": rule["head"]["name"]} for rule in tree.get("rules", [])]
     return found
+
+
+def reference(built: dict[str, bytes]) -> bytes:
+    """docs/rules.md: the rules as their METADATA describe them."""
+    manifest = json.loads(built["manifest.json"])
+    lines = [
+        "# Rules",
+        "",
+        "Written by `make bundle` from the METADATA of the rules in `policies/admission/rules`: change it there.",
+        "",
+        "A request is admitted when each rule in force proves that it passes. A rule that does not pass and is in the",
+        "mode `warn` or `audit` is a warning to the requester or a note in the record. An update that changes nothing",
+        "that is governed is carried forward: of the rules below, `approvals.revoked` and `risk.assessed` still judge it.",
+        "",
+        "| rule | severity | what it stands for |",
+        "|---|---|---|",
+    ]
+    rules = [*manifest["rules"], manifest["guard"]]
+    lines += [
+        f"| [{rule['id']}](#{rule['id'].replace('.', '')}) | {rule['severity']} | {rule['title']} |" for rule in rules
+    ]
+    for rule in rules:
+        lines += ["", f"## {rule['id']}", "", f"**{rule['title']}** (severity {rule['severity']})", ""]
+        lines += [
+            *textwrap.wrap(rule["description"], 118),
+            "",
+            *textwrap.wrap(f"What to do: {rule['solution']}", 118),
+            "",
+        ]
+        lines += [f"Controls: {', '.join(rule['controls'])}."]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def write(built: dict[str, bytes]) -> None:
@@ -319,20 +353,28 @@ def main() -> int:
 
 
 def _do(options: argparse.Namespace, opa: str) -> None:
-    allowed = POLICIES / "capabilities.json"
     if options.print_opa:
         print(opa)
     elif options.test:
         test(opa)
     elif options.check:
-        differing = check(build(opa))
-        if allowed.read_bytes() != capabilities(opa):
-            differing.append(str(allowed.relative_to(ROOT)))
+        built = build(opa)
+        differing = check(built)
+        for path, content in _beside(opa, built).items():
+            if not path.is_file() or path.read_bytes() != content:
+                differing.append(str(path.relative_to(ROOT)))
         if differing:
             raise BundleError(f"not what the sources give: {', '.join(differing)}; run `make bundle`")
     else:
-        allowed.write_bytes(capabilities(opa))
-        write(build(opa))
+        built = build(opa)
+        write(built)
+        for path, content in _beside(opa, built).items():
+            path.write_bytes(content)
+
+
+def _beside(opa: str, built: dict[str, bytes]) -> dict[Path, bytes]:
+    """What is generated with the bundle and lies elsewhere."""
+    return {POLICIES / "capabilities.json": capabilities(opa), REFERENCE: reference(built)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make ``.venv`` hold exactly what a lock file says; a second run finds that it does and ends at once.
+"""Install into ``.venv`` what a lock file says; a second run finds that done and ends at once.
 
     python3 tools/setup.py runtime    # what placet needs to run
     python3 tools/setup.py dev        # that, and what its tests need

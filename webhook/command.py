@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from placet.cli.output import safe, say, style
 from placet.config import Config, load_config
 from placet.errors import ConfigError
 
@@ -33,8 +34,9 @@ def serve(config_file: Path, port: int | None) -> None:
       placet serve --config placet.yaml
       placet serve --config placet.yaml --port 9443
 
-    The configuration, the keyring, the policy bundle and the record are checked first; the first thing that can't be
-    used ends the command with exit code 2 before a port is opened.
+    The configuration, the roots, the policy bundle and the record are checked first; what can't be used ends the
+    command with exit code 2 before a port is opened. A keyring that is missing or has expired does not: every review is
+    refused, and /readyz says why, until there is one that can be trusted.
     """
     config = load_config(config_file)
     if config.tls_cert is None or config.tls_key is None:
@@ -47,7 +49,8 @@ def serve(config_file: Path, port: int | None) -> None:
             raise ConfigError(f"{config.file}: server: {file} does not exist")
     from webhook.wsgi import check_parts  # noqa: PLC0415 - loads the engine's libraries
 
-    check_parts(config)
+    if waiting := check_parts(config):
+        say(f"{style('warning', 'yellow', err=True)}: every review is refused until this is mended: {safe(waiting)}")
     _run(config, port=port or config.port)
 
 

@@ -83,7 +83,8 @@ def _approve(stage: Stage) -> None:
     stage.chapter("Three people sign, each with their own key")
     for place, (role, person) in enumerate(PEOPLE):
         stage.run("approve", "-f", "deploy.yaml", "--environment", ENVIRONMENT, "--role", role,
-                  "--key", f"keys/{person}.key", "--record", "record.sqlite", "--yes", last_lines=3 if place else None)  # fmt: skip
+                  "--key", f"keys/{person}.key", "--record", "record.sqlite", "--yes",
+                  last_lines=3 if place else None)  # fmt: skip
 
 
 def _admit(stage: Stage) -> None:

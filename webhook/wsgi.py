@@ -16,7 +16,7 @@ from placet.assemble import build_cluster_facts, build_engine, build_gate, build
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.log import AuditLog
 from placet.config import Config, load_config
-from placet.errors import AuditError, PlacetError
+from placet.errors import AuditError, KeyringError, PlacetError
 from placet.policy.data import load_policy_data
 from placet.record import LogRecorder, render_time
 from placet.trust import FileTrust
@@ -31,17 +31,27 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def check_parts(config: Config) -> None:
+def check_parts(config: Config) -> str:
     """Open everything once, so that what can't work is said before a port is opened.
 
+    Returns:
+        why every review will be refused for now, "" when the keyring can be trusted: a keyring may come or be renewed
+        while the gate runs.
+
     Raises:
-        PlacetError: a part can't be used.
+        PlacetError: a part can't be used, and no waiting will mend it.
     """
-    build_trust(config).load(now())
+    waiting = ""
+    trust = build_trust(config)
+    try:
+        trust.load(now())
+    except KeyringError as error:
+        waiting = f"{error} ({error.code})"
     engine = build_engine(config, load_policy_data(config.policy_data))
     engine.prepare()
     engine.close()
     open_own_record(config).close()
+    return waiting
 
 
 def create() -> Flask:
@@ -81,7 +91,7 @@ def _end(keeper: CheckpointThread, log: AuditLog) -> None:
     try:
         log.checkpoint()
     except AuditError as error:
-        _LOG.error("last checkpoint: %s: %s", error.code, error)  # noqa: TRY400 - our errors say all in their text
+        _LOG.error("last checkpoint: %s: %s", error.code, error)
     log.close()
 
 

@@ -83,9 +83,22 @@ class Team:
             self.run("approve", "-f", manifest, "-e", environment, "--role", role,
                      "--key", f"keys/{people[role]}.key", "--yes")  # fmt: skip
 
+    @property
+    def certificate(self) -> ServingCertificate:
+        """The one that ``placet init`` made."""
+        tls = self.folder / "tls"
+        return ServingCertificate(tls / "server.crt", tls / "server.key", (tls / "ca.crt").read_bytes())
+
     @contextlib.contextmanager
-    def webhook(self, certificate: ServingCertificate) -> Iterator[str]:
-        """Run ``placet serve``; gives the address of the production path."""
+    def webhook(self, certificate: ServingCertificate | None = None, *, ready: bool = True) -> Iterator[str]:
+        """Run ``placet serve``; gives the address of the production path.
+
+        Args:
+            certificate: what it serves with; its own by default.
+            ready: whether it must become ready, or only live.
+        """
+        certificate = certificate or self.certificate
+        looked_at = "readyz" if ready else "healthz"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
@@ -102,10 +115,10 @@ class Team:
         context = ssl.create_default_context(cadata=certificate.ca_pem.decode())
         try:
             poll_until(
-                lambda: process.poll() is not None or _answers(f"https://127.0.0.1:{port}/readyz", context),
+                lambda: process.poll() is not None or _answers(f"https://127.0.0.1:{port}/{looked_at}", context),
                 START_TIMEOUT_S,
             )
-            if not _answers(f"https://127.0.0.1:{port}/readyz", context):
+            if not _answers(f"https://127.0.0.1:{port}/{looked_at}", context):
                 raise AssertionError((self.folder / "webhook.log").read_text(encoding="utf-8"))
             yield f"https://127.0.0.1:{port}/v1/admit/production"
         finally:

@@ -13,7 +13,7 @@ import yaml
 
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.gateprocess import Team
-from tests.servers import running_opa
+from tests.policies.programs import running_opa
 
 EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "llama-deployment.yaml"
 NAMESPACE = "ml-serving"
@@ -69,10 +69,9 @@ def without_decision(text: str) -> str:
 
 
 def decisions(team: Team) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = json.loads(
-        team.run("audit", "list", "--store", "record.sqlite", "-o", "json").stdout
-    )
-    return listed
+    """Bodies of the decisions in the record with their index, oldest first."""
+    listed = json.loads(team.run("audit", "list", "--store", "record.sqlite", "-o", "json").stdout)
+    return [{**found["record"], "index": found["index"]} for found in reversed(listed["records"])]
 
 
 def verify_record(team: Team) -> None:
@@ -113,18 +112,79 @@ def test_refused_planned_approved_admitted_changed_and_proved(control_plane: Con
     assert "projection_differs" in changed.stderr
 
     verify_record(team)
-    assert [item["allowed"] for item in reversed(decisions(team))] == [False, False, True, True, False]
+    assert [item["allowed"] for item in decisions(team)] == [False, False, True, True, False]
+
+
+GOVERNED: dict[str, Any] = {
+    "image": lambda pod: pod["containers"][0].update(image="registry.example.com/other@sha256:" + "0" * 64),
+    "command": lambda pod: pod["containers"][0].update(command=["/bin/sh"]),
+    "env": lambda pod: pod["containers"][0]["env"].append({"name": "HF_HOME", "value": "/tmp"}),  # noqa: S108
+    "sidecar": lambda pod: pod["containers"].append({"name": "helper", "image": "busybox@sha256:" + "1" * 64}),
+    "init": lambda pod: pod.update(initContainers=[{"name": "fetch", "image": "busybox@sha256:" + "1" * 64}]),
+    "volume": lambda pod: pod["volumes"][0]["persistentVolumeClaim"].update(claimName="other-weights"),
+    "identity": lambda pod: pod.update(serviceAccountName="default"),
+    "privilege": lambda pod: pod["containers"][0]["securityContext"].update(allowPrivilegeEscalation=True),
+    "host": lambda pod: pod.update(hostNetwork=True),
+    "probe": lambda pod: pod["containers"][0].update(livenessProbe={"exec": {"command": ["curl", "evil"]}}),
+    "dns": lambda pod: pod.update(dnsPolicy="None", dnsConfig={"nameservers": ["10.0.0.1"]}),
+}
+UNGOVERNED: dict[str, Any] = {
+    "grace": lambda pod: pod.update(terminationGracePeriodSeconds=61),
+    "memory": lambda pod: pod["containers"][0]["resources"]["limits"].update(memory="321Gi"),
+    "probe timing": lambda pod: pod["containers"][0]["readinessProbe"].update(periodSeconds=7),
+    "pull policy": lambda pod: pod["containers"][0].update(imagePullPolicy="Always"),
+    "node": lambda pod: pod.update(nodeSelector={"gpu": "h100"}),
+    "port": lambda pod: pod["containers"][0]["ports"][0].update(containerPort=8001),
+}
+
+
+def test_any_governed_change_is_refused_and_an_ungoverned_one_admitted(control_plane: ControlPlane, team: Team) -> None:
+    team.attest("deploy.yaml")
+    team.approve("deploy.yaml", "technical", "security", "business")
+    assert apply(control_plane, team).returncode == 0
+    approved = (team.folder / "deploy.yaml").read_text(encoding="utf-8")
+    for name, change in {**GOVERNED, **UNGOVERNED}.items():
+        (team.folder / "changed.yaml").write_text(approved, encoding="utf-8")
+        edit(team, lambda manifest, change=change: change(manifest["spec"]["template"]["spec"]), name="changed.yaml")
+        answer = apply(control_plane, team, name="changed.yaml")
+        if name in GOVERNED:
+            assert "projection_differs" in answer.stderr, name
+        else:
+            assert answer.returncode == 0, (name, answer.stderr)
+
+
+def test_a_replica_ceiling_of_an_autoscaler_counts(control_plane: ControlPlane, team: Team) -> None:
+    team.attest("deploy.yaml")
+    kubeconfig = control_plane.kubeconfig_for("placet-gate", ["gates"])
+    control_plane.grant("placet-gate", "view")
+    asked = ("plan", "-f", "deploy.yaml", "-e", "production", "--kubeconfig", str(kubeconfig), "-o", "json")
+    few = json.loads(team.run(*asked, expect=1).stdout)["decisions"][0]["risk"]["factors"]["deployment_scope"]
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(AUTOSCALER))
+    try:
+        many = json.loads(team.run(*asked, expect=1).stdout)["decisions"][0]["risk"]["factors"]["deployment_scope"]
+    finally:
+        control_plane.kubectl("delete", "hpa", "llama", "-n", NAMESPACE)
+    assert (few, many) == (6, 8)
+
+
+AUTOSCALER = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "llama", "namespace": NAMESPACE},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"},
+        "minReplicas": 1,
+        "maxReplicas": 20,
+    },
+}
 
 
 def test_a_revoked_approval_refuses_even_an_unchanged_workload(control_plane: ControlPlane, team: Team) -> None:
     team.attest("deploy.yaml")
     team.approve("deploy.yaml", "technical", "security", "business")
     assert apply(control_plane, team).returncode == 0
-    newest = json.loads(team.run("audit", "show", "0", "--store", "record.sqlite", "-o", "json").stdout)
-    del newest
-    leaf = next(item for item in decisions(team) if item["allowed"])
-    shown = json.loads(team.run("audit", "show", leaf["decision_id"], "--store", "record.sqlite", "-o", "json").stdout)
-    security = next(item for item in shown["record"]["approvals"] if item["role"] == "security")
+    (admitted,) = decisions(team)
+    security = next(item for item in admitted["approvals"] if item["role"] == "security")
     team.run("revoke", security["approval_id"], "--role", "security", "-e", "production",
              "--key", "keys/sam.key", "--out", "revocations/")  # fmt: skip
     edit(team, lambda manifest: manifest["metadata"]["labels"].update(touched="yes"))
@@ -153,7 +213,7 @@ def test_a_dry_run_is_answered_and_leaves_no_record(control_plane: ControlPlane,
 
 def test_the_api_servers_own_log_names_the_record(control_plane: ControlPlane, team: Team) -> None:
     apply(control_plane, team)
-    newest = decisions(team)[0]
+    newest = decisions(team)[-1]
 
     def names_it(event: dict[str, Any]) -> bool:
         annotations = event.get("annotations", {})

@@ -323,7 +323,7 @@ def test_time_used_up_at_any_step_refuses(desk: GateDesk) -> None:
 
 
 def test_nothing_of_an_env_value_reaches_the_record_or_the_message(desk: GateDesk, tmp_path: Path) -> None:
-    secret = "hunter2-very-secret"  # noqa: S105
+    secret = "hunter2-very-secret"
     manifest = example()
     manifest["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "TOKEN", "value": secret})
     for candidate in (manifest, desk.approve(manifest, *ALL_ROLES)):

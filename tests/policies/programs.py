@@ -76,8 +76,8 @@ def running_opa(bundle: Path = SHIPPED / "bundle.tar.gz", *, port: int = 0) -> I
     with subprocess.Popen([*command, "--bundle", str(bundle)], stderr=subprocess.DEVNULL) as server:
         try:
             client = OpaClient(host="127.0.0.1", port=port, retries=0)
-            with contextlib.closing(client._session):  # type: ignore[arg-type]
-                client.wait_for_ready(timeout=30, interval=0.05)
+            client.wait_for_ready(timeout=30, interval=0.05)
+            client.close_connection()
             yield f"http://{address}"
         finally:
             server.terminate()

@@ -53,7 +53,9 @@ RESTS_ON: Final[dict[str, set[str]]] = {
 }
 # Carried forward, a proof rests on what makes the request an unchanged update, and on nothing else.
 CARRIED_ON: Final[dict[str, set[str]]] = {
-    rule: {"operation", "change", "change.kind"} for rule in RESTS_ON if rule not in {"approvals.revoked", "risk.assessed"}
+    rule: {"operation", "change", "change.kind"}
+    for rule in RESTS_ON
+    if rule not in {"approvals.revoked", "risk.assessed"}
 } | {rule: RESTS_ON[rule] for rule in ("approvals.revoked", "risk.assessed")}
 
 
@@ -88,7 +90,9 @@ def _parent(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("request_", "rests_on"), [(passing_request(), RESTS_ON), (unchanged_request(), CARRIED_ON)], ids=["anew", "carried"]
+    ("request_", "rests_on"),
+    [(passing_request(), RESTS_ON), (unchanged_request(), CARRIED_ON)],
+    ids=["anew", "carried"],
 )
 def test_no_rule_passes_without_a_field_that_it_rests_on(
     harness: Guest, request_: Json, rests_on: dict[str, set[str]]
@@ -98,7 +102,8 @@ def test_no_rule_passes_without_a_field_that_it_rests_on(
     questions = [{"input": document, "data": data} for _, _, document in cases]
     by_opa = eval_opa("data.harness.proofs", {"cases": questions})
     by_wasm = [
-        harness.evaluate("harness/proofs", render_canonical({"cases": [question]}), fuel=PLENTY)[0] for question in questions
+        harness.evaluate("harness/proofs", render_canonical({"cases": [question]}), fuel=PLENTY)[0]
+        for question in questions
     ]
     assert [set(rules) for rules in by_opa] == [set(rules) for rules in by_wasm]
     wrong = [
@@ -119,7 +124,8 @@ def test_the_table_names_every_rule_of_the_bundle() -> None:
 def test_nothing_is_allowed_when_a_part_of_the_data_is_missing(harness: Guest) -> None:
     data, request_ = policy_data(), passing_request()
     questions = [{"input": request_, "data": {key: data[key] for key in data if key != gone}} for gone in data]
-    questions += [{"input": request_, "data": data | {key: other}} for key in data for other in (None, 0, "", [], {})]
+    others: list[Any] = [None, 0, "", [], {}]
+    questions += [{"input": request_, "data": data | {key: other}} for key in data for other in others]
     questions = [question for question in questions if question["data"] != data]
     by_opa = eval_opa("data.harness.decisions", {"cases": questions})
     by_wasm = [

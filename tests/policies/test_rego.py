@@ -26,7 +26,10 @@ def rego_files() -> list[Path]:
 def tests_by_opa() -> dict[str, bool]:
     """Full name of each Rego test -> whether it passed in OPA."""
     results = json.loads(run_opa("test", ".", "--format", "json", *NOT_POLICY))
-    return {f"{result['package'].removeprefix('data.')}.{result['name']}": not result.get("fail", False) for result in results}
+    return {
+        f"{result['package'].removeprefix('data.')}.{result['name']}": not result.get("fail", False)
+        for result in results
+    }
 
 
 def test_every_rego_test_passes_in_opa(tests_by_opa: dict[str, bool]) -> None:

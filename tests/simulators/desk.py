@@ -29,7 +29,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.approvals.envelope import Envelope, render_annotation, render_envelope
-from placet.approvals.in_toto import workload_subjects
+from placet.approvals.in_toto import render_in_toto, workload_subjects
 from placet.approvals.key_files import parse_private_key, render_private_key
 from placet.approvals.keyring import KEYRING_PAYLOAD_TYPE, VerifiedKeyring, verify_keyring
 from placet.approvals.keys import PublicKey
@@ -39,6 +39,9 @@ from placet.approvals.statement import ApprovalStatement, Audience, RevocationSt
 from placet.approvals.times import render_time
 from placet.approvals.verify import ApprovalContext, check_approvals
 from placet.canonical import Digest, render_canonical
+from placet.evidence.predicates import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
+from placet.evidence.statement import coverage_predicate, model_predicate, plan_predicate, rollback_predicate
+from placet.evidence.verify import EvidenceContext
 from placet.model import BINDINGS, ROLES, Image, ModelIdentity, Projection, Workload
 
 NOON: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -285,6 +288,77 @@ class ApprovalDesk:
         """A signed revocation as a file holds it."""
         statement = RevocationStatement(approval_id, role, environment or self.environment, self.now, "", "withdrawn")
         return render_envelope(self.envelope(statement, by=by or self.holder_of(role)))
+
+    # -- evidence
+
+    def attest(
+        self, workload: Workload, predicate_type: str, predicate: Any, *, about: str, by: str | Sequence[str] = "ci"
+    ) -> str:
+        """A signed predicate about the workload as the value of an annotation.
+
+        Args:
+            workload: what it is about.
+            predicate_type: its URI.
+            predicate: JSON, not checked here.
+            about: start of the subjects' names: ``image``, ``model`` or ``projection``.
+            by: who signs.
+        """
+        subjects = workload_subjects(workload.projection.digest, workload.images, workload.model)
+        payload = render_in_toto((one for one in subjects if one.name.startswith(about)), predicate_type, predicate)
+        return self.seal(payload, by=by)
+
+    def seal(self, payload: bytes, *, by: str | Sequence[str] = "ci") -> str:
+        """Any bytes, signed, as the value of an annotation."""
+        first, *others = [by] if isinstance(by, str) else by
+        envelope = sign_statement(self.signers[first], payload)
+        for name in others:
+            envelope = add_signature(envelope, self.signers[name])
+        return render_annotation(envelope)
+
+    def evidence(self, workload: Workload, *, by: str = "ci") -> dict[str, str]:
+        """All five facts, good ones: coverage 85 of 100, 70.6 billion parameters, confidential, 3 minutes, blue_green."""
+        day = timedelta(days=1)
+        return {
+            "coverage": self.attest(
+                workload,
+                COVERAGE_TYPE,
+                coverage_predicate(lines=(85, 100), branches=(40, 60), issued_at=self.now, lifetime=30 * day),
+                about="image",
+                by=by,
+            ),
+            "model": self.attest(
+                workload,
+                CYCLONEDX_TYPE,
+                model_predicate(
+                    workload.model, parameters=70_600_000_000, classification="confidential", made_at=self.now
+                ),
+                about="model",
+                by=by,
+            ),
+            "rollback": self.attest(
+                workload, TEST_RESULT_TYPE, rollback_predicate(3, finished_at=self.now), about="projection", by=by
+            ),
+            "strategy": self.attest(
+                workload,
+                PLAN_TYPE,
+                plan_predicate("blue_green", issued_at=self.now, lifetime=30 * day),
+                about="projection",
+                by=by,
+            ),
+        }
+
+    def evidence_context(self, workload: Workload, /, **changes: Any) -> EvidenceContext:
+        """The request that evidence is held against."""
+        fields: dict[str, Any] = {
+            "environment": self.environment,
+            "cluster": self.cluster,
+            "namespace": workload.namespace,
+            "projection": workload.projection.digest,
+            "images": workload.images,
+            "model": workload.model,
+            "now": self.now,
+        }
+        return EvidenceContext(**(fields | changes))
 
     def context(self, workload: Workload, /, **changes: Any) -> ApprovalContext:
         """The request that the approvals are held against: a stranger deploys the workload here and now."""

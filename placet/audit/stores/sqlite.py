@@ -24,7 +24,7 @@ from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, require_version, sync_folder, uri
 from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state
 from placet.canonical import Digest
-from placet.errors import AuditError
+from placet.errors import AuditError, StoreUnavailable
 
 _SHORTEST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.008
@@ -192,6 +192,7 @@ class SqliteStore:
             schema.create(connection, origin=self._origin)
         found = connection.execute("SELECT origin FROM state").fetchone()
         connection.execute("COMMIT")
+        connection.execute("PRAGMA busy_timeout = 0")  # from now on each caller has a deadline of its own
         sync_folder(self.path)
         if found is None or found[0] != self._origin:
             kept = found[0] if found else "nothing"
@@ -272,7 +273,7 @@ class SqliteTransaction:
 
     def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
         """See ``Transaction``."""
-        with translated():
+        with self._guarded():
             return {
                 row[0]: StoredLeaf(row[1], row[2], row[3])
                 for row in self._connection.execute(_FIND_UIDS, (json.dumps(list(uids)),))
@@ -286,7 +287,7 @@ class SqliteTransaction:
             for entry in entries
             for name, content in entry.attachments.items()
         ]
-        with translated():
+        with self._guarded():
             self._connection.executemany(_INSERT, leaves)
             if blobs:
                 self._connection.executemany(
@@ -295,7 +296,7 @@ class SqliteTransaction:
 
     def put_state(self, frontier: Frontier) -> None:
         """See ``Transaction``."""
-        with translated():
+        with self._guarded():
             self._connection.execute(
                 "UPDATE state SET size = ?, frontier = ? WHERE id = 1", (frontier.size, frontier.render())
             )
@@ -303,15 +304,14 @@ class SqliteTransaction:
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """See ``Transaction``."""
         row = (checkpoint.size, checkpoint.root, checkpoint.raw_frontier, checkpoint.raw_note.decode())
-        with translated():
+        with self._guarded():
             self._connection.execute(
                 "INSERT OR IGNORE INTO checkpoints (size, root, frontier, note) VALUES (?, ?, ?, ?)", row
             )
 
     def commit(self) -> None:
         """See ``Transaction``."""
-        self._healthy = False  # after a commit that failed, a new connection reads what is durable
-        with translated():
+        with self._guarded():
             self._connection.execute("COMMIT")
         self._open = False
         self._store.end_transaction(healthy=True)
@@ -328,6 +328,15 @@ class SqliteTransaction:
             self._healthy = False
         finally:
             self._store.end_transaction(healthy=self._healthy)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with translated():
+                yield
+        except StoreUnavailable:
+            self._healthy = False  # a new connection sees what is durable, and whether the cause has gone away
+            raise
 
 
 @contextlib.contextmanager

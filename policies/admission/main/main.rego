@@ -1,5 +1,5 @@
 # METADATA
-# title: The decision
+# title: The policies can judge the request
 # description: >-
 #   Every package under admission.rules is a rule, and a request is allowed only when each rule in force proves that it
 #   passes. What keeps the policies from judging at all is refused here, in every mode.

@@ -44,13 +44,21 @@ def cases() -> Iterator[Case]:
     yield Case("denied-no-approvals", {**passing_request(), "approvals": []})
     yield Case("denied-critical-without-executive", _critical(_ALL_ROLES[:3]))
     yield Case("denied-one-person-for-two-roles", _with_people("p-1", "p-1", "p-3"))
-    yield Case("denied-threshold-of-two", {**passing_request(), "thresholds": {**passing_request()["thresholds"], "security": 2}})
-    yield Case("denied-threshold-of-zero", {**passing_request(), "thresholds": {**passing_request()["thresholds"], "security": 0}})
+    yield Case(
+        "denied-threshold-of-two",
+        {**passing_request(), "thresholds": {**passing_request()["thresholds"], "security": 2}},
+    )
+    yield Case(
+        "denied-threshold-of-zero",
+        {**passing_request(), "thresholds": {**passing_request()["thresholds"], "security": 0}},
+    )
     yield Case("denied-not-bound-to-the-model", _first_approval(bindings=["images", "projection"]))
     yield Case("denied-approved-up-to-medium", _first_approval(max_risk="medium"))
     yield Case("denied-expired-at-this-second", _first_approval(expires_s=1790000000))
     yield Case("denied-image-with-a-tag", _tagged(passing_request()))
-    yield Case("denied-model-without-digest", {**passing_request(), "model": {"name": "llama", "version": "1", "digest": ""}})
+    yield Case(
+        "denied-model-without-digest", {**passing_request(), "model": {"name": "llama", "version": "1", "digest": ""}}
+    )
     yield Case("denied-model-unknown", {**passing_request(), "model": {"name": "", "version": "", "digest": ""}})
     yield Case("denied-score-differs", _risk(score=545))
     yield Case("denied-level-differs", _risk(level="medium"))

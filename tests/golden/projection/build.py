@@ -1,0 +1,35 @@
+"""Write the golden projections: for each workload of tests/data/workloads its canonical bytes and their digest.
+
+    python -m tests.golden.projection.build
+
+An approval signs these digests: a change here breaks every approval that was ever given, and needs a new schema mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from placet.manifests import load_manifests
+from placet.projection import project
+
+FOLDER: Final = Path(__file__).resolve().parent
+WORKLOADS: Final = FOLDER.parents[1] / "data" / "workloads"
+
+
+def golden_files() -> Iterator[tuple[Path, bytes]]:
+    """Path and content of every file."""
+    digests = []
+    for file in sorted(WORKLOADS.glob("*.yaml")):
+        (manifest,) = load_manifests([str(file)])
+        projection = project(manifest.object)
+        yield FOLDER / f"{file.stem}.json", projection.canonical
+        digests.append(f"{projection.digest.hex}  {file.stem}.json\n")
+    # As `sha256sum --check` reads it: anyone can hold the digests without placet.
+    yield FOLDER / "SHA256SUMS", "".join(digests).encode()
+
+
+if __name__ == "__main__":
+    for path, content in golden_files():
+        path.write_bytes(content)

@@ -1,0 +1,162 @@
+"""HTTP: what is not a review gets a 4xx and no decision; every review gets 200 and its uid."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from placet.errors import ReviewError
+from tests.simulators.gate import GateDesk, example, review
+from webhook import admission
+from webhook.app import budget_s, create_app
+from webhook.settings import HttpSettings
+
+PATH = "/v1/admit/production"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateDesk]:
+    opened = GateDesk.open(tmp_path_factory.mktemp("gate"))
+    yield opened
+    opened.log.close()
+
+
+@pytest.fixture
+def client(desk: GateDesk) -> FlaskClient:
+    return create_app(desk.gate, ready=dict, settings=HttpSettings(max_body_bytes=100_000)).test_client()
+
+
+def body() -> bytes:
+    return json.dumps(review(example())).encode()
+
+
+def test_a_review_is_answered_with_its_uid_and_version(client: FlaskClient) -> None:
+    asked = review(example())
+    answer = client.post(PATH, data=json.dumps(asked), content_type="application/json")
+    assert answer.status_code == 200
+    assert answer.get_json()["apiVersion"] == "admission.k8s.io/v1"
+    assert answer.get_json()["kind"] == "AdmissionReview"
+    response = answer.get_json()["response"]
+    assert response["uid"] == asked["request"]["uid"]
+    assert response["allowed"] is False
+    assert (response["status"]["code"], response["status"]["reason"]) == (403, "Forbidden")
+    assert {cause["reason"] for cause in response["status"]["details"]["causes"]} >= {"approvals.required/role_missing"}
+    assert all("/" not in key for key in response["auditAnnotations"])
+
+
+def test_warnings_are_short_and_few(desk: GateDesk, client: FlaskClient) -> None:
+    manifest = desk.approve(example(), "technical", "security", "business", "executive")
+    answer = client.post(PATH, data=json.dumps(review(manifest)), content_type="application/json").get_json()[
+        "response"
+    ]
+    assert answer["allowed"] is True
+    assert 0 < len(answer["warnings"]) <= 8
+    assert all(len(warning) <= 120 for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "code"),
+    [
+        ({"data": body(), "content_type": "text/plain"}, 415, "review_content_type"),
+        ({"data": body(), "content_type": ""}, 415, "review_content_type"),
+        ({"data": b"", "content_type": "application/json"}, 411, "review_length_required"),
+        ({"data": b"[", "content_type": "application/json"}, 400, "review_not_json"),
+        ({"data": b"{}", "content_type": "application/json"}, 400, "review_version"),
+        ({"data": b"\xff\xfe", "content_type": "application/json"}, 400, "review_not_utf8"),
+        ({"data": b" " * 100_001, "content_type": "application/json"}, 413, "review_too_large"),
+        ({"data": body(), "content_type": "application/json", "query_string": "timeout=soon"}, 400, "review_timeout"),
+        ({"data": body(), "content_type": "application/json", "query_string": "timeout="}, 400, "review_timeout"),
+    ],
+)
+def test_what_is_no_review_gets_4xx_and_no_record(
+    desk: GateDesk, client: FlaskClient, options: dict[str, Any], status: int, code: str
+) -> None:
+    before = desk.log.size()
+    answer = client.post(PATH, **options)
+    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+    assert desk.log.size() == before
+
+
+def test_a_body_without_a_length_is_411(client: FlaskClient) -> None:
+    answer = client.post(
+        PATH,
+        input_stream=io.BytesIO(body()),
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+    )
+    assert answer.status_code == 411
+
+
+def test_a_body_shorter_than_its_length_is_400(client: FlaskClient) -> None:
+    answer = client.post(
+        PATH,
+        input_stream=io.BytesIO(body()[:50]),
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": str(len(body()))},
+    )
+    assert answer.status_code == 400
+    assert answer.get_json()["code"] in {"review_truncated", "http_400"}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", PATH, 405), ("POST", "/", 404), ("PUT", PATH, 405)])
+def test_other_methods_and_paths_are_4xx(client: FlaskClient, method: str, path: str, status: int) -> None:
+    assert client.open(path, method=method).status_code == status
+
+
+def test_a_path_of_no_environment_denies_with_its_code(client: FlaskClient) -> None:
+    answer = client.post("/v1/admit/moon", data=body(), content_type="application/json")
+    assert answer.status_code == 200
+    assert "gate.environment/environment_unknown" in answer.get_json()["response"]["status"]["message"]
+
+
+def test_whatever_is_left_is_a_denial_without_a_trace(
+    desk: GateDesk, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(desk.gate, "decide", broken)
+    answer = client.post(PATH, data=body(), content_type="application/json")
+    assert answer.status_code == 200
+    response = answer.get_json()["response"]
+    assert response["allowed"] is False
+    assert response["status"]["message"] == admission.INTERNAL_MESSAGE
+    assert "secret detail" not in answer.get_data(as_text=True)
+    assert "secret detail" in caplog.text
+
+
+def test_readiness_names_what_is_wrong_and_liveness_does_not_care(desk: GateDesk) -> None:
+    client = create_app(desk.gate, ready=lambda: {"record": "store_locked: busy"}).test_client()
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/readyz").get_data(as_text=True) == "record: store_locked: busy\n"
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 9.5), ("10s", 9.5), ("1s", 0.5), ("500ms", 0.25), ("1m0s", 29.5), ("2.5s", 2.0), ("900s", 29.5)],
+)
+def test_the_deadline_is_the_callers_less_a_margin(text: str | None, seconds: float) -> None:
+    assert budget_s(text, HttpSettings()) == pytest.approx(seconds)
+
+
+@given(st.text(max_size=12))
+def test_no_timeout_text_raises_anything_but_review_error(text: str) -> None:
+    try:
+        assert budget_s(text, HttpSettings()) <= 30
+    except ReviewError as error:
+        assert error.code == "review_timeout"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=st.binary(max_size=400))
+def test_no_bytes_get_anything_but_an_answer(client: FlaskClient, raw: bytes) -> None:
+    answer = client.post(PATH, data=raw, content_type="application/json")
+    assert 400 <= answer.status_code < 500

@@ -1,0 +1,80 @@
+"""Write the tables that are made from code into docs/formats.md.
+
+    python tools/reference.py            # write them again
+    python tools/reference.py --check    # only say whether they differ; exit 1 when they do
+
+A table stands between ``<!-- made: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from placet.approvals.rejections import render_meanings
+from placet.config import SCHEMA
+
+DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
+_BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Run the command line and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
+    check = parser.parse_args().check
+    before = DOCUMENT.read_text(encoding="utf-8")
+    after = fill(before)
+    if before == after:
+        return 0
+    if check:
+        print(f"{DOCUMENT.name} differs from what the code says; run: make docs", file=sys.stderr)
+        return 1
+    DOCUMENT.write_text(after, encoding="utf-8")
+    return 0
+
+
+def fill(text: str) -> str:
+    """The document with every table made anew.
+
+    Raises:
+        KeyError: a block names a table that does not exist.
+    """
+    return _BLOCK.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}{found[3]}", text)
+
+
+def render_configuration() -> str:
+    """Every key of the configuration file."""
+    rows = "\n".join(
+        f"| `{path}` | {'yes' if required else ''} | {_type(value)} | {value.get('description', '')} |"
+        for path, value, required in _keys(SCHEMA, "")
+    )
+    return f"| key | required | value | meaning |\n|---|---|---|---|\n{rows}\n"
+
+
+def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+    required = set(schema.get("required", ()))
+    for name, value in schema["properties"].items():
+        if value.get("type") == "object":
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, name in required
+
+
+def _type(value: Mapping[str, Any]) -> str:
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    return {"string": "text", "integer": "integer", "array": "list of text"}[value["type"]]
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "configuration": render_configuration,
+    "rejections": render_meanings,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
