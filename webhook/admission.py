@@ -72,9 +72,8 @@ def _annotations(decision: Decision) -> dict[str, str]:
         answer["log-index"] = str(decision.recorded.index)
         answer["leaf-hash"] = str(decision.recorded.leaf_hash)
         answer["checkpoint"] = decision.recorded.checkpoint
+        answer["policy-revision"] = str(decision.recorded.leaf["policy"]["revision"])
     if decision.findings is not None:
         assessment = decision.findings.assessment
         answer["risk"] = f"{assessment.shown} {assessment.level}"
-    if decision.policy is not None:
-        answer["policy-data"] = str(decision.policy.data_digest)
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,11 @@ from placet.manifests import Manifest, load_manifests, locate
 from placet.model import Projection
 from placet.projection import find_kind, project, redact
 from placet.workload import read_workload
+
+_HINTS: Final = {
+    "field_mistyped": "The API server would refuse it too. Text that looks like a number or a boolean needs quotes.",
+    "no_containers": "A patch or an overlay has no digest; build the whole object first (kubectl kustomize, helm template).",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,17 @@ class _Digested:
 
     @property
     def resource(self) -> str:
-        metadata = self.manifest.object.get("metadata") or {}
-        name = metadata.get("name") or f"{metadata.get('generateName', '')}*"
+        name = self._metadata.get("name") or f"{self._metadata.get('generateName', '')}*"
         return f"{self.manifest.object['kind']}/{name}"
 
     @property
     def namespace(self) -> str:
-        return str((self.manifest.object.get("metadata") or {}).get("namespace") or "default")
+        return str(self._metadata.get("namespace") or "default")
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        metadata = self.manifest.object.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
 
 
 @click.command()
@@ -49,7 +58,7 @@ class _Digested:
 @click.option("--show-secrets", is_flag=True, help="With --explain, print values of variables and headers in clear.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 def digest(*, filenames: tuple[str, ...], explain: bool, show_secrets: bool, output: str) -> None:
-    r"""Print the projection digest of workloads: what an approval signs.
+    """Print the projection digest of workloads: what an approval signs.
 
     The digest covers what runs, with which data and which rights. It is the same for the file, for what the API
     server makes of it, and after a change of replicas, labels or resource sizes or a restart.
@@ -61,7 +70,7 @@ def digest(*, filenames: tuple[str, ...], explain: bool, show_secrets: bool, out
       kubectl get deployment llama -o yaml | placet digest -f -
       placet digest -f deploy.yaml --explain
 
-    With --show-secrets the text of --explain is the exact bytes: its SHA-256 is the digest.
+    With --show-secrets the text of --explain is exact: the SHA-256 of the line, without its end, is the digest.
     """
     if show_secrets and not explain:
         fail(InputError("--show-secrets goes with --explain"))
@@ -112,7 +121,8 @@ def _located(error: WorkloadError, manifest: Manifest) -> ManifestError:
     """The error with file and line, from the path that its message starts with."""
     path = str(error).partition(": ")[0]
     line = locate(manifest, path) if " " not in path else manifest.line
-    return ManifestError(str(error), file=manifest.file, line=line, code=error.code, hint=error.hint)
+    hint = error.hint or _HINTS.get(error.code, "")
+    return ManifestError(str(error), file=manifest.file, line=line, code=error.code, hint=hint)
 
 
 def _explained(projection: Projection, *, show_secrets: bool) -> str:

@@ -49,8 +49,8 @@ def _hidden(element: Any) -> Any:
 
 
 def _compare(path: list[str], old: Any, new: Any, lines: list[str]) -> None:
-    if type(old) is type(new) and old == new:
-        return
+    if _ABSENT not in (old, new) and json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True):
+        return  # by their JSON: to Python, 0 equals false
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
             _compare([*path, name], old.get(name, _ABSENT), new.get(name, _ABSENT), lines)

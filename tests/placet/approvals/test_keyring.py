@@ -283,7 +283,7 @@ def test_nothing_but_keyring_error_escapes_from_signed_json_of_another_shape(dat
     try:
         verify(desk)
     except KeyringError as exc:
-        assert exc.code.startswith("keyring_")  # noqa: PT017 - both outcomes are fine, another exception is not
+        assert exc.code.startswith("keyring_")
 
 
 # -- files

@@ -1,0 +1,420 @@
+"""keys, keyring, evidence, verify and revoke, run as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from placet.approvals.keyring import load_roots, verify_keyring
+from placet.approvals.revocations import load_revocations
+from placet.approvals.verify import check_approvals
+from placet.canonical import Digest
+from placet.cli import clock, root
+from placet.model import Workload
+from placet.workload import read_workload
+from tests.simulators.desk import NOON, ApprovalDesk, Revocations, signer_of
+
+MANIFEST = f"""\
+# the model server
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: llama
+  namespace: ml
+  labels:
+    placet.dev/model: llama-3.1-70b
+  annotations:
+    placet.dev/model-version: "1.0.0"
+    placet.dev/model-digest: {Digest.of(b"weights")}
+spec:
+  replicas: 4
+  selector:
+    matchLabels: {{app: llama}}
+  template:
+    metadata:
+      labels: {{app: llama}}
+    spec:
+      containers:
+        - name: server
+          image: registry.example/llama@{Digest.of(b"image")}
+"""
+Run = Callable[..., Result]
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def read(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
+    held = Clock()
+    monkeypatch.setattr(clock, "now_utc", held.read)
+    monkeypatch.setenv("PLACET_KEY_PASSPHRASE", "correct horse")
+    monkeypatch.chdir(tmp_path)
+    return held
+
+
+@pytest.fixture
+def run(still: Clock) -> Run:
+    assert still.now == NOON
+
+    def invoke(*arguments: str | Path, code: int = 0) -> Result:
+        result = CliRunner().invoke(root, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return invoke
+
+
+def manifest(folder: Path, workload_text: str = MANIFEST) -> Path:
+    file = folder / "deploy.yaml"
+    file.write_text(workload_text)
+    return file
+
+
+def workload() -> Workload:
+    return read_workload(yaml.safe_load(MANIFEST))
+
+
+def trusted(paths: Any) -> list[str | Path]:
+    return ["--keyring", paths["keyring"], "--root", paths["roots"], "--threshold", "2", "--cluster", "prod-eu-1"]
+
+
+def approved(desk: ApprovalDesk, folder: Path, **roles: str) -> Path:
+    lines = "".join(f"    placet.dev/approval.{role}: {value}\n" for role, value in roles.items())
+    return manifest(folder, MANIFEST.replace("  annotations:\n", f"  annotations:\n{lines}"))
+
+
+# -- keys
+
+
+def test_keys_are_made_encrypted_shown_and_never_overwritten(run: Run, tmp_path: Path) -> None:
+    made = json.loads(run("keys", "generate", "--out", "alice.key", "-o", "json").stdout)
+    assert b"ENCRYPTED" in (tmp_path / "alice.key").read_bytes()
+    assert (tmp_path / "alice.key").stat().st_mode & 0o777 == 0o600
+    for file in ("alice.key", "alice.pub"):
+        assert json.loads(run("keys", "show", file, "-o", "json").stdout) == made
+    assert run("keys", "show", "alice.key", "-o", "pem").stdout == (tmp_path / "alice.pub").read_text()
+    again = run("keys", "generate", "--out", "alice.key", code=2)
+    assert "exists already" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_a_key_may_be_left_open_when_it_is_said(run: Run, tmp_path: Path) -> None:
+    result = run("keys", "generate", "--scheme", "ecdsa-p256-sha256", "--out", "ci.key", "--no-passphrase")
+    assert "not encrypted" in result.stderr
+    assert b"BEGIN PRIVATE KEY" in (tmp_path / "ci.key").read_bytes()
+
+
+def test_a_passphrase_comes_from_a_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLACET_KEY_PASSPHRASE")
+    (tmp_path / "pass").write_text("secret\n")
+    run("keys", "generate", "--out", "a.key", "--passphrase-file", "pass")
+    run("keys", "show", "a.key", "--passphrase-file", "pass")
+    assert "nobody is there to be asked" in run("keys", "show", "a.key", code=2).stderr
+    (tmp_path / "pass").write_text("\n")
+    assert "is empty" in run("keys", "generate", "--out", "b.key", "--passphrase-file", "pass", code=2).stderr
+    assert not (tmp_path / "b.key").exists()
+
+
+def test_a_wrong_passphrase_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("keys", "generate", "--out", "a.key")
+    monkeypatch.setenv("PLACET_KEY_PASSPHRASE", "wrong")
+    assert "does not open the private key" in run("keys", "show", "a.key", code=2).stderr
+
+
+def test_importing_without_the_vendor_s_package_says_what_to_install(run: Run) -> None:
+    assert "pip install boto3" in run("keys", "import", "awskms:alias/x", "--out", "x.pub", code=2).stderr
+
+
+# -- keyring
+
+
+def test_a_keyring_from_nothing_to_signed(run: Run, tmp_path: Path, still: Clock) -> None:
+    for name in ("root-1", "root-2", "alice", "ci"):
+        run("keys", "generate", "--out", f"{name}.key")
+    run("keyring", "init")
+    run("keyring", "add", "alice@example.org", "--person", "p-alice", "--key", "alice.pub", "--username", "oidc:alice")
+    run(
+        "keyring", "grant", "alice@example.org", "--role", "technical", "--environment", "production",
+        "--max-risk", "high", "--model", "llama-3.1-70b", "--namespace", "ml",
+    )  # fmt: skip
+    run("keyring", "add", "ci@example.org", "--person", "m-ci", "--key", "ci.pub")
+    run("keyring", "grant", "ci@example.org", "--fact", "coverage", "--fact", "rollback")
+    source = (tmp_path / "keyring.yaml").read_text()
+    assert source.startswith("# The keyring's source.")
+    roots = ["--root", "root-1.pub", "--root", "root-2.pub"]
+
+    run("keyring", "sign", "--key", "root-1.key")
+    half = run("keyring", "verify", *roots, code=1)
+    assert "1 of the 2 root signatures" in half.stdout
+    run("keyring", "sign", "--key", "root-2.key")
+    assert "verified" in run("keyring", "verify", *roots).stdout
+    assert json.loads(run("keyring", "verify", *roots, "-o", "json").stdout)["version"] == 1
+
+    pinned = load_roots([tmp_path / "root-1.pub", tmp_path / "root-2.pub"])
+    keyring = verify_keyring((tmp_path / "keyring.dsse.json").read_bytes(), roots=pinned, threshold=2, now=NOON)
+    (grant,) = keyring.identities["alice@example.org"].grants
+    assert (grant.role, grant.max_risk, grant.models, grant.namespaces) == (
+        "technical", "high", ("llama-3.1-70b",), ("ml",),
+    )  # fmt: skip
+    assert keyring.identities["ci@example.org"].attests[0].facts == ("coverage", "rollback")
+    shown = run("keyring", "show").stdout
+    assert "alice@example.org" in shown
+    assert "attests  coverage, rollback" in shown
+
+    still.now += timedelta(days=1)
+    fingerprint = keyring.identities["alice@example.org"].keys[0].public_key.fingerprint
+    run("keyring", "revoke-key", fingerprint[:12], "--as", "superseded")
+    assert "Raise the version first" in run("keyring", "sign", "--key", "root-1.key", code=2).stderr
+    run("keyring", "revoke-approval", "5f0cbb0e-9d0c-4dd8-9d0a-6a2b7c6f1d11")
+    run("keyring", "renew")
+    run("keyring", "sign", "--key", "root-1.key")
+    run("keyring", "sign", "--key", "root-2.key")
+    assert "version 2" in run("keyring", "verify", *roots, "--minimum-version", "2").stdout
+    rollback = run("keyring", "verify", *roots, "--minimum-version", "3", "-o", "json", code=1)
+    assert json.loads(rollback.stdout)["code"] == "keyring_rollback"
+
+
+def test_comments_of_the_source_stay(run: Run, tmp_path: Path) -> None:
+    run("keys", "generate", "--out", "alice.key")
+    run("keyring", "init")
+    file = tmp_path / "keyring.yaml"
+    file.write_text(file.read_text().replace("thresholds:", "# two eyes for security\nthresholds:"))
+    run("keyring", "add", "alice@example.org", "--person", "p-alice", "--key", "alice.pub")
+    assert "# two eyes for security\nthresholds:" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["add", "alice@example.org", "--key", "alice.pub"], "is new"),
+        (["add", "alice smith", "--person", "p", "--key", "alice.pub"], "is not of the form"),
+        (["add", "alice@example.org", "--person", "p", "--key", "nobody.pub"], "nobody.pub"),
+        (["add", "alice@example.org", "--person", "p", "--key", "alice.key"], "not a file with one public key"),
+        (["grant", "bob@example.org", "--role", "security", "--environment", "e", "--max-risk", "low"], "no identity"),
+        (["grant", "bob@example.org"], "--role or --fact"),
+        (["grant", "bob@example.org", "--role", "security"], "named environments"),
+        (["revoke-key", "00000000", "--as", "compromised"], "0 keys"),
+        (["init"], "can't write"),
+        (["sign", "--key", "alice.key"], "identities is empty"),
+        (["sign", "-f", "nothing.yaml", "--key", "alice.key"], "can't read nothing.yaml"),
+        (["show"], "can't read the keyring"),
+        (["verify", "--root", "alice.pub"], "can't read the keyring"),
+        (["verify"], "no root key"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_half_done(run: Run, tmp_path: Path, arguments: list[str], says: str) -> None:
+    run("keys", "generate", "--out", "alice.key")
+    run("keyring", "init")
+    before = (tmp_path / "keyring.yaml").read_text()
+    result = run("keyring", *arguments, code=2)
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert (tmp_path / "keyring.yaml").read_text() == before
+    assert not (tmp_path / "keyring.dsse.json").exists()
+
+
+# -- verify
+
+
+def test_verify_shows_what_counts_and_what_does_not(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk")
+    good = approved(desk, tmp_path, security=desk.approve(workload(), role="security"))
+    result = run("verify", "-f", good, "-e", "production", *trusted(paths))
+    assert "verified  security: p-bob" in result.stdout
+    assert "pins images, model, projection" in result.stdout
+    bad = approved(
+        desk, tmp_path, security=desk.approve(workload(), role="security", environment="staging"), business="zzz"
+    )
+    result = run("verify", "-f", bad, "-e", "production", *trusted(paths), code=1)
+    assert "rejected  security: signed for staging, not production (wrong_environment)" in result.stdout
+    assert "rejected  business: the annotation is not standard base64 (envelope_malformed)" in result.stdout
+    plain = json.loads(run("verify", "-f", bad, "-e", "production", *trusted(paths), "-o", "json", code=1).stdout)
+    assert [one["code"] for one in plain["workloads"][0]["rejected"]] == ["wrong_environment", "envelope_malformed"]
+
+
+def test_verify_compares_the_risk_and_the_requester_when_they_are_named(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk")
+    file = approved(desk, tmp_path, security=desk.approve(workload(), role="security", max_risk="medium"))
+    base = ["verify", "-f", file, "-e", "production", *trusted(paths)]
+    run(*base, "--level", "medium")
+    assert "risk_above" in run(*base, "--level", "high", code=1).stdout
+    assert "self_approval" in run(*base, "--as", "bob@example.org", code=1).stdout
+
+
+def test_a_workload_without_approvals_does_not_verify(run: Run, tmp_path: Path) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    result = run("verify", "-f", manifest(tmp_path), "-e", "production", *trusted(paths), code=1)
+    assert "no approvals" in result.stdout
+
+
+def test_verify_without_a_keyring_or_a_cluster_says_what_to_name(run: Run, tmp_path: Path) -> None:
+    assert "--keyring FILE" in run("verify", "-f", manifest(tmp_path), "-e", "production", code=2).stderr
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    arguments = ["--keyring", paths["keyring"], "--root", paths["roots"], "--threshold", "2"]
+    assert "--cluster" in run("verify", "-f", manifest(tmp_path), "-e", "production", *arguments, code=2).stderr
+
+
+# -- revoke
+
+
+def test_revoke_writes_a_file_that_the_gate_reads(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk", passphrase="correct horse")
+    statement = desk.statement(workload(), role="security")
+    key, folder = paths["keys"] / "bob.key", paths["revocations"]
+    arguments = ["revoke", statement.approval_id, "--role", "security", "-e", "production", "--key", key]
+    run(*arguments, "--out", folder)
+    revocations = load_revocations(folder, keyring=desk.keyring)
+    assert revocations.find(statement.approval_id, role="security", environment="production") is not None
+    assert "can't write" in run(*arguments, "--out", folder, code=2).stderr
+    file = approved(desk, tmp_path, security=desk.sign(statement, by="bob"))
+    base = ["verify", "-f", file, "-e", "production", *trusted(paths)]
+    run(*base)
+    assert "revoked by p-bob" in run(*base, "--revocations", folder, code=1).stdout
+
+
+def test_revoke_refuses_what_is_no_approval_id(run: Run, tmp_path: Path) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    result = run("revoke", "42", "--role", "security", "-e", "production", "--key", paths["keys"] / "bob.key", code=2)
+    assert "can't be revoked" in result.stderr
+    assert list(tmp_path.glob("*.dsse.json")) == []
+
+
+# -- evidence
+
+
+def test_evidence_is_attested_into_the_manifest_and_verified(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk")
+    file, key = manifest(tmp_path), paths["keys"] / "ci.key"
+    report = tmp_path / "coverage.json"
+    report.write_text(json.dumps({"totals": {"covered_lines": 85, "num_statements": 100}}))
+    base = ["evidence", "attest", "-f", file, "--key", key, "--write"]
+    run(*base, "--fact", "coverage", "--from", report)
+    run(
+        *base, "--parameters", "70600000000", "--data-classification", "confidential", "--rollback-minutes", "3",
+        "--strategy", "blue_green",
+    )  # fmt: skip
+    text = file.read_text()
+    assert "\n".join(line for line in text.splitlines() if "evidence." not in line) + "\n" == MANIFEST
+    result = run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths))
+    assert "coverage: 85 of 100 lines" in result.stdout
+    shown = run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths), "-o", "json")
+    facts = json.loads(shown.stdout)["workloads"][0]["facts"]
+    assert {fact: found["value"] for fact, found in facts.items()} == {
+        "coverage": {"covered": 85, "total": 100},
+        "parameters": 70600000000,
+        "data_classification": "confidential",
+        "rollback": {"available": True, "minutes": 3},
+        "strategy": "blue_green",
+    }
+
+
+def test_an_ml_bom_is_attested_from_a_file(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk")
+    file, bom = manifest(tmp_path), tmp_path / "bom.json"
+    card = {"properties": [{"name": "parameterCount", "value": "7000000000"}]}
+    component = {"type": "machine-learning-model", "name": "llama", "modelCard": card}
+    content = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "metadata": {"timestamp": "2026-11-22T11:00:00Z", "component": component},
+    }
+    bom.write_text(json.dumps(content))
+    base = ["evidence", "attest", "-f", file, "--key", paths["keys"] / "ci.key"]
+    run(*base, "--fact", "model", "--from", bom, "--write")
+    assert "parameters: 7000000000" in run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths)).stdout
+    bom.write_text(json.dumps(content | {"bomFormat": "SPDX"}))
+    assert "can't be attested" in run(*base, "--fact", "model", "--from", bom, code=2).stderr
+
+
+def test_one_statement_goes_to_stdout_or_a_file(run: Run, tmp_path: Path) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    base = ["evidence", "attest", "-f", manifest(tmp_path), "--key", paths["keys"] / "ci.key"]
+    printed = run(*base, "--strategy", "canary").stdout
+    assert json.loads(printed)["payloadType"] == "application/vnd.in-toto+json"
+    run(*base, "--strategy", "canary", "--out", "plan.json")
+    assert (tmp_path / "plan.json").read_text() == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing to attest"),
+        (["--strategy", "canary", "--rollback-minutes", "3"], "2 statements"),
+        (["--fact", "coverage"], "needs a report"),
+        (["--from", "coverage.json"], "--fact coverage"),
+        (["--fact", "coverage", "--from", "nothing.json"], "nothing.json"),
+        (["--fact", "coverage", "--from", "coverage.json"], "can't be used"),
+        (["--fact", "coverage", "--from", "good.json", "--image", "other"], "which image"),
+        (["--fact", "model", "--from", "good.json", "--parameters", "7"], "Drop the one or the other"),
+    ],
+)
+def test_what_can_t_be_attested_is_named(run: Run, tmp_path: Path, arguments: list[str], says: str) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    (tmp_path / "coverage.json").write_text("{}")
+    (tmp_path / "good.json").write_text('{"totals": {"covered_lines": 1, "num_statements": 1}}')
+    file = manifest(tmp_path)
+    result = run("evidence", "attest", "-f", file, "--key", paths["keys"] / "ci.key", *arguments, code=2)
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert file.read_text() == MANIFEST
+
+
+def test_evidence_that_does_not_count_is_said(run: Run, tmp_path: Path) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    file = manifest(tmp_path)
+    assert "no evidence" in run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths), code=1).stdout
+    run("evidence", "attest", "-f", file, "--key", paths["keys"] / "bob.key", "--strategy", "canary", "--write")
+    result = run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths), code=1)
+    assert "rejected  strategy: bob@example.org may not attest strategy" in result.stdout
+
+
+# -- all of them
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["keys"], ["keys", "generate"], ["keys", "show"], ["keys", "import"], ["keyring"], ["keyring", "init"],
+        ["keyring", "add"], ["keyring", "grant"], ["keyring", "revoke-key"], ["keyring", "revoke-approval"],
+        ["keyring", "renew"], ["keyring", "sign"], ["keyring", "verify"], ["keyring", "show"], ["evidence"],
+        ["evidence", "attest"], ["evidence", "verify"], ["verify"], ["revoke"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_explains_itself(run: Run, command: list[str]) -> None:
+    help_text = run(*command, "--help").stdout
+    assert "Usage:" in help_text
+    if command not in (["keys"], ["evidence"]):
+        assert f"placet {command[0]}" in help_text.partition("Options")[0].partition("\n")[2]
+
+
+def test_what_the_desk_signs_in_memory_and_in_files_is_one_thing(run: Run, tmp_path: Path) -> None:
+    desk = ApprovalDesk.standard()
+    paths = desk.write(tmp_path / "desk")
+    shown = json.loads(run("keys", "show", paths["keys"] / "alice.key", "-o", "json").stdout)
+    assert shown["fingerprint"] == signer_of("alice").public_key.fingerprint
+    raw = {"technical": desk.approve(workload(), role="technical")}
+    findings = check_approvals(
+        raw, keyring=desk.keyring, revocations=Revocations.none(), context=desk.context(workload())
+    )
+    assert len(findings.verified) == 1
