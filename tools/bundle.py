@@ -263,7 +263,7 @@ def reference(built: dict[str, bytes]) -> bytes:
         "",
         "A request is admitted when each rule in force proves that it passes. A rule that does not pass and is in the",
         "mode `warn` or `audit` is a warning to the requester or a note in the record. An update that changes nothing",
-        "that is governed is carried forward: of the rules below, `approvals.revoked` and `risk.assessed` still judge it.",
+        "governed is carried forward: of the rules below, `approvals.revoked` and `risk.assessed` still judge it.",
         "",
         "| rule | severity | what it stands for |",
         "|---|---|---|",

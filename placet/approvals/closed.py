@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -75,10 +75,6 @@ class ClosedObject:
             if name not in self._read:
                 raise FormatError(f"{self.path} has an unknown field {name[:40]!a}")
 
-    def names(self) -> Iterator[str]:
-        """Member names in the order of the document."""
-        return iter(self._members)
-
     def text(
         self,
         name: str,
@@ -102,13 +98,6 @@ class ClosedObject:
         value = self.take(name)
         if type(value) is not int or not minimum <= value <= maximum:
             raise FormatError(f"{self.path}.{name} is not an integer from {minimum} to {maximum}")
-        return value
-
-    def boolean(self, name: str) -> bool:
-        """True or false."""
-        value = self.take(name)
-        if not isinstance(value, bool):
-            raise FormatError(f"{self.path}.{name} is neither true nor false")
         return value
 
     def time(self, name: str) -> datetime:

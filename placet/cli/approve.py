@@ -198,7 +198,8 @@ def _list_changes(since: str, differences: tuple[str, ...]) -> None:
 def _earlier(file: Path, workload: Workload, namespace: str) -> Workload:
     for manifest in load_manifests([str(file)]):
         if manifest.object.get("kind") == workload.kind:
-            earlier = read_workload(manifest.object, namespace=namespace)
+            stated = manifest.object.get("metadata", {}).get("namespace")
+            earlier = read_workload(manifest.object, namespace=stated or namespace)
             if earlier.resource == workload.resource:
                 return earlier
     raise InputError(

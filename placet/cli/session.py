@@ -159,6 +159,8 @@ def _sources(
     if record is None:
         assumptions.append("the model has never run in this environment (--record asks the record)")
     else:
+        if not record.is_file():
+            raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
         history = StoredHistory(record, cluster=config.cluster)
     cluster: ClusterFacts = UnknownCluster()
     if kubeconfig is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, cast
@@ -61,7 +63,7 @@ class OpaEngine:
         self._data_digest = str(data.digest)
         self._arguments = {**_parse_url(url, ca_file=ca_file), "token": token or None}
         self._local = threading.local()
-        self._clients: list[_Client] = []
+        self._clients: weakref.WeakSet[_Client] = weakref.WeakSet()
         self._closed = False
 
     def prepare(self) -> None:
@@ -95,7 +97,7 @@ class OpaEngine:
     def close(self) -> None:
         """Close every connection."""
         self._closed = True
-        for client in self._clients:
+        for client in list(self._clients):
             client.close_connection()  # type: ignore[no-untyped-call]
 
     def _query(self, document: bytes, deadline: Deadline) -> Any:
@@ -134,9 +136,11 @@ class OpaEngine:
         if self._closed:
             raise EngineUnavailable("the policy engine is closed")
         client: _Client | None = getattr(self._local, "client", None)
-        if client is None:
+        # A forked child must not speak on its parent's connection.
+        if client is None or client.pid != os.getpid():
             client = self._local.client = _Client(**self._arguments)  # type: ignore[no-untyped-call]
-            self._clients.append(client)
+            client.pid = os.getpid()
+            self._clients.add(client)
         client.deadline = deadline
         client.timeout = deadline.remaining_s()
         return client
@@ -146,6 +150,7 @@ class _Client(OpaClient):
     """The client with a session that keeps to a deadline, bounds the body and sends canonical bytes."""
 
     deadline: Deadline
+    pid: int
 
     def _init_session(self) -> requests.Session:
         session = DeadlineSession(lambda: self.deadline)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from placet.canonical import render_canonical
+from placet.policy.data import load_policy_data
 from placet.policy.guest import Guest
 from scorer import FACTORS, ROLES, SCALES, WEIGHTS
 from tests.policies.documents import passing_request, policy_data, unchanged_request
-from tests.policies.programs import PLENTY, POLICIES, compile_guest, eval_opa, run_opa
-from tools.bundle import NOT_POLICY, find_opa, list_tests
+from tests.policies.programs import PLENTY, POLICIES, ROOT, compile_guest, eval_opa, run_opa
+from tools.bundle import NOT_POLICY, conventions, find_opa, list_tests
 
 MOST_LINES = 120
 ROOMY_LINES = 65
@@ -108,3 +111,31 @@ def test_a_rule_that_is_silent_is_counted_and_denies(harness: Guest) -> None:
     assert not decision["allowed"]
     assert decision["rules_judged"] == 8
     assert {"undecided"} == {violation["code"] for violation in decision["violations"]}
+
+
+def blocks(language: str) -> list[str]:
+    """Code blocks of the page for policy authors."""
+    page = (ROOT / "docs" / "policy-authors.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_rule_on_the_page_for_policy_authors_works(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    shutil.copytree(POLICIES, policies)
+    rule, test = blocks("rego")
+    folder = policies / "admission" / "rules" / "scale" / "modest"
+    folder.mkdir(parents=True)
+    (folder / "modest.rego").write_text(rule, "utf-8")
+    (folder / "modest_test.rego").write_text(test, "utf-8")
+    run_opa("fmt", "--fail", "--list", str(folder))
+    run_opa("check", "--strict", "--capabilities", "capabilities.json", str(policies), *NOT_POLICY)
+    assert "PASS: 1/1" in run_opa("test", str(policies), "--run", "modest", *NOT_POLICY)
+    assert conventions(find_opa(), policies) == [{"rule": "scale.modest", "code": "no_test", "field": "passes"}]
+
+
+def test_the_data_on_the_page_for_policy_authors_is_taken(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    (tmp_path / "policy.yaml").write_text(text, "utf-8")
+    value = load_policy_data(tmp_path / "policy.yaml").value
+    assert value["environments"]["production"]["mode"] == "warn"
+    assert "lab" in value["environments"]

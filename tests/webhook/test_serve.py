@@ -8,7 +8,6 @@ import shutil
 import socket
 import sqlite3
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Team:
 
 
 @pytest.fixture
-def team(founded: Team, tmp_path: Path) -> Iterator[Team]:
+def team(founded: Team, tmp_path: Path) -> Team:
     """A copy of one team's folder, so that each test has its own record."""
     folder = tmp_path / "team"
     shutil.copytree(founded.folder, folder)

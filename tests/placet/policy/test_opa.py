@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -73,6 +75,34 @@ def test_threads_have_connections_of_their_own(engine: OpaEngine) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(judge, range(4)))
+
+
+def test_a_forked_child_has_a_connection_of_its_own(url: str) -> None:
+    program = """
+import os, signal, sys, json
+from placet.policy.data import load_policy_data
+from placet.policy.opa import OpaEngine
+request = json.load(sys.stdin)
+engine = OpaEngine(sys.argv[1], load_policy_data(None))
+assert engine.decide(request, deadline_s=10).allowed
+session = engine._local.client._session
+child = os.fork()
+signal.alarm(60)
+for number in range(50):
+    mine = request | {"uid": f"{os.getpid()}-{number}"}
+    assert engine.decide(mine, deadline_s=10).allowed
+if child == 0:
+    os._exit(0 if engine._local.client._session is not session else 1)
+assert engine._local.client._session is session
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, url]
+    root = SHIPPED.parent.parent
+    done = subprocess.run(
+        command, input=json.dumps(passing_request()), text=True, cwd=root, timeout=120, check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_server_that_lost_the_data_gets_it_again() -> None:

@@ -1,0 +1,183 @@
+"""init, plan, score and approve as people type them: once right, and in every wrong way that is likely."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.gateprocess import Team
+
+EXAMPLE = Path(__file__).parents[3] / "manifests" / "examples" / "llama-deployment.yaml"
+PLAN = ("plan", "-f", "deploy.yaml", "-e", "production")
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Team:
+    team = Team.found(tmp_path_factory.mktemp("team"))
+    shutil.copyfile(EXAMPLE, team.folder / "deploy.yaml")
+    return team
+
+
+@pytest.fixture
+def team(founded: Team, tmp_path: Path) -> Team:
+    folder = tmp_path / "team"
+    shutil.copytree(founded.folder, folder)
+    return Team(folder)
+
+
+def approve(role: str, person: str, *more: str) -> tuple[str, ...]:
+    return ("approve", "-f", "deploy.yaml", "-e", "production", "--role", role, "--key", f"keys/{person}.key", *more)
+
+
+def deploy(team: Team) -> str:
+    return (team.folder / "deploy.yaml").read_text(encoding="utf-8")
+
+
+def test_init_twice_changes_nothing(team: Team) -> None:
+    before = {file: file.read_bytes() for file in team.folder.rglob("*") if file.is_file()}
+    again = team.run("init", ".", "--cluster", "other", "--no-passphrase")
+    assert "nothing was changed" in again.stderr
+    assert {file: file.read_bytes() for file in team.folder.rglob("*") if file.is_file()} == before
+
+
+def test_init_overwrites_nothing_in_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    done = Team(tmp_path).run("init", ".", "--cluster", "demo", "--no-passphrase", expect=2)
+    assert "nothing that exists is overwritten" in done.stderr
+
+
+def test_init_explains_every_file_that_it_makes(team: Team) -> None:
+    text = (team.folder / "README.txt").read_text(encoding="utf-8")
+    for file in team.folder.iterdir():
+        if file.name not in {"README.txt", "deploy.yaml"}:
+            assert file.name in text
+
+
+def test_private_keys_are_encrypted_unless_one_says_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_text("correct horse\n", encoding="utf-8")
+    team = Team(tmp_path)
+    team.run("init", "gate", "--cluster", "demo", "--passphrase-file", "phrase")
+    assert "ENCRYPTED" in (tmp_path / "gate" / "keys" / "sam.key").read_text(encoding="utf-8")
+    assert (tmp_path / "gate" / "keys" / "sam.key").stat().st_mode & 0o077 == 0
+
+
+def test_the_whole_way_on_the_command_line(team: Team) -> None:
+    assert "would be refused" in team.run(*PLAN, expect=1).stdout
+    for role, person in (("technical", "tara"), ("security", "sam"), ("business", "bea"), ("executive", "eve")):
+        team.run(*approve(role, person, "--yes"))
+    done = team.run(*PLAN)
+    assert "would be admitted" in done.stdout
+    assert deploy(team).startswith("# A 70-billion-parameter model")
+    assert "# which model this workload serves" in deploy(team)
+
+
+def test_machine_output_is_alone_on_stdout_and_says_all(team: Team) -> None:
+    done = team.run(*PLAN, "-o", "json", expect=1)
+    found = json.loads(done.stdout)
+    (decision,) = found["decisions"]
+    assert decision["allowed"] is False
+    assert decision["required_roles"] == ["technical", "security", "business", "executive"]
+    assert decision["risk"]["score"] == 855  # nothing is known: not even how far an autoscaler may go
+    assert len(found["assumptions"]) == 3
+
+
+def test_approve_shows_what_is_signed_before_it_asks(team: Team) -> None:
+    shown = team.run(*approve("security", "sam"), expect=2).stderr
+    for words in ("Deployment/llama", "llama-3.1-70b", "sha256:", "vllm-openai", "as security, for 30 days", "8.55"):
+        assert words in shown
+    assert "add --yes" in shown
+    assert "approval.security" not in deploy(team)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (approve("security", "tara", "--yes"), "not_granted"),
+        (approve("security", "absent", "--yes"), "absent.key"),
+        (approve("security", "sam", "--yes", "--write", "manifest", "--max-risk", "low"), "risk_above"),
+        (("plan", "-f", "deploy.yaml", "-e", "moon"), "production"),
+        (("plan", "-f", "absent.yaml", "-e", "production"), "absent.yaml"),
+        (("plan", "-f", "placet.yaml", "-e", "production"), "placet.yaml"),
+        (("plan", "-f", "broken.yaml", "-e", "production"), "broken.yaml:3"),
+        (("plan", "-f", "service.yaml", "-e", "production"), "no workload"),
+        ((*PLAN, "--record", "absent.sqlite"), "absent.sqlite"),
+        ((*PLAN, "--kubeconfig", "absent"), "kubeconfig"),
+        ((*PLAN, "--config", "absent.yaml"), "placet init"),
+    ],
+)
+def test_what_can_not_work_is_one_clear_error_and_nothing_is_written(
+    team: Team, arguments: tuple[str, ...], words: str
+) -> None:
+    (team.folder / "broken.yaml").write_text("apiVersion: v1\nkind: Pod\n\tmetadata: {}\n", encoding="utf-8")
+    (team.folder / "service.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n", encoding="utf-8")
+    before = deploy(team)
+    done = team.run(*arguments, expect=1 if "--kubeconfig" in arguments else 2)
+    assert words in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert deploy(team) == before
+
+
+def test_a_patch_an_envelope_and_a_bundle_leave_the_manifest_alone(team: Team) -> None:
+    before = deploy(team)
+    patch = json.loads(team.run(*approve("security", "sam", "--yes", "--write", "patch")).stdout)
+    assert list(patch["metadata"]["annotations"]) == ["placet.dev/approval.security"]
+    envelope = json.loads(team.run(*approve("security", "sam", "--yes", "--write", "envelope")).stdout)
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+    team.run(*approve("security", "sam", "--yes", "--write", "bundle", "--out", "approval.json"))
+    bundle = json.loads((team.folder / "approval.json").read_bytes())
+    assert bundle["mediaType"].startswith("application/vnd.dev.sigstore.bundle")
+    assert deploy(team) == before
+
+
+def test_what_changed_since_an_earlier_manifest_is_shown_without_env_values(team: Team) -> None:
+    shutil.copyfile(team.folder / "deploy.yaml", team.folder / "old.yaml")
+    text = deploy(team).replace("value: INFO", "value: hunter2").replace("tensor-parallel-size=4", "trust-remote-code")
+    (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
+    shown = team.run(*approve("security", "sam", "--yes", "--against", "old.yaml")).stderr
+    assert "changed since old.yaml" in shown
+    assert "args" in shown
+    assert "env" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_workload_that_names_no_model_can_not_be_approved(team: Team) -> None:
+    text = deploy(team).replace("    placet.dev/model: llama-3.1-70b # which model this workload serves\n", "")
+    (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
+    done = team.run(*approve("security", "sam", "--yes"), expect=2)
+    assert "placet.dev/model" in done.stderr
+
+
+def test_standard_input_is_planned_but_not_written_into(team: Team) -> None:
+    text = deploy(team)
+    assert "would be refused" in team.run("plan", "-f", "-", "-e", "production", expect=1, stdin=text).stdout
+    arguments: list[Any] = ["-" if item == "deploy.yaml" else item for item in approve("security", "sam", "--yes")]
+    assert "--write patch" in team.run(*arguments, expect=2, stdin=text).stderr
+
+
+def test_autoscalers_beside_the_workload_count(team: Team) -> None:
+    team.configure({"autoscalers": "none"})
+    asked = (*PLAN, "-f", "hpa.yaml", "-o", "json")
+    scaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "llama", "namespace": "ml-serving"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "llama"}, "maxReplicas": 10},
+    }
+    found = []
+    for most in (10, 11):
+        scaler["spec"]["maxReplicas"] = most  # type: ignore[index]
+        (team.folder / "hpa.yaml").write_text(json.dumps(scaler), encoding="utf-8")
+        (decision,) = json.loads(team.run(*asked, expect=1).stdout)["decisions"]
+        found.append(decision["risk"]["factors"]["deployment_scope"])
+    assert found == [6, 8]
+
+
+def test_score_shows_the_table_and_its_assumptions(team: Team) -> None:
+    shown = team.run("score", "-f", "deploy.yaml", "-e", "production").stdout
+    assert "Risk 8.55 critical" in shown
+    assert "assumed: " in shown
+    assert json.loads(team.run("score", "-f", "deploy.yaml", "-e", "staging", "-o", "json").stdout)["scores"]
