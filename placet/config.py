@@ -11,6 +11,7 @@ import yaml
 
 from placet.errors import ConfigError
 
+CONFIG_VARIABLE: Final = "PLACET_CONFIG"
 DEFAULT_PORT: Final = 8443
 _NAME: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"}
 _PATH: Final = {"type": "string", "minLength": 1}

@@ -15,14 +15,14 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
+from placet.decision import Decision, Receipt, gate_violation
 from placet.errors import AuditError, PlacetError, WorkloadError
-from placet.judge import Findings, Situation, examine
+from placet.judge import Situation, examine
 from placet.model import Workload
 from placet.policy.data import PolicyData
-from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.engine import PolicyEngine
 from placet.projection import redact
-from placet.record import Recorded, Recorder
+from placet.record import Recorder
 from placet.review import AdmissionRequest
 from placet.workload import read_workload
 
@@ -94,61 +94,6 @@ class NoHistory:
     def model_seen(self, *, environment: str, model: str) -> bool | None:  # noqa: ARG002 - the Protocol's names
         """Unknown."""
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer to one request.
-
-    Attributes:
-        request: what was asked.
-        environment: from the path.
-        time: when, aware UTC.
-        allowed: the answer.
-        mode: ``enforce`` | ``warn`` | ``audit``; what the environment is set to.
-        change: ``new`` | ``changed`` | ``unchanged`` | "" when nothing was read.
-        violations: why not, in order; empty when allowed.
-        warnings: for the deployer, though allowed.
-        notes: for the record alone.
-        workload: None when the object could not be read.
-        findings: None when the decision fell before step 8.
-        policy: None when the decision fell before step 8.
-        keyring_version: 0 when the decision fell before the keyring was read.
-        caller_authenticated: whether the caller proved to be the API server.
-        recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
-    """
-
-    request: AdmissionRequest
-    environment: str
-    time: datetime
-    allowed: bool
-    mode: str = "enforce"
-    change: str = ""
-    violations: tuple[Violation, ...] = ()
-    warnings: tuple[Violation, ...] = ()
-    notes: tuple[Violation, ...] = ()
-    workload: Workload | None = None
-    findings: Findings | None = None
-    policy: PolicyDecision | None = None
-    keyring_version: int = 0
-    caller_authenticated: bool = False
-    recorded: Recorded | None = None
-
-    @property
-    def decision_id(self) -> str:
-        """The request's uid names the decision too."""
-        return self.request.uid
-
-
-def gate_violation(step: str, error: PlacetError) -> Violation:
-    """What went wrong in the gate itself, as a violation of the rule ``gate.<step>``."""
-    return Violation(
-        rule=f"gate.{step}",
-        code=error.code,
-        mode="enforce",
-        severity="critical",
-        details={"sentence": str(error), "hint": error.hint},
-    )
 
 
 class Gate:
@@ -362,7 +307,7 @@ class Gate:
         problems = () if error.code in told else (gate_violation("record", error),)
         return replace(decision, allowed=False, violations=(*decision.violations, *problems), recorded=None)
 
-    def _replayed(self, decision: Decision, stored: Recorded) -> Decision:
+    def _replayed(self, decision: Decision, stored: Receipt) -> Decision:
         """A request that was decided before gets the answer that the record holds."""
         leaf = stored.leaf
         return replace(

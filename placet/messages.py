@@ -7,21 +7,19 @@ The same text comes from the webhook and from ``placet plan``. Every word that a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from placet.decision import Decision
 from placet.model import ROLES
 from placet.policy.catalog import catalog
+from placet.policy.decision import Violation
 from placet.text import clip, safe
-
-if TYPE_CHECKING:
-    from placet.decide import Decision
-    from placet.policy.decision import Violation
 
 MAX_WARNING_LENGTH: Final = 120  # longer ones are cut by the API server (k8s.io/apiserver, admission warnings)
 MAX_WARNINGS: Final = 8
 _MAX_LINES: Final = 24
 
-Sentence = Callable[[Mapping[str, Any], "Decision"], str]
+Sentence = Callable[[Mapping[str, Any], Decision], str]
 
 
 def render_message(decision: Decision) -> str:

@@ -6,24 +6,21 @@ The body of a decision leaf is specified in docs/formats.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from placet.audit.log import AuditLog
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
+from placet.decision import Decision, Receipt
 from placet.errors import AuditError
 from placet.messages import render_refusal, render_warnings
+from placet.model import Workload
+from placet.policy.decision import Violation
+from placet.policy.engine import PolicyEngine
+from placet.review import AdmissionRequest
 from placet.text import clip_bytes
-
-if TYPE_CHECKING:
-    from placet.decide import Decision
-    from placet.model import Workload
-    from placet.policy.decision import Violation
-    from placet.policy.engine import PolicyEngine
-    from placet.review import AdmissionRequest
 
 RECORD_SCHEMA: Final = "placet.dev/record/v1"
 _MAX_LISTED: Final = 32
@@ -31,29 +28,10 @@ _MAX_MESSAGE_BYTES: Final = 6 * 1024  # a leaf holds 32 KiB
 _MAX_IMAGES_BYTES: Final = 6 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Where a decision stands in the record.
-
-    Attributes:
-        index: of the leaf.
-        leaf_hash: RFC 6962 leaf hash.
-        leaf: the body as stored.
-        checkpoint: the newest signed note, "" before the first.
-        replayed: whether it was there before.
-    """
-
-    index: int
-    leaf_hash: Digest
-    leaf: Mapping[str, Any]
-    checkpoint: str
-    replayed: bool
-
-
 class Recorder(Protocol):
     """Keeps decisions."""
 
-    def find(self, request: AdmissionRequest, environment: str) -> Recorded | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
         """The stored decision of a request that was decided before.
 
         Raises:
@@ -70,7 +48,7 @@ class Recorder(Protocol):
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Recorded:
+    ) -> Receipt:
         """Append durably, or raise.
 
         Raises:
@@ -85,7 +63,7 @@ class LogRecorder:
         self._log = log
         self._cluster = cluster
 
-    def find(self, request: AdmissionRequest, environment: str) -> Recorded | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
         """See :class:`Recorder`."""
         stored = self._log.find_uid(request.uid)
         if stored is None:
@@ -112,7 +90,7 @@ class LogRecorder:
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Recorded:
+    ) -> Receipt:
         """See :class:`Recorder`."""
         body = render_record(
             decision,
@@ -131,8 +109,8 @@ class LogRecorder:
         )
         return self._recorded(appended.index, appended.leaf_hash, appended.leaf, replayed=appended.replayed)
 
-    def _recorded(self, index: int, leaf_hash: Digest, leaf: Mapping[str, Any], *, replayed: bool) -> Recorded:
-        return Recorded(index, leaf_hash, leaf, self._log.latest_checkpoint() or "", replayed)
+    def _recorded(self, index: int, leaf_hash: Digest, leaf: Mapping[str, Any], *, replayed: bool) -> Receipt:
+        return Receipt(index, leaf_hash, leaf, self._log.latest_checkpoint() or "", replayed)
 
 
 class StoredHistory:

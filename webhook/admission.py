@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from placet.decide import Deadline, Decision, Gate
+from placet.decide import Deadline, Gate
+from placet.decision import Decision
 from placet.messages import render_message, render_warnings
 from placet.review import parse_review
 

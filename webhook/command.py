@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
 import click
 
 from placet.cli.output import safe, say, style
-from placet.config import Config, load_config
+from placet.config import CONFIG_VARIABLE, Config, load_config
 from placet.errors import ConfigError
-
-CONFIG_VARIABLE: Final = "PLACET_CONFIG"
 
 
 @click.command()

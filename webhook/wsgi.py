@@ -15,13 +15,12 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.assemble import build_cluster_facts, build_engine, build_gate, build_trust, open_own_record
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.log import AuditLog
-from placet.config import Config, load_config
+from placet.config import CONFIG_VARIABLE, Config, load_config
 from placet.errors import AuditError, KeyringError, PlacetError
 from placet.policy.data import load_policy_data
 from placet.record import LogRecorder, render_time
 from placet.trust import FileTrust
 from webhook.app import create_app
-from webhook.command import CONFIG_VARIABLE
 
 _LOG: Final = logging.getLogger("placet.webhook")
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import click
 
-from placet.annotate import set_annotations
 from placet.approvals.bundle import render_bundle
 from placet.approvals.envelope import Envelope, render_annotation, render_envelope
 from placet.approvals.in_toto import workload_subjects
@@ -22,17 +21,18 @@ from placet.approvals.signing import load_signer, sign_statement
 from placet.approvals.statement import ApprovalStatement, Audience, render_statement
 from placet.audit.query import read_found
 from placet.audit.stores.file import open_readonly
+from placet.canonical import render_canonical
 from placet.cli.output import safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.cli.session import Session, open_session, situation_options
-from placet.decide import Decision
+from placet.cli.workloads import write_annotations
+from placet.decision import Decision
 from placet.errors import InputError
 from placet.judge import Findings
 from placet.manifests import Manifest, load_manifests
 from placet.messages import render_message
 from placet.model import LEVELS, ROLES, Workload
 from placet.projection import explain_difference, redact
-from placet.canonical import render_canonical
 from placet.workload import read_workload
 from scorer import explain
 
@@ -134,9 +134,8 @@ def _show(session: Session, decision: Decision, *, role: str, days: int, max_ris
     workload, findings = _known(decision)
     say(style(f"{workload.resource} in namespace {workload.namespace}", "white", bold=True, err=True))
     say(f"  for         {session.environment} on cluster {session.config.cluster}")
-    say(
-        f"  model       {safe(workload.model.name or '-')} {safe(workload.model.version)} {workload.model.digest or ''}".rstrip()
-    )
+    model = workload.model
+    say(f"  model       {safe(model.name or '-')} {safe(model.version)} {model.digest or ''}".rstrip())
     say(f"  projection  {workload.projection.digest}")
     for image in workload.images:
         say(f"  image       {safe(image.reference)}")
@@ -276,7 +275,7 @@ def _require_counts(session: Session, manifest: Manifest, role: str, envelope: E
 def _write(manifest: Manifest, role: str, envelope: Envelope, *, form: str, out: Path | None, bundle_key: Any) -> None:
     value = render_annotation(envelope)
     if form == "manifest":
-        _write_manifest(manifest, {_annotation(role): value})
+        write_annotations(manifest, {_annotation(role): value})
         return
     if form == "patch":
         content = json.dumps({"metadata": {"annotations": {_annotation(role): value}}}, indent=2).encode()
@@ -289,14 +288,6 @@ def _write(manifest: Manifest, role: str, envelope: Envelope, *, form: str, out:
     else:
         out.write_bytes(content + b"\n")
         say(f"  written to {out}")
-
-
-def _write_manifest(manifest: Manifest, annotations: dict[str, str]) -> None:
-    if manifest.file == "-":
-        raise InputError("standard input can't be written into", hint="Use --write patch or --write envelope.")
-    path = Path(manifest.file)
-    path.write_text(set_annotations(path.read_text(encoding="utf-8"), manifest.index, annotations), encoding="utf-8")
-    say(f"  written into {manifest.file}")
 
 
 def _show_missing(decision: Decision, role: str, statement: ApprovalStatement) -> None:

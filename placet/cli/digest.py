@@ -18,7 +18,7 @@ from placet.workload import read_workload
 
 _HINTS: Final = {
     "field_mistyped": "The API server would refuse it too. Text that looks like a number or a boolean needs quotes.",
-    "no_containers": "A patch or an overlay has no digest; build the whole object first (kubectl kustomize, helm template).",
+    "no_containers": "A patch has no digest; build the whole object first (kubectl kustomize, helm template).",
 }
 
 
@@ -58,7 +58,7 @@ class _Digested:
 @click.option("--show-secrets", is_flag=True, help="With --explain, print values of variables and headers in clear.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
 def digest(*, filenames: tuple[str, ...], explain: bool, show_secrets: bool, output: str) -> None:
-    """Print the projection digest of workloads: what an approval signs.
+    r"""Print the projection digest of workloads: what an approval signs.
 
     The digest covers what runs, with which data and which rights. It is the same for the file, for what the API
     server makes of it, and after a change of replicas, labels or resource sizes or a restart.

@@ -14,13 +14,13 @@ from placet.approvals.key_files import PrivateKey, generate_private_key, render_
 from placet.approvals.keyring import KEYRING_PAYLOAD_TYPE
 from placet.approvals.keys import ED25519, PublicKey
 from placet.approvals.signing import KeySigner, add_signature, sign_payload
+from placet.approvals.times import render_time
 from placet.audit.note import generate_log_key
 from placet.certificates import make_serving_certificate
 from placet.cli.clock import now_utc
 from placet.cli.keyring_source import canonical_payload, key_entry, render_source
 from placet.cli.output import say
 from placet.cli.passphrase import new_passphrase, passphrase_option
-from placet.approvals.times import render_time
 from placet.errors import InputError
 from placet.model import ROLES
 

@@ -9,7 +9,7 @@ import click
 
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
 from placet.cli.session import open_session, situation_options
-from placet.decide import Decision
+from placet.decision import Decision
 from placet.manifests import Manifest
 from placet.messages import render_message, render_warnings
 from scorer import explain

@@ -13,31 +13,20 @@ import click
 
 from placet.assemble import build_gate, build_trust
 from placet.canonical import Digest
+from placet.cli.trust_options import config_option
 from placet.cluster import Ceiling, ClusterFacts, KubernetesCluster, ManifestCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config, load_config
-from placet.decide import Deadline, Decision, Gate, History, NoHistory
+from placet.decide import Deadline, Gate, History, NoHistory
+from placet.decision import Decision
 from placet.errors import InputError
 from placet.manifests import Manifest, load_manifests
+from placet.projection.kinds import KINDS
 from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
-from placet.projection.kinds import KINDS
 
 DECISION_BUDGET_S: Final = 30.0
 _WORKLOAD_KINDS: Final = frozenset(kind.name for kind in KINDS)
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def config_option(function: _F) -> _F:
-    """``--config``: where the keyring, the roots, the policy data and the cluster's name come from."""
-    return click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        default=Path("placet.yaml"),
-        show_default=True,
-        envvar="PLACET_CONFIG",
-        help="The gate's configuration: keyring, roots, policy data, cluster name.",
-    )(function)
 
 
 def situation_options(function: _F) -> _F:
@@ -58,7 +47,7 @@ def situation_options(function: _F) -> _F:
         click.option("--as", "requester", default="", help="Who will apply it, as the cluster knows them."),
     )
     for option in reversed(options):
-        function = option(function)  # type: ignore[assignment]  # click returns what it was given
+        function = option(function)
     return function
 
 

@@ -12,10 +12,23 @@ import click
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.revocations import Revocations, load_revocations
-from placet.config import load_config
+from placet.config import CONFIG_VARIABLE, load_config
 from placet.errors import InputError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def config_option(function: _F) -> _F:
+    """``--config``: where keyring, roots, policy data and the cluster's name come from."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        default=Path("placet.yaml"),
+        show_default=True,
+        envvar=CONFIG_VARIABLE,
+        help="The gate's configuration: keyring, roots, policy data, cluster name.",
+    )(function)
 
 
 def roots_options(function: _F) -> _F:
@@ -41,15 +54,7 @@ def trust_options(function: _F) -> _F:
         click.option("--revocations", type=click.Path(path_type=Path), help="Folder of signed revocations."),
         roots_options,
         click.option("--keyring", "keyring_file", type=click.Path(path_type=Path), help="The signed keyring."),
-        click.option(
-            "--config",
-            "config_file",
-            type=click.Path(path_type=Path),
-            default=Path("placet.yaml"),
-            show_default=True,
-            envvar="PLACET_CONFIG",
-            help="The gate's configuration; not read when --keyring is given.",
-        ),
+        config_option,
     ):
         function = option(function)
     return function

@@ -49,18 +49,20 @@ def load_workloads(filenames: Sequence[str], namespace: str) -> tuple[Found, ...
     return tuple(found)
 
 
-def write_annotations(found: Found, annotations: dict[str, str]) -> None:
-    """Write annotations into the manifest's file.
+def write_annotations(manifest: Manifest, annotations: dict[str, str]) -> None:
+    """Write annotations into the manifest's file; nothing else in it changes.
 
     Raises:
         InputError: it is standard input, or can't be written.
     """
-    if found.manifest.file == "-":
-        raise InputError("standard input can't be written into", hint="Name the file with -f.")
-    path = Path(found.manifest.file)
+    if manifest.file == "-":
+        raise InputError(
+            "standard input can't be written into", hint="Name the file with -f, or take another form of output."
+        )
+    path = Path(manifest.file)
     try:
         text = path.read_bytes().decode("utf-8")
-        path.write_bytes(set_annotations(text, found.manifest.index, annotations).encode("utf-8"))
+        path.write_bytes(set_annotations(text, manifest.index, annotations).encode("utf-8"))
     except OSError as exc:
         raise InputError(f"can't write {path}: {exc.strerror or exc}") from exc
-    say(f"written into {found.place}: {', '.join(sorted(annotations))}")
+    say(f"written into {manifest.file}:{manifest.line}: {', '.join(sorted(annotations))}")

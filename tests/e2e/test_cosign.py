@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ from placet.approvals.bundle import render_bundle
 from placet.approvals.envelope import render_envelope
 from placet.approvals.signing import KeySigner
 from placet.approvals.statement import PREDICATE_TYPE
+from placet.workload import read_workload
 from tests.simulators.desk import ApprovalDesk, sample_workload, signer_of, stored_signer
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_S = 600
 VERIFY_S = 60
+DOCUMENT = next(name for name in ("formats-approvals.md", "formats.md") if (ROOT / "docs" / name).exists())
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,48 @@ def test_cosign_refuses_another_projection(cosign: str, approval: Path, form: tu
 def test_cosign_refuses_another_key(cosign: str, approval: Path, form: tuple[str, str]) -> None:
     (approval / "frank.pub").write_text(signer_of("mallory").public_key.pem)
     assert verify(cosign, approval, *form).returncode != 0
+
+
+def test_the_commands_of_the_documentation_verify_an_approval(cosign: str, tmp_path: Path) -> None:
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "llama",
+            "namespace": "ml",
+            "labels": {"placet.dev/model": "llama"},
+            "annotations": {"placet.dev/model-version": "1"},
+        },
+        "spec": {
+            "selector": {"matchLabels": {"app": "llama"}},
+            "template": {
+                "metadata": {"labels": {"app": "llama"}},
+                "spec": {
+                    "containers": [
+                        {"name": "server", "image": "r.example/llama:1", "env": [{"name": "A", "value": "ü\n"}]}
+                    ]
+                },
+            },
+        },
+    }
+    desk = ApprovalDesk.standard()
+    annotation = desk.approve(read_workload(manifest), role="security", by="bob")
+    (tmp_path / "deploy.yaml").write_text(json.dumps(manifest))
+    (tmp_path / "bob.pub").write_text(desk.signers["bob"].public_key.pem)
+    document = (ROOT / "docs" / DOCUMENT).read_text(encoding="utf-8")
+    block = document[document.index("      | base64 -d > approval.dsse.json") :].partition("\n\n")[0]
+    # kubectl's part is the annotation's text; everything behind the first pipe runs as it is written
+    script = f"set -euo pipefail\nprintf %s '{annotation}' \\\n" + block
+    path = f"{Path(sys.executable).parent}:{Path(cosign).parent}:/usr/bin:/bin"
+    environment = {"HOME": str(tmp_path), "PATH": path}
+    ran = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=VERIFY_S,
+        check=False,
+    )
+    assert "Verified OK" in ran.stdout + ran.stderr
+    assert ran.returncode == 0

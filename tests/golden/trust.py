@@ -3,8 +3,8 @@
     python -m tests.golden.trust
 
 writes them again; a test holds that nothing changes. Each case is a folder named for what it shows: the annotation or
-file as it would be found, and ``expected.json`` with what the verifier makes of it. ECDSA and RSA signatures differ each
-time they are made: those two cases are written once and then read for ever.
+file as it would be found, and ``expected.json`` with what the verifier makes of it. ECDSA and RSA signatures differ
+each time they are made: those two cases are written once and then read for ever.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import pytest
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.cluster import Ceiling, ClusterUnavailable
-from placet.decide import Deadline, Decision
+from placet.decide import Deadline
+from placet.decision import Decision, Receipt
 from placet.errors import (
     AuditError,
     EngineAnswerError,
@@ -28,7 +29,6 @@ from placet.messages import render_message, render_warnings
 from placet.policy.data import load_policy_data
 from placet.policy.decision import PolicyDecision
 from placet.policy.wasm import EmbeddedEngine
-from placet.record import Recorded
 from placet.review import parse_review
 from tests.simulators.gate import GateDesk, example, review
 
@@ -265,12 +265,12 @@ class FailingRecorder:
         self._error = error
         self._at = at
 
-    def find(self, request: Any, environment: str) -> Recorded | None:
+    def find(self, request: Any, environment: str) -> Receipt | None:
         if self._at == "find":
             raise self._error
         return None
 
-    def keep(self, decision: Decision, **_: Any) -> Recorded:
+    def keep(self, decision: Decision, **_: Any) -> Receipt:
         raise self._error
 
 

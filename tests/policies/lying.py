@@ -22,6 +22,7 @@ class Reply:
         body: sent as it is, unless ``pieces``.
         pieces: sent one by one, each when the waiting one before it is over.
         headers: besides Content-Length.
+        cut: bytes that Content-Length promises beyond those that come before the connection ends.
         hold: when given, waited for before the reply and between its pieces; set when the server stops.
     """
 
@@ -29,6 +30,7 @@ class Reply:
     body: bytes = b""
     pieces: Callable[[], Iterator[bytes]] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    cut: int = 0
     hold: bool = False
 
 
@@ -57,8 +59,9 @@ def answering(answer: Answer) -> Iterator[str]:
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 if reply.status != http.HTTPStatus.NO_CONTENT:
-                    self.send_header("Content-Length", str(sum(map(len, pieces))))
+                    self.send_header("Content-Length", str(sum(map(len, pieces)) + reply.cut))
                 self.end_headers()
+                self.close_connection = reply.cut > 0 or self.close_connection
                 for piece in pieces:
                     self.wfile.write(piece)
                     if len(pieces) > 1:

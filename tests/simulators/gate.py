@@ -19,7 +19,8 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts, NoAutoscalers
-from placet.decide import Deadline, Decision, Gate, History, NoHistory
+from placet.decide import Deadline, Gate, History, NoHistory
+from placet.decision import Decision
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.policy.wasm import EmbeddedEngine

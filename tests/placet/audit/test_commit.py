@@ -103,9 +103,16 @@ def _pending(number: int, *, give_up: float = 60.0, uid: str = "") -> Pending:
     return Pending(render_leaf(body), {}, give_up=give_up)
 
 
+def _group_commit(store: MemoryStore, *, max_batch: int = 256) -> GroupCommit:
+    return GroupCommit(store, clock=lambda: 0.0, max_batch=max_batch)
+
+
 def _wait_for(condition: Callable[[], bool]) -> None:
-    while not condition():
+    for _ in range(10**7):
+        if condition():
+            return
         os.sched_yield()
+    pytest.fail("it never came to be")
 
 
 @pytest.fixture
@@ -135,7 +142,7 @@ def _together(store: MemoryStore, commit: GroupCommit, pendings: Sequence[Pendin
 
 
 def test_all_who_wait_share_one_commit_in_the_order_of_their_coming(store: MemoryStore) -> None:
-    answers = _together(store, GroupCommit(store), [_pending(number) for number in range(8)])
+    answers = _together(store, _group_commit(store), [_pending(number) for number in range(8)])
     assert store.commits == [8]
     assert [answer.outcome.index for answer in answers if isinstance(answer, Pending) and answer.outcome] == list(
         range(8)
@@ -144,14 +151,14 @@ def test_all_who_wait_share_one_commit_in_the_order_of_their_coming(store: Memor
 
 
 def test_more_than_a_batch_are_committed_by_the_next_leader(store: MemoryStore) -> None:
-    answers = _together(store, GroupCommit(store, max_batch=3), [_pending(number) for number in range(8)])
+    answers = _together(store, _group_commit(store, max_batch=3), [_pending(number) for number in range(8)])
     assert store.commits == [3, 3, 2]
     assert all(isinstance(answer, Pending) for answer in answers)
 
 
 def test_a_commit_that_fails_fails_for_all(store: MemoryStore) -> None:
     store.broken = unavailable("store_full")
-    answers = _together(store, GroupCommit(store), [_pending(number) for number in range(4)])
+    answers = _together(store, _group_commit(store), [_pending(number) for number in range(4)])
     assert [answer.code for answer in answers if isinstance(answer, StoreUnavailable)] == ["store_full"] * 4
     assert len({id(answer) for answer in answers}) == 4
     assert store.uids == []
@@ -159,28 +166,28 @@ def test_a_commit_that_fails_fails_for_all(store: MemoryStore) -> None:
 
 def test_what_can_not_be_stored_fails_alone(store: MemoryStore) -> None:
     store.poison = "uid-2"
-    answers = _together(store, GroupCommit(store), [_pending(number) for number in range(5)])
+    answers = _together(store, _group_commit(store), [_pending(number) for number in range(5)])
     assert [isinstance(answer, AuditError) for answer in answers] == [False, False, True, False, False]
     assert store.uids == ["uid-0", "uid-1", "uid-3", "uid-4"]
 
 
 def test_one_uid_twice_in_a_batch_becomes_one_leaf(store: MemoryStore) -> None:
-    answers = _together(store, GroupCommit(store), [_pending(0), _pending(1), _pending(1), _pending(2)])
+    answers = _together(store, _group_commit(store), [_pending(0), _pending(1), _pending(1), _pending(2)])
     assert [answer.replayed for answer in answers if isinstance(answer, Pending)] == [False, False, True, False]
     assert store.uids == ["uid-0", "uid-1", "uid-2"]
 
 
 def test_one_uid_for_two_requests_in_a_batch_is_refused_to_the_second_alone(store: MemoryStore) -> None:
-    answers = _together(store, GroupCommit(store), [_pending(0), _pending(1), _pending(2, uid="uid-1"), _pending(3)])
+    answers = _together(store, _group_commit(store), [_pending(0), _pending(1), _pending(2, uid="uid-1"), _pending(3)])
     codes = [answer.code if isinstance(answer, AuditError) else "" for answer in answers]
     assert codes == ["", "", "uid_reused", ""]
     assert store.uids == ["uid-0", "uid-1", "uid-3"]
 
 
 def test_who_gives_up_in_the_queue_leaves_nothing_behind(store: MemoryStore) -> None:
-    answers = _together(store, GroupCommit(store, clock=lambda: 0.0), [_pending(0), _pending(1)])
+    answers = _together(store, _group_commit(store), [_pending(0), _pending(1)])
     assert len(answers) == 2
-    commit = GroupCommit(store, clock=lambda: 0.0)
+    commit = _group_commit(store)
     store.hold()
     with ThreadPoolExecutor(2) as pool:
         store.begun = threading.Semaphore(0)
@@ -196,7 +203,7 @@ def test_who_gives_up_in_the_queue_leaves_nothing_behind(store: MemoryStore) -> 
 
 
 def test_a_leader_that_gets_no_turn_hands_over(store: MemoryStore) -> None:
-    commit = GroupCommit(store)
+    commit = _group_commit(store)
     begin = store.begin
     attempts = iter([unavailable("store_locked")])
 
@@ -214,7 +221,7 @@ def test_a_leader_that_gets_no_turn_hands_over(store: MemoryStore) -> None:
 
 
 def test_an_interrupted_leader_takes_nobody_with_it_in_silence(store: MemoryStore) -> None:
-    commit = GroupCommit(store)
+    commit = _group_commit(store)
     store.broken = KeyboardInterrupt()  # type: ignore[assignment]
     store.hold()
     with ThreadPoolExecutor(2) as pool:

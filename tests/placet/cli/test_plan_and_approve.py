@@ -155,7 +155,7 @@ def test_standard_input_is_planned_but_not_written_into(team: Team) -> None:
     text = deploy(team)
     assert "would be refused" in team.run("plan", "-f", "-", "-e", "production", expect=1, stdin=text).stdout
     arguments: list[Any] = ["-" if item == "deploy.yaml" else item for item in approve("security", "sam", "--yes")]
-    assert "--write patch" in team.run(*arguments, expect=2, stdin=text).stderr
+    assert "standard input" in team.run(*arguments, expect=2, stdin=text).stderr
 
 
 def test_autoscalers_beside_the_workload_count(team: Team) -> None:

@@ -102,6 +102,12 @@ def test_refuses_a_refusal_that_gives_no_reason() -> None:
         parse(answer("denied-role-missing") | {"violations": []})
 
 
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"uid": object()}, b"bytes", {"uid": "\ud800"}])
+def test_refuses_what_is_not_even_json(value: Any) -> None:
+    with pytest.raises(EngineAnswerError):
+        parse(value)
+
+
 @given(JSON_VALUES)
 def test_no_other_error_escapes(value: Any) -> None:
     with pytest.raises(EngineAnswerError):

@@ -227,6 +227,11 @@ def test_a_server_that_does_not_serve_is_unavailable(status: int) -> None:
     assert caught.value.code == "engine_unavailable"
 
 
+def test_a_body_that_is_cut_short_is_no_decision() -> None:
+    with answering(lying(cut=10)) as address, pytest.raises(EngineUnavailable):
+        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
+
+
 def test_a_refused_connection_is_unavailable() -> None:
     engine = OpaEngine(f"http://127.0.0.1:{free_port()}", DATA)
     for call in (engine.prepare, lambda: engine.decide(passing_request(), deadline_s=10)):

@@ -305,6 +305,29 @@ def test_compiled_lazily_and_once_a_process() -> None:
     fresh.close()
 
 
+@pytest.mark.parametrize("said", [b"", b"nonsense", b"{}", b"[]", b"[1]", b"[{}]", b'[{"result":1},{"result":2}]'])
+def test_an_answer_of_an_odd_shape_is_refused(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = shipped_guest(policy_data())
+    monkeypatch.setattr(guest, "_text", lambda _address: said)
+    with pytest.raises(EngineAnswerError):
+        guest.evaluate(ENTRY_POINT, render_canonical(passing_request()), fuel=PLENTY)
+
+
+def test_an_answer_without_an_end_is_refused() -> None:
+    guest = shipped_guest(policy_data())
+    end = guest._memory.data_len(guest._store)
+    guest._memory.write(guest._store, b"x" * 8, end - 8)
+    with pytest.raises(EngineAnswerError, match="has no end"):
+        guest._text(end - 8)
+
+
+def test_data_that_is_no_json_is_refused_at_load() -> None:
+    module = compile_module(engine_ := wasm_engine(), shipped_bundle().load_file("policy.wasm"))
+    with pytest.raises(EngineError, match="could not read the policy data") as caught:
+        Guest(engine_, module, b"{nonsense")
+    assert caught.value.code == "bundle_invalid"
+
+
 def test_a_closed_engine_judges_no_more() -> None:
     closed = EmbeddedEngine.default(load_policy_data(None))
     closed.close()

@@ -1,0 +1,89 @@
+"""The answer to one request, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from placet.canonical import Digest
+from placet.errors import PlacetError
+from placet.judge import Findings
+from placet.model import Workload
+from placet.policy.decision import PolicyDecision, Violation
+from placet.review import AdmissionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a decision stands in the record.
+
+    Attributes:
+        index: of the leaf.
+        leaf_hash: RFC 6962 leaf hash.
+        leaf: the body as stored.
+        checkpoint: the newest signed note, "" before the first.
+        replayed: whether it was there before.
+    """
+
+    index: int
+    leaf_hash: Digest
+    leaf: Mapping[str, Any]
+    checkpoint: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request.
+
+    Attributes:
+        request: what was asked.
+        environment: from the path.
+        time: when, aware UTC.
+        allowed: the answer.
+        mode: ``enforce`` | ``warn`` | ``audit``; what the environment is set to.
+        change: ``new`` | ``changed`` | ``unchanged`` | "" when nothing was read.
+        violations: why not, in order; empty when allowed.
+        warnings: for the deployer, though allowed.
+        notes: for the record alone.
+        workload: None when the object could not be read.
+        findings: None when the decision fell before step 8.
+        policy: None when the decision fell before step 8.
+        keyring_version: 0 when the decision fell before the keyring was read.
+        caller_authenticated: whether the caller proved to be the API server.
+        recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
+    """
+
+    request: AdmissionRequest
+    environment: str
+    time: datetime
+    allowed: bool
+    mode: str = "enforce"
+    change: str = ""
+    violations: tuple[Violation, ...] = ()
+    warnings: tuple[Violation, ...] = ()
+    notes: tuple[Violation, ...] = ()
+    workload: Workload | None = None
+    findings: Findings | None = None
+    policy: PolicyDecision | None = None
+    keyring_version: int = 0
+    caller_authenticated: bool = False
+    recorded: Receipt | None = None
+
+    @property
+    def decision_id(self) -> str:
+        """The request's uid names the decision too."""
+        return self.request.uid
+
+
+def gate_violation(step: str, error: PlacetError) -> Violation:
+    """What went wrong in the gate itself, as a violation of the rule ``gate.<step>``."""
+    return Violation(
+        rule=f"gate.{step}",
+        code=error.code,
+        mode="enforce",
+        severity="critical",
+        details={"sentence": str(error), "hint": error.hint},
+    )
