@@ -108,7 +108,8 @@ def attest(
     envelopes = {name: sign_statement(signer, payload) for name, payload in statements.items()}
     if write:
         write_annotations(
-            found[0], {f"{DOMAIN}/evidence.{name}": render_annotation(made) for name, made in envelopes.items()}
+            found[0].manifest,
+            {f"{DOMAIN}/evidence.{name}": render_annotation(made) for name, made in envelopes.items()},
         )
         return
     content = render_envelope(next(iter(envelopes.values())))

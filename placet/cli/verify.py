@@ -124,9 +124,10 @@ def _compared(level: str | None, requester: str) -> str:
 def _show(found: Found, findings: ApprovalFindings) -> None:
     click.echo(f"{safe(found.workload.resource)}  {safe(found.place)}")
     for one in findings.verified:
+        pins = ", ".join(sorted(one.bindings)) or "nothing"
         click.echo(
             f"  {style('verified', 'green')}  {one.role}: {safe(one.person)} as {safe(one.identity)}, "
-            f"up to {one.max_risk}, until {render_time(one.expires)}, pins {', '.join(sorted(one.bindings)) or 'nothing'}"
+            f"up to {one.max_risk}, until {render_time(one.expires)}, pins {pins}"
         )
         click.echo(f"            approval {one.approval_id}")
     for bad in findings.rejected:

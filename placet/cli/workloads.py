@@ -42,7 +42,8 @@ def load_workloads(filenames: Sequence[str], namespace: str) -> tuple[Found, ...
     found = []
     for manifest in load_manifests(filenames):
         if find_kind(manifest.object) is not None:
-            stated = manifest.object.get("metadata", {}).get("namespace")
+            metadata = manifest.object.get("metadata")
+            stated = metadata.get("namespace") if isinstance(metadata, dict) else None
             found.append(Found(manifest, read_workload(manifest.object, namespace=stated or namespace)))
     if not found:
         raise InputError(f"no workload in {', '.join(filenames)}", hint="Name a Deployment, Pod, Job or the like.")

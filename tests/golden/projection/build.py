@@ -1,5 +1,7 @@
 """Write the golden projections: for each workload of tests/data/workloads its canonical bytes and their digest.
 
+Also the tables of docs/formats-projection.md, which are made from the code.
+
     python -m tests.golden.projection.build
 
 An approval signs these digests: a change here breaks every approval that was ever given, and needs a new schema mark.
@@ -13,8 +15,10 @@ from typing import Final
 
 from placet.manifests import load_manifests
 from placet.projection import project
+from tests.golden.projection.fields import render_fields
 
 FOLDER: Final = Path(__file__).resolve().parent
+DOCUMENT: Final = FOLDER.parents[2] / "docs" / "formats-projection.md"
 WORKLOADS: Final = FOLDER.parents[1] / "data" / "workloads"
 
 
@@ -28,6 +32,8 @@ def golden_files() -> Iterator[tuple[Path, bytes]]:
         digests.append(f"{projection.digest.hex}  {file.stem}.json\n")
     # As `sha256sum --check` reads it: anyone can hold the digests without placet.
     yield FOLDER / "SHA256SUMS", "".join(digests).encode()
+    start, mark, _ = DOCUMENT.read_text(encoding="utf-8").partition("<!-- made: fields -->\n")
+    yield DOCUMENT, f"{start}{mark}{render_fields()}<!-- end -->\n".encode()
 
 
 if __name__ == "__main__":

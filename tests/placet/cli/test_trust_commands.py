@@ -264,6 +264,14 @@ def test_a_workload_without_approvals_does_not_verify(run: Run, tmp_path: Path) 
     assert "no approvals" in result.stdout
 
 
+@pytest.mark.parametrize("metadata", ["null", "[]", "{name: 5}", "{name: llama, namespace: 5}"])
+def test_a_manifest_that_can_t_be_read_is_named_and_no_stack_trace(run: Run, tmp_path: Path, metadata: str) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk")
+    file = manifest(tmp_path, f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {metadata}\nspec: {{}}\n")
+    result = run("verify", "-f", file, "-e", "production", *trusted(paths), code=2)
+    assert "error" in result.stderr
+
+
 def test_verify_without_a_keyring_or_a_cluster_says_what_to_name(run: Run, tmp_path: Path) -> None:
     assert "--keyring FILE" in run("verify", "-f", manifest(tmp_path), "-e", "production", code=2).stderr
     paths = ApprovalDesk.standard().write(tmp_path / "desk")
