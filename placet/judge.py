@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.rejections import RejectionCode
 from placet.approvals.revocations import Revocations
-from placet.approvals.verify import ApprovalContext, ApprovalFindings, RejectedApproval, check_approvals
+from placet.approvals.verify import ApprovalContext, ApprovalFindings, check_approvals
 from placet.canonical import Digest
 from placet.cluster import Ceiling
 from placet.evidence.verify import EvidenceContext, EvidenceFindings, check_evidence
@@ -166,29 +166,14 @@ def _approvals(new: Workload, old: Workload | None, situation: Situation, contex
     """Approvals of the new object; of the old one, the revoked: taking an annotation away hides no revocation."""
 
     def check(raw: Mapping[str, str]) -> ApprovalFindings:
-        found = check_approvals(raw, keyring=situation.keyring, revocations=situation.revocations, context=context)
-        return ApprovalFindings(found.verified, tuple(_name_revoked(item, situation) for item in found.rejected))
+        return check_approvals(raw, keyring=situation.keyring, revocations=situation.revocations, context=context)
 
     found = check(new.approvals)
     if old is None or old.projection.digest != new.projection.digest:
         return found
     gone = {role: raw for role, raw in old.approvals.items() if new.approvals.get(role) != raw}
-    return ApprovalFindings(
-        found.verified, found.rejected + tuple(item for item in check(gone).rejected if item.code in REVOKED_CODES)
-    )
-
-
-def _name_revoked(item: RejectedApproval, situation: Situation) -> RejectedApproval:
-    """Let a revocation be the reason, whatever else is wrong.
-
-    An unchanged workload is carried forward on an approval that has expired, never on one that was taken back.
-    """
-    if not item.approval_id or item.code == RejectionCode.REVOKED:
-        return item
-    signed = situation.revocations.find(item.approval_id, role=item.role, environment=situation.environment)
-    if signed is None and item.approval_id not in situation.keyring.revoked_approvals:
-        return item
-    return replace(item, code=RejectionCode.REVOKED, sentence="it was taken back")
+    revoked = tuple(item for item in check(gone).rejected if item.code in REVOKED_CODES)
+    return ApprovalFindings(found.verified, found.rejected + revoked)
 
 
 def _document(

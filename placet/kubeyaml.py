@@ -353,7 +353,7 @@ class _Reader:
             self._refuse(f"the tag {str(event.tag)[:64]!r} is not supported", event)
         value = resolve_tagged(tag, event.value)
         if value is MISMATCH:
-            self._refuse(f"{event.value[:32]!r} is no !!{tag}", event)
+            self._refuse(f"the value is no !!{tag}", event)
         return value
 
 

@@ -188,7 +188,7 @@ def _require_text(body: Mapping[str, Any], key: str) -> str:
 
 def _parse_canonical(document: bytes) -> Any:
     """Read JSON that must be canonical. A verifier does this for each of millions of leaves."""
-    if document.isascii():
+    if document.isascii() and document.count(b"{") + document.count(b"[") <= MAX_DEPTH:
         # For ASCII the encoder of the standard library writes RFC 8785 exactly (keys sort alike by code point and by
         # UTF-16 unit), so what reads back to the same bytes is canonical: no space, no second key, no other escape.
         try:

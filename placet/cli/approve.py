@@ -5,40 +5,54 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from placet.approvals.bundle import render_bundle
-from placet.approvals.envelope import Envelope, render_annotation, render_envelope
+from placet.approvals.envelope import Envelope, parse_annotation, render_annotation, render_envelope
 from placet.approvals.in_toto import workload_subjects
 from placet.approvals.key_files import load_private_pem
 from placet.approvals.keys import parse_public_pem
-from placet.approvals.signing import load_signer, sign_statement
-from placet.approvals.statement import ApprovalStatement, Audience, render_statement
-from placet.audit.query import read_found
-from placet.audit.stores.file import open_readonly
-from placet.canonical import render_canonical
-from placet.cli.output import safe, say, style
+from placet.approvals.signing import Signer, add_signature, load_signer, sign_statement
+from placet.approvals.statement import ApprovalStatement, Audience, parse_statement, render_statement
+from placet.cli.approval_view import show_changes, show_workload
+from placet.cli.clock import now_utc
+from placet.cli.output import say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.cli.session import Session, open_session, situation_options
 from placet.cli.workloads import write_annotations
 from placet.decision import Decision
 from placet.errors import InputError
 from placet.judge import Findings
-from placet.manifests import Manifest, load_manifests
+from placet.manifests import Manifest
 from placet.messages import render_message
 from placet.model import LEVELS, ROLES, Workload
-from placet.projection import explain_difference, redact
-from placet.workload import read_workload
-from scorer import explain
 
 DEFAULT_DAYS: Final = 30
 LONGEST_DAYS: Final = 90
-_MAX_DIFFERENCES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the approver chose.
+
+    Attributes:
+        role: in which role.
+        days: how long it holds.
+        max_risk: the highest level; None for the level of now.
+        ticket: "" for the workload's own.
+        reason: may be "".
+    """
+
+    role: str
+    days: int
+    max_risk: str | None
+    ticket: str
+    reason: str
 
 
 @click.command()
@@ -108,102 +122,29 @@ def approve(
         public_key=None if public_key is None else parse_public_pem(load_private_pem(public_key)),
         ask=secrets_from(passphrase_file),
     )
+    terms = Terms(role, days, max_risk, ticket, reason)
     for manifest in session.manifests:
         decision = session.decide(manifest)
         workload, findings = _examined(manifest, decision)
-        _show(session, decision, role=role, days=days, max_risk=max_risk or findings.assessment.level)
-        _show_changes(session, workload, record=given["record"], against=against)
+        show_workload(session, workload, findings)
+        show_changes(session, workload, record=given["record"], against=against)
+        joined = _open_envelope(workload, findings, terms, signer)
+        statement = _statement(session, workload, findings, terms) if joined is None else _read(joined)
+        _show_terms(statement, joined=joined is not None)
         if not yes:
             _confirm()
-        statement = _statement(
-            session, workload, findings, role=role, days=days, max_risk=max_risk, ticket=ticket, reason=reason
+        envelope = (
+            sign_statement(signer, render_statement(statement)) if joined is None else add_signature(joined, signer)
         )
-        envelope = sign_statement(signer, render_statement(statement))
-        after = _require_counts(session, manifest, role, envelope)
+        after = _require_counts(session, manifest, role, envelope, signer)
         _write(manifest, role, envelope, form=form, out=out, bundle_key=signer.public_key)
-        _show_missing(after, role, statement)
+        _show_missing(after, statement)
 
 
 def _examined(manifest: Manifest, decision: Decision) -> tuple[Workload, Findings]:
     if decision.workload is None or decision.findings is None:
         raise InputError(f"{manifest.file}:{manifest.line}: {render_message(decision)}")
     return decision.workload, decision.findings
-
-
-def _show(session: Session, decision: Decision, *, role: str, days: int, max_risk: str) -> None:
-    workload, findings = _known(decision)
-    say(style(f"{workload.resource} in namespace {workload.namespace}", "white", bold=True, err=True))
-    say(f"  for         {session.environment} on cluster {session.config.cluster}")
-    model = workload.model
-    say(f"  model       {safe(model.name or '-')} {safe(model.version)} {model.digest or ''}".rstrip())
-    say(f"  projection  {workload.projection.digest}")
-    for image in workload.images:
-        say(f"  image       {safe(image.reference)}")
-    say(f"  you sign    as {role}, for {days} days, up to {max_risk} risk")
-    for line in explain.render(findings.assessment):
-        say(f"  {line}")
-    for assumption in session.assumptions:
-        say(f"  assumed: {assumption}")
-
-
-def _known(decision: Decision) -> tuple[Workload, Findings]:
-    if decision.workload is None or decision.findings is None:
-        raise InputError("the workload could not be read")
-    return decision.workload, decision.findings
-
-
-def _show_changes(session: Session, workload: Workload, *, record: Path | None, against: Path | None) -> None:
-    now = render_canonical(redact(workload.projection.canonical))
-    if against is not None:
-        before = _earlier(against, workload, session.namespace)
-        if before.projection.digest == workload.projection.digest:
-            say(f"  nothing governed changed since {safe(against)}")
-            return
-        _list_changes(
-            f"since {safe(against)}", explain_difference(before.projection.canonical, workload.projection.canonical)
-        )
-        return
-    if record is None:
-        say("  what changed since it was last admitted is not known (--record or --against shows it)")
-        return
-    with open_readonly(record) as reader:
-        found = reader.last_admitted(
-            environment=session.environment, namespace=workload.namespace, kind=workload.kind, name=workload.name
-        )
-        stored = None if found is None else reader.attachment(found.index, "content")
-    if found is None:
-        say("  it was never admitted in this environment before")
-        return
-    leaf = read_found(found).body
-    when = str(leaf["time"])[:10]
-    if leaf["projection"] == str(workload.projection.digest):
-        say(f"  nothing governed changed since it was admitted on {when}")
-        return
-    if stored is None:
-        say(f"  it differs from what was admitted on {when}, whose content is no longer kept")
-        return
-    differences = explain_difference(stored, now) or ("env values (they are not kept, so which is not known)",)
-    _list_changes(f"since it was admitted on {when}", differences)
-
-
-def _list_changes(since: str, differences: tuple[str, ...]) -> None:
-    say(f"  changed {since}:")
-    for difference in differences[:_MAX_DIFFERENCES]:
-        say(f"    {safe(difference)}")
-    if len(differences) > _MAX_DIFFERENCES:
-        say(f"    and {len(differences) - _MAX_DIFFERENCES} more")
-
-
-def _earlier(file: Path, workload: Workload, namespace: str) -> Workload:
-    for manifest in load_manifests([str(file)]):
-        if manifest.object.get("kind") == workload.kind:
-            stated = manifest.object.get("metadata", {}).get("namespace")
-            earlier = read_workload(manifest.object, namespace=stated or namespace)
-            if earlier.resource == workload.resource:
-                return earlier
-    raise InputError(
-        f"{file} holds no {workload.resource}", hint="--against takes an earlier state of the same workload."
-    )
 
 
 def _confirm() -> None:
@@ -215,40 +156,58 @@ def _confirm() -> None:
         raise InputError("not signed")
 
 
-def _statement(
-    session: Session,
-    workload: Workload,
-    findings: Findings,
-    *,
-    role: str,
-    days: int,
-    max_risk: str | None,
-    ticket: str,
-    reason: str,
-) -> ApprovalStatement:
+def _open_envelope(workload: Workload, findings: Findings, terms: Terms, signer: Signer) -> Envelope | None:
+    """The envelope on the workload that still wants a further person's signature in this role, or None.
+
+    Several persons of one role sign one statement; a second statement would take the place of the first.
+    """
+    verified = [item for item in findings.approvals.verified if item.role == terms.role]
+    wanted = findings.document["thresholds"][terms.role]
+    if not verified or len({item.person for item in verified}) >= wanted or terms.max_risk is not None:
+        return None
+    if any(item.key == signer.public_key.fingerprint for item in verified):
+        return None
+    return parse_annotation(workload.approvals[terms.role])
+
+
+def _read(envelope: Envelope) -> ApprovalStatement:
+    statement = parse_statement(envelope.payload)
+    if not isinstance(statement, ApprovalStatement):
+        raise InputError("the annotation holds a revocation")
+    return statement
+
+
+def _show_terms(statement: ApprovalStatement, *, joined: bool) -> None:
+    say(
+        f"  you sign    as {statement.role}, until {statement.expires:%Y-%m-%d %H:%M} UTC, "
+        f"up to {statement.max_risk} risk{', beside who has signed already' if joined else ''}"
+    )
+
+
+def _statement(session: Session, workload: Workload, findings: Findings, terms: Terms) -> ApprovalStatement:
     if not workload.model.name or not workload.model.version:
         raise InputError(
             f"{workload.resource} does not say which model it serves",
             hint="Add the label placet.dev/model and the annotation placet.dev/model-version, then approve.",
         )
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = now_utc()
     return ApprovalStatement(
         approval_id=str(uuid.uuid4()),
-        role=role,
+        role=terms.role,
         model_name=workload.model.name,
         model_version=workload.model.version,
         audience=Audience(
             clusters=(session.config.cluster,), namespaces=(workload.namespace,), workload=workload.resource
         ),
         environment=session.environment,
-        max_risk=max_risk or findings.assessment.level,
+        max_risk=terms.max_risk or findings.assessment.level,
         risk_inputs=findings.risk_inputs,
         policy=None,
         issued_at=now,
         not_before=now,
-        expires=now + timedelta(days=days),
-        ticket=ticket or workload.change_ticket,
-        reason=reason,
+        expires=now + timedelta(days=terms.days),
+        ticket=terms.ticket or workload.change_ticket,
+        reason=terms.reason,
         subjects=workload_subjects(workload.projection.digest, workload.images, workload.model),
     )
 
@@ -257,18 +216,18 @@ def _annotation(role: str) -> str:
     return f"placet.dev/approval.{role}"
 
 
-def _require_counts(session: Session, manifest: Manifest, role: str, envelope: Envelope) -> Decision:
+def _require_counts(session: Session, manifest: Manifest, role: str, envelope: Envelope, signer: Signer) -> Decision:
     """Judge the workload with the new approval on it: one that does not count is not handed out."""
     metadata = dict(manifest.object["metadata"])
     metadata["annotations"] = {**(metadata.get("annotations") or {}), _annotation(role): render_annotation(envelope)}
     decision = session.decide(replace(manifest, object={**manifest.object, "metadata": metadata}))
     _, findings = _examined(manifest, decision)
-    for rejected in findings.approvals.rejected:
-        if rejected.role == role:
-            raise InputError(
-                f"this approval would not count: {rejected.sentence} ({rejected.code})",
-                hint="Nothing was written. The keyring says which key may sign what: placet keyring show.",
-            )
+    if not any(item.key == signer.public_key.fingerprint for item in findings.approvals.verified if item.role == role):
+        reasons = [f"{item.sentence} ({item.code})" for item in findings.approvals.rejected if item.role == role]
+        raise InputError(
+            f"this approval would not count: {'; '.join(reasons) or 'it was not accepted'}",
+            hint="Nothing was written. The keyring says which key may sign what: placet keyring show.",
+        )
     return decision
 
 
@@ -290,14 +249,9 @@ def _write(manifest: Manifest, role: str, envelope: Envelope, *, form: str, out:
         say(f"  written to {out}")
 
 
-def _show_missing(decision: Decision, role: str, statement: ApprovalStatement) -> None:
-    say(
-        style(
-            f"  {role} approval {statement.approval_id}, until {statement.expires:%Y-%m-%d %H:%M} UTC",
-            "green",
-            err=True,
-        )
-    )
+def _show_missing(decision: Decision, statement: ApprovalStatement) -> None:
+    until = f"{statement.expires:%Y-%m-%d %H:%M} UTC"
+    say(style(f"  {statement.role} approval {statement.approval_id}, until {until}", "green", err=True))
     if decision.policy is None:
         return
     missing = [needed for needed in decision.policy.required_roles if needed not in decision.policy.granted_roles]

@@ -322,10 +322,14 @@ class _Bar:
     @property
     def update(self) -> Progress:
         """For ``verify_file``."""
-        return self._update if sys.stderr.isatty() else lambda _done, _total: None
+        return self._update if _on_terminal() else lambda _done, _total: None
 
     def _update(self, done: int, total: int) -> None:
         if self._bar is None:
             self._bar = click.progressbar(length=total, label="leaves", file=sys.stderr)
         self._bar.length = max(total, 1)
         self._bar.update(done - self._bar.pos)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()

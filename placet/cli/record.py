@@ -82,6 +82,8 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     for title in ("violations", "warnings"):
         for entry in _list(body, title):
             yield _line(title.removesuffix("s"), f"{_text(entry, 'rule')}: {_text(entry, 'code')}")
+    for line in _text(body, "message").splitlines():
+        yield f"  {safe(line)}".rstrip()
     for image in _list(body, "images"):
         yield _line("image", image)
     policy = _mapping(body, "policy")

@@ -26,7 +26,7 @@ from tests.policies.documents import Json, approval, digest, image, passing_requ
 from tests.policies.programs import PLENTY, running_opa, shipped_guest
 
 ENTRY_POINT: Final = "admission/main/decision"
-INPUTS_PER_DATA: Final = 500
+INPUTS_PER_DATA: Final = 100
 ERROR: Final = "error"
 _REMOVED: Final = object()
 _ODD: Final[tuple[Any, ...]] = (
@@ -54,7 +54,7 @@ _WORDS: Final[dict[str, tuple[Any, ...]]] = {
     "max_level": ("low", "medium", "high", "critical"),
     "role": ("technical", "security", "business", "executive", "astrologer"),
     "person": ("p-1", "p-2", "p-3", "p-4"),
-    "code": ("expired", "revoked", "audience"),
+    "code": ("expired", "revoked", "key_compromised", "audience"),
     "mode": ("enforce", "warn", "audit"),
     "score": (220, 300, 301, 500, 501, 665, 700, 701, 855),
     "expires_s": (1789999999, 1790000000, 1790000001),

@@ -24,7 +24,7 @@ from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, require_version, sync_folder, uri
 from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state
 from placet.canonical import Digest
-from placet.errors import AuditError, StoreUnavailable
+from placet.errors import AuditError, StoreUnavailable, TamperError
 
 _SHORTEST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.008
@@ -85,6 +85,7 @@ class SqliteStore:
             StoreUnavailable: it can't be opened.
             AuditError: ``store_foreign`` when the file is not a record of this version, ``origin_differs`` when it is
                 that of another log, ``forked`` when it was open in this process's parent.
+            TamperError: its state row is missing.
         """
         if _opened_by.get(os.path.realpath(path), os.getpid()) != os.getpid():
             # SQLite keeps its POSIX locks in the memory that the child inherited: it would believe that it holds them.
@@ -194,9 +195,10 @@ class SqliteStore:
         connection.execute("COMMIT")
         connection.execute("PRAGMA busy_timeout = 0")  # from now on each caller has a deadline of its own
         sync_folder(self.path)
-        if found is None or found[0] != self._origin:
-            kept = found[0] if found else "nothing"
-            raise AuditError(f"{self.path} keeps the log {kept}, not {self._origin}", code="origin_differs")
+        if found is None:
+            raise TamperError(f"the state row of {self.path} is missing", code="state_changed")
+        if found[0] != self._origin:
+            raise AuditError(f"{self.path} keeps the log {found[0]}, not {self._origin}", code="origin_differs")
 
     def _connect(self, *, timeout_s: float = 0.0) -> sqlite3.Connection:
         connection = sqlite3.connect(

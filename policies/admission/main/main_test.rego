@@ -65,7 +65,7 @@ test_denies_an_unchanged_workload_whose_approval_was_revoked if {
 		"code": "revoked",
 		"mode": "enforce",
 		"severity": "critical",
-		"details": {"role": "security", "approval_id": "a-2"},
+		"details": {"cause": "revoked", "role": "security", "approval_id": "a-2"},
 	}]
 }
 

@@ -64,6 +64,7 @@ def cases() -> Iterator[Case]:
     yield Case("denied-level-differs", _risk(level="medium"))
     yield Case("denied-above-the-environment", passing_request(), "environments: {production: {max_level: medium}}\n")
     yield Case("denied-unchanged-but-revoked", _revoked(unchanged_request()))
+    yield Case("denied-unchanged-but-key-compromised", _revoked(unchanged_request(), code="key_compromised"))
     yield Case("denied-environment-unknown", {**passing_request(), "environment": "moon"})
     yield Case(
         "denied-by-a-rule-with-a-mode-of-its-own",
@@ -114,8 +115,8 @@ def _tagged(request: Json) -> Json:
     return request | {"images": [*request["images"], loose]}
 
 
-def _revoked(request: Json) -> Json:
-    return request | {"rejected": [{"role": "security", "code": "revoked", "approval_id": "a-2"}]}
+def _revoked(request: Json, code: str = "revoked") -> Json:
+    return request | {"rejected": [{"role": "security", "code": code, "approval_id": "a-2"}]}
 
 
 def render(value: Any) -> str:

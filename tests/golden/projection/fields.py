@@ -91,4 +91,4 @@ def _absent(shape: Shape) -> Iterator[str]:
     elif isinstance(shape, Scalars | Records):
         yield "`[]`"
     elif isinstance(shape, TextMap) or (isinstance(shape, Record) and not shape.chosen):
-        yield "`{}`" if isinstance(shape, TextMap) else "an object with nothing below that counts"
+        yield "`{}`"

@@ -87,7 +87,7 @@ def test_machine_output_is_alone_on_stdout_and_says_all(team: Team) -> None:
 
 def test_approve_shows_what_is_signed_before_it_asks(team: Team) -> None:
     shown = team.run(*approve("security", "sam"), expect=2).stderr
-    for words in ("Deployment/llama", "llama-3.1-70b", "sha256:", "vllm-openai", "as security, for 30 days", "8.55"):
+    for words in ("Deployment/llama", "llama-3.1-70b", "sha256:", "vllm-openai", "as security, until ", "8.55"):
         assert words in shown
     assert "add --yes" in shown
     assert "approval.security" not in deploy(team)
@@ -181,3 +181,23 @@ def test_score_shows_the_table_and_its_assumptions(team: Team) -> None:
     assert "Risk 8.55 critical" in shown
     assert "assumed: " in shown
     assert json.loads(team.run("score", "-f", "deploy.yaml", "-e", "staging", "-o", "json").stdout)["scores"]
+
+
+def test_a_second_person_of_a_role_adds_a_signature_to_the_same_approval(team: Team) -> None:
+    source = team.folder / "keyring.yaml"
+    source.write_text(source.read_text(encoding="utf-8").replace("security: 1", "security: 2"), encoding="utf-8")
+    team.run("keys", "generate", "--out", "keys/sue.key", "--no-passphrase")
+    team.run("keyring", "add", "sue@example.com", "--person", "sue", "--key", "keys/sue.pub")
+    team.run("keyring", "grant", "sue@example.com", "--role", "security", "--environment", "production",
+             "--max-risk", "critical", "--model", "*", "--namespace", "*")  # fmt: skip
+    team.run("keyring", "renew")
+    (team.folder / "keyring.dsse.json").unlink()
+    for root in (1, 2):
+        team.run("keyring", "sign", "--key", f"keys/root-{root}.key", "--out", "keyring.dsse.json")
+    first = team.run(*approve("security", "sam", "--yes")).stderr
+    assert "still missing: technical, security" in first
+    second = team.run(*approve("security", "sue", "--yes")).stderr
+    assert "beside who has signed already" in second
+    assert "still missing: technical, business" in second
+    (decision,) = json.loads(team.run(*PLAN, "-o", "json", expect=1).stdout)["decisions"]
+    assert decision["granted_roles"] == ["security"]

@@ -31,5 +31,11 @@ level := "low" if {
 	score > data.placet.risk.ceilings.high
 }
 
-# The place of a level in the list of levels, lowest first.
-rank[name] := position if some position, name in data.placet.levels
+positions[name] contains position if some position, name in data.placet.levels
+
+# The place of a level in the list of levels, lowest first; a level that is listed twice has none.
+rank[name] := position if {
+	some name, found in positions
+	count(found) == 1
+	some position in found
+}

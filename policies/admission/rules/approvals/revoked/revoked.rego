@@ -1,8 +1,8 @@
 # METADATA
 # title: No approval has been revoked
 # description: >-
-#   A revocation says that what was approved must not run. It holds for an unchanged workload too, which no other
-#   expired or missing approval stops.
+#   A revocation says that what was approved must not run, and nothing counts that a compromised key ever signed. Both
+#   hold for an unchanged workload too, which no other expired or missing approval stops.
 # custom:
 #   severity: critical
 #   solution: >-
@@ -15,17 +15,19 @@ package admission.rules.approvals.revoked
 
 severity := rego.metadata.chain()[1].annotations.custom.severity
 
+taken_back := {"revoked", "key_compromised"}
+
 passes if {
 	is_array(input.rejected)
 	every rejected in input.rejected {
 		is_string(rejected.code)
-		rejected.code != "revoked"
+		count({rejected.code} & taken_back) == 0
 	}
 }
 
-report contains {"code": "revoked", "role": role, "approval_id": approval_id} if {
+report contains {"code": "revoked", "cause": rejected.code, "role": role, "approval_id": approval_id} if {
 	some rejected in input.rejected
-	rejected.code == "revoked"
+	rejected.code in taken_back
 	role := object.get(rejected, "role", "")
 	approval_id := object.get(rejected, "approval_id", "")
 }

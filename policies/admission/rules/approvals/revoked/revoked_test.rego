@@ -20,7 +20,19 @@ test_passes_when_an_approval_was_rejected_for_another_reason if {
 test_fails_when_an_approval_was_revoked if {
 	request := fixtures.changed(withdrawn)
 	not revoked.passes with input as request with data.placet as fixtures.placet
-	revoked.report == {{"code": "revoked", "role": "security", "approval_id": "a-2"}} with input as request
+	revoked.report == {{"code": "revoked", "cause": "revoked", "role": "security", "approval_id": "a-2"}} with input as request
+		with data.placet as fixtures.placet
+}
+
+test_fails_when_the_key_of_an_approval_was_compromised if {
+	request := fixtures.changed({"rejected": [{"role": "business", "code": "key_compromised", "approval_id": "a-3"}]})
+	not revoked.passes with input as request with data.placet as fixtures.placet
+	revoked.report == {{
+		"code": "revoked",
+		"cause": "key_compromised",
+		"role": "business",
+		"approval_id": "a-3",
+	}} with input as request
 		with data.placet as fixtures.placet
 }
 

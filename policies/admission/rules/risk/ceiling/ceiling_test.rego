@@ -59,6 +59,11 @@ test_fails_when_an_approval_is_for_a_role_that_nobody_knows if {
 	not ceiling.passes with input as request with data.placet as fixtures.placet
 }
 
+test_fails_when_a_level_is_listed_twice if {
+	placet := object.union(fixtures.placet, {"levels": ["high", "low", "medium", "high", "critical"]})
+	not ceiling.passes with input as fixtures.request with data.placet as placet
+}
+
 test_fails_when_the_data_is_missing if {
 	every key in ["environments", "levels"] {
 		not ceiling.passes with input as fixtures.request with data.placet as object.remove(fixtures.placet, [key])

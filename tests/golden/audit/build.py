@@ -1,0 +1,55 @@
+"""Write the golden files of the record: what its formats are, byte for byte, with a fixed key and fixed times.
+
+python -m tests.golden.audit.build
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
+from placet.audit.record import render_leaf
+from placet.audit.stores.file import open_readonly
+from placet.audit.stores.schema import OBJECTS
+from placet.canonical import render_canonical
+from placet.audit.verify import verify_file
+from placet.errors import PlacetError
+from tests.simulators.tampering import LOG_KEY, build_log, decision, saved_notes
+
+FOLDER: Final = Path(__file__).resolve().parent
+
+
+def files() -> dict[str, bytes]:
+    """File name -> content."""
+    keys = [LOG_KEY.verifier]
+    with tempfile.TemporaryDirectory() as folder:
+        store = build_log(Path(folder) / "record.db")
+        notes = saved_notes(store)
+        with open_readonly(store) as reader:
+            found = find_leaf(reader, "uid-6")
+            if found is None:
+                raise PlacetError("the log has lost its leaf")
+            inclusion = prove_inclusion(reader, found, keys)
+            consistency = prove_consistency(reader, notes[0][1], keys)
+        result = verify_file(store, keys, saved=notes)
+    leaf = render_leaf(decision(4))
+    schema = "".join(f"{statement};\n" for _, statement in OBJECTS.values())
+    return {
+        "leaf": leaf.raw,
+        "leaf.hash": f"{leaf.hash.hex()}\n".encode(),
+        "log.vkey": f"{LOG_KEY.verifier}\n".encode(),
+        "checkpoint.note": notes[-1][1],
+        "inclusion.json": inclusion,
+        "consistency.json": consistency,
+        "verification.json": render_canonical(result.render()) + b"\n",
+        "schema.sql": schema.encode(),
+    }
+
+
+if __name__ == "__main__":
+    for name, content in files().items():
+        (FOLDER / name).write_bytes(content)
+    print(f"wrote {len(files())} files to {FOLDER}", file=sys.stderr)  # noqa: T201 - a program

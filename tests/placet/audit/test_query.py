@@ -1,0 +1,99 @@
+"""Records are found by what they say, newest first, page by page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from placet.audit.log import AuditLog
+from placet.audit.query import Query, find
+from placet.audit.stores.file import open_readonly
+from placet.errors import InputError, TamperError
+from tests.simulators.tampering import ORIGIN, START, append, build_log, copy_of, surgery
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "record.db"
+    log = AuditLog.open(path, origin=ORIGIN)
+    log.heartbeat(START)
+    append(log, 1)
+    append(log, 2, environment="staging", user="bob@example.org")
+    append(log, 3, kind="StatefulSet", namespace="other", model={"name": "mistral"})
+    append(log, 4)
+    append(log, 5)
+    append(log, 8, violations=[{"rule": "images.pinned", "code": "not_pinned"}])
+    log.close()
+    return path
+
+
+def _find(store: Path, **asked: Any) -> list[int]:
+    with open_readonly(store) as reader:
+        return [one.index for one in find(reader, Query(**asked), limit=100).found]
+
+
+@pytest.mark.parametrize(
+    ("asked", "indexes"),
+    [
+        ({}, [6, 5, 4, 3, 2, 1]),
+        ({"type": ""}, [6, 5, 4, 3, 2, 1, 0]),
+        ({"type": "heartbeat"}, [0]),
+        ({"kind": "StatefulSet"}, [3]),
+        ({"name": "llama-2"}, [6, 5, 2]),
+        ({"namespace": "other"}, [3]),
+        ({"environment": "staging"}, [2]),
+        ({"model": "mistral"}, [3]),
+        ({"user": "bob@example.org"}, [2]),
+        ({"allowed": True}, [5, 3, 2, 1]),
+        ({"allowed": False}, [6, 4]),
+        ({"violation": "role_missing"}, [4]),
+        ({"violation": "approvals.required"}, [4]),
+        ({"violation": "approvals.required:role_missing"}, [4]),
+        ({"violation": "role"}, []),
+        ({"violation": "%"}, []),
+        ({"violation": "|"}, []),
+        ({"since": START + timedelta(seconds=4)}, [6, 5, 4]),
+        ({"until": START + timedelta(seconds=4)}, [3, 2, 1]),
+        ({"since": START + timedelta(seconds=2), "until": START + timedelta(seconds=5)}, [4, 3, 2]),
+        ({"kind": "Deployment", "environment": "production", "allowed": True}, [5, 1]),
+        ({"name": "' OR 1=1 --"}, []),
+    ],
+)
+def test_finds_what_meets_every_condition(store: Path, asked: dict[str, Any], indexes: list[int]) -> None:
+    assert _find(store, **asked) == indexes
+
+
+def test_pages_follow_each_other_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    path = build_log(tmp_path / "record.db", size=9, signed=())
+    seen: list[int] = []
+    cursor = ""
+    log = AuditLog.open(path, origin=ORIGIN)
+    for number in range(100, 104):
+        with open_readonly(path) as reader:
+            page = find(reader, Query(type=""), limit=3, after=cursor)
+        seen += [one.index for one in page.found]
+        append(log, number)
+        cursor = page.cursor
+        if not cursor:
+            break
+    log.close()
+    assert seen == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert cursor == ""
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 30, "\u0661"])
+def test_what_is_no_cursor_is_the_users_mistake(store: Path, cursor: str) -> None:
+    with open_readonly(store) as reader, pytest.raises(InputError, match="cursor"):
+        find(reader, Query(), limit=1, after=cursor)
+
+
+def test_a_record_that_was_changed_is_not_shown(store: Path, tmp_path: Path) -> None:
+    tampered = copy_of(store, tmp_path)
+    with surgery(tampered) as database:
+        database.execute("UPDATE leaves SET leaf = x'00' WHERE idx = 3")
+    with pytest.raises(TamperError) as caught:
+        _find(tampered)
+    assert caught.value.index == 3
