@@ -33,6 +33,7 @@ __all__ = [
 SCHEMA: Final = "placet.dev/projection/v1"
 MAX_CONTAINERS: Final = 100
 _CONTAINER_LISTS: Final = ("containers", "initContainers", "ephemeralContainers")
+_ORDINAL: Final = re.compile("0|[1-9][0-9]*", re.ASCII)
 _POD_PARENTS: Final = frozenset({"ReplicationController", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"})
 
 
@@ -114,9 +115,10 @@ def _with_one_service_account(obj: Mapping[str, Any], kind: Kind) -> Mapping[str
     if not isinstance(spec["serviceAccount"], str):
         path = ".".join((*steps, "serviceAccount"))
         raise WorkloadError(f"{path}: must be text, not {kind_of(spec['serviceAccount'])}", code="field_mistyped")
+    name = spec.get("serviceAccountName")
     folded: Mapping[str, Any] = {
         **spec,
-        "serviceAccountName": spec.get("serviceAccountName") or spec["serviceAccount"],
+        "serviceAccountName": spec["serviceAccount"] if name is None or name == "" else name,
         "serviceAccount": None,
     }
     for level, step in zip(reversed(levels[:-1]), reversed(steps), strict=True):
@@ -146,10 +148,15 @@ def _read_claims(raw_claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _child_name(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> str:
     """The Pod's name where it is one that the StatefulSet gives: its own and a number."""
-    names = [(obj.get("metadata") or {}).get("name") for obj in (pod, parent)]
-    pod_name, parent_name = (name if isinstance(name, str) else "" for name in names)
+    pod_name, parent_name = _name(pod), _name(parent)
     number = pod_name.removeprefix(f"{parent_name}-")
-    return pod_name if parent_name and number != pod_name and re.fullmatch("[0-9]+", number) else ""
+    return pod_name if parent_name and number != pod_name and _ORDINAL.fullmatch(number) else ""
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _is_indexed(job: Mapping[str, Any]) -> bool:

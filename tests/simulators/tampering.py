@@ -244,12 +244,22 @@ def _other_note(database: sqlite3.Connection) -> None:
     database.execute("UPDATE checkpoints SET note = ? WHERE size = 12", (note,))
 
 
+def _allow_and_rehash(database: sqlite3.Connection) -> None:
+    index = 8
+    allow(database, index)
+    raw = raw_leaf(database, index)
+    columns = parse_leaf(raw).columns
+    assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
+    values = (hash_leaf(raw), *astuple(columns), index)
+    database.execute(f"UPDATE leaves SET leaf_hash = ?, {assignments} WHERE idx = ?", values)  # noqa: S608
+
+
 ATTACKS: Final = (
     Attack("a denial becomes an allow", lambda db: allow(db, 8), "leaf_changed", 8),
     Attack("a denial becomes an allow, covered up", _then_cover_up(lambda db: allow(db, 8)), "rewritten", 5),
     Attack("the last signed leaf is changed, covered up", _then_cover_up(lambda db: allow(db, 16)), "rewritten", 12),
     Attack("a leaf is changed that is not signed for", lambda db: allow(db, 20), "leaf_changed", 20),
-    Attack("leaf and hash are changed", lambda db: (allow(db, 8), _rehash(db, 8)), "rewritten", 5),
+    Attack("leaf and hash are changed", _allow_and_rehash, "rewritten", 5),
     Attack(
         "a stored hash is changed", _sql("UPDATE leaves SET leaf_hash = zeroblob(32) WHERE idx = 9"), "leaf_changed", 9
     ),
@@ -370,14 +380,6 @@ ATTACKS: Final = (
         in_log=False,
     ),
 )
-
-
-def _rehash(database: sqlite3.Connection, index: int) -> None:
-    raw = raw_leaf(database, index)
-    columns = parse_leaf(raw).columns
-    assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
-    values = (hash_leaf(raw), *astuple(columns), index)
-    database.execute(f"UPDATE leaves SET leaf_hash = ?, {assignments} WHERE idx = ?", values)  # noqa: S608
 
 
 def fork(path: Path, *, at: int, size: int, signed: tuple[int, ...]) -> Path:

@@ -14,8 +14,8 @@ from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
 from placet.audit.record import render_leaf
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
-from placet.canonical import render_canonical
 from placet.audit.verify import verify_file
+from placet.canonical import render_canonical
 from placet.errors import PlacetError
 from tests.simulators.tampering import LOG_KEY, build_log, decision, saved_notes
 

@@ -158,7 +158,7 @@ def test_an_older_copy_in_its_place_is_found_at_the_next_append(log: AuditLog, p
     append(log, 1)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink()
-    os.replace(path.with_name("old.db"), path)
+    path.with_name("old.db").replace(path)
     with pytest.raises(TamperError) as caught:
         append(log, 2)
     assert caught.value.code == "rolled_back"
@@ -217,8 +217,7 @@ def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     for turn, patience in enumerate((1, 7, 40)):
         with _child(_LOOP, path, turn * 10_000, turn * 10_000 + 5000) as child:
             assert child.stdout is not None
-            for _ in range(patience):
-                acknowledged.append(int(child.stdout.readline()))
+            acknowledged.extend(int(child.stdout.readline()) for _ in range(patience))
             child.kill()
             acknowledged.extend(
                 int(line) for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")

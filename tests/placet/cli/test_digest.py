@@ -65,7 +65,8 @@ def test_reads_folders_and_several_files(file: Path) -> None:
 
 
 def test_prints_the_golden_digests() -> None:
-    golden = dict(reversed(line.split()) for line in (GOLDEN / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    lines = (GOLDEN / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    golden = {name: digest for digest, name in (line.split() for line in lines)}
     for path in sorted(DATA.glob("*.yaml")):
         assert run("-f", path).stdout.startswith(f"sha256:{golden[f'{path.stem}.json']}  ")
 

@@ -104,8 +104,8 @@ def _named(item: Json, key: str, index: int) -> Json:
 def records(draw: st.DrawFn, record: Record) -> Json:
     """An object with a few of its fields, governed and not, and some that no API knows."""
     chosen = draw(st.lists(st.sampled_from(sorted(record.governed)), max_size=3, unique=True))
-    result = {name: draw(values(record.governed[name])) for name in chosen}
-    if record.ungoverned and draw(st.booleans()):
+    result: Json = {name: draw(values(record.governed[name])) for name in chosen}
+    if draw(st.booleans()) and record.ungoverned:
         result[draw(st.sampled_from(sorted(record.ungoverned)))] = draw(json_values)
     if draw(st.booleans()):
         result[f"x-{draw(names)}"] = draw(json_values)

@@ -168,11 +168,20 @@ def test_claims_of_a_stateful_set_are_taken_off() -> None:
         ("web-x", claim(claim_name="data-web-x")),
         ("webb-0", claim(claim_name="data-webb-0")),
         ("web-", claim(claim_name="data-web-")),
+        ("web-00", claim(claim_name="data-web-00")),
+        ("web-0\n", claim(claim_name="data-web-0\n")),
     ],
 )
 def test_claim_that_the_stateful_set_would_not_make_counts(name: str, volume: dict[str, Any]) -> None:
     parent = workload("StatefulSet", volumeClaimTemplates=CLAIMS)
     assert project_child(pod(name, volumes=[volume]), parent) != project(parent)
+
+
+@pytest.mark.parametrize("metadata", [None, [], ["x"], "web-0", {}, {"name": 5}])
+def test_claim_counts_where_either_has_no_name(metadata: Any) -> None:
+    parent = workload("StatefulSet", volumeClaimTemplates=CLAIMS)
+    assert project_child({**pod(volumes=[claim()]), "metadata": metadata}, parent) != project(parent)
+    assert project_child(pod(volumes=[claim()]), {**parent, "metadata": metadata}) != project(parent)
 
 
 def test_claim_counts_in_a_pod_of_another_kind_of_parent() -> None:

@@ -224,6 +224,13 @@ def test_deprecated_service_account_stands_in_where_there_is_no_other(spec: dict
     assert project(with_value(DEPLOYMENT, SPEC, {**base, **spec})).digest == expected
 
 
+@pytest.mark.parametrize("name", [[], {}, 0, False])
+def test_named_service_account_of_another_type_is_refused_beside_its_twin(name: Any) -> None:
+    base = DEPLOYMENT["spec"]["template"]["spec"]
+    odd = {**base, "serviceAccountName": name, "serviceAccount": "x"}
+    assert refusal(with_value(DEPLOYMENT, SPEC, odd)).code == "field_mistyped"
+
+
 def test_named_service_account_wins_even_where_it_is_the_default() -> None:
     base = DEPLOYMENT["spec"]["template"]["spec"]
     both = {**base, "serviceAccountName": "default", "serviceAccount": "powerful"}
