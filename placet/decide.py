@@ -20,6 +20,7 @@ from placet.errors import AuditError, PlacetError, WorkloadError
 from placet.judge import Situation, examine
 from placet.model import Workload
 from placet.policy.data import PolicyData
+from placet.policy.decision import Violation
 from placet.policy.engine import PolicyEngine
 from placet.projection import redact
 from placet.record import Recorder
@@ -254,18 +255,19 @@ class Gate:
             policy=self._policy_data.digest,
             keyring=keyring,
             revocations=revocations,
-            ceiling=self._ceiling(workload),
+            ceiling=self._ceiling(decision, workload),
             model_seen=self._history.model_seen(environment=decision.environment, model=workload.model.name),
         )
         findings = examine(workload, self._old(decision), situation)
         return replace(decision, findings=findings, change=findings.change)
 
-    def _ceiling(self, workload: Workload) -> Ceiling:
+    def _ceiling(self, decision: Decision, workload: Workload) -> Ceiling:
         if workload.kind in {"Pod", "Job", "CronJob", "DaemonSet"}:  # nothing scales these
             return Ceiling(known=True)
-        return self._cluster_facts.autoscaler_ceiling(
-            namespace=workload.namespace, kind=workload.kind, name=workload.name
-        )
+        # Autoscalers know an object by its own name, also where approvals know it by the prefix it was made from.
+        metadata = _known(decision.request.object)["metadata"]
+        name = metadata.get("name") or decision.request.name or workload.name
+        return self._cluster_facts.autoscaler_ceiling(namespace=workload.namespace, kind=workload.kind, name=name)
 
     def _judge(self, decision: Decision, deadline: Deadline) -> Decision:
         # 8. Judge
@@ -283,7 +285,7 @@ class Gate:
     def _record(self, decision: Decision, deadline: Deadline, *, latency_us: int) -> Decision:
         if self._recorder is None or decision.request.dry_run:
             return decision
-        attachments = {} if decision.findings is None else {"input": render_canonical(decision.findings.document)}
+        attachments = _attachments(decision)
         try:
             deadline.check("record")
             recorded = self._recorder.keep(
@@ -315,6 +317,10 @@ class Gate:
             allowed=bool(leaf["allowed"]),
             mode=str(leaf["mode"]),
             environment=str(leaf["environment"]),
+            violations=tuple(
+                Violation(rule=item["rule"], code=item["code"], mode="enforce", severity="", details={})
+                for item in leaf["violations"]
+            ),
             recorded=stored,
         )
 

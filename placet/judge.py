@@ -20,6 +20,7 @@ from scorer import Assessment, assess
 
 INPUT_SCHEMA: Final = "placet.dev/policy-input/v1"
 REVOKED_CODES: Final = frozenset({RejectionCode.REVOKED, RejectionCode.KEY_COMPROMISED})
+UNSEEN_CODES: Final = frozenset({RejectionCode.TOO_MANY, RejectionCode.TOO_MUCH_WORK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def examine(new: Workload, old: Workload | None, situation: Situation) -> Findin
     context = _approval_context(new, situation, level=assessment.level, risk_inputs=risk_inputs)
     approvals = _approvals(new, old, situation, context)
     change, scale = classify_change(new, old)
+    if change == "unchanged" and any(item.code in UNSEEN_CODES for item in approvals.rejected):
+        change = "changed"  # among what was not looked at may be a revoked one: nothing is carried forward past it
     return Findings(
         workload=new,
         change=change,
@@ -163,7 +166,7 @@ def _approval_context(workload: Workload, situation: Situation, *, level: str, r
 
 
 def _approvals(new: Workload, old: Workload | None, situation: Situation, context: ApprovalContext) -> ApprovalFindings:
-    """Approvals of the new object; of the old one, the revoked: taking an annotation away hides no revocation."""
+    """Approvals of the new object; of the old one, the revoked and the unseen: taking one away hides no revocation."""
 
     def check(raw: Mapping[str, str]) -> ApprovalFindings:
         return check_approvals(raw, keyring=situation.keyring, revocations=situation.revocations, context=context)
@@ -172,8 +175,8 @@ def _approvals(new: Workload, old: Workload | None, situation: Situation, contex
     if old is None or old.projection.digest != new.projection.digest:
         return found
     gone = {role: raw for role, raw in old.approvals.items() if new.approvals.get(role) != raw}
-    revoked = tuple(item for item in check(gone).rejected if item.code in REVOKED_CODES)
-    return ApprovalFindings(found.verified, found.rejected + revoked)
+    kept = tuple(item for item in check(gone).rejected if item.code in REVOKED_CODES | UNSEEN_CODES)
+    return ApprovalFindings(found.verified, found.rejected + kept)
 
 
 def _document(
@@ -226,7 +229,8 @@ def _document(
             {
                 "approval_id": item.approval_id,
                 "role": item.role,
-                "person": item.person,
+                # One person however the keyring spells them, as where approvals are counted in one role.
+                "person": item.person.casefold(),
                 "bindings": sorted(item.bindings),
                 "max_risk": item.max_risk,
                 "risk_inputs_match": item.risk_inputs_match,

@@ -27,6 +27,7 @@ MAX_VALUES: Final = 500_000
 
 _TAG: Final = "tag:yaml.org,2002:"
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_BLANKS_IN_LINE: Final = re.compile(r"[ \t]*")
 _LINE_ENDS: Final = "\0\r\n\x85\u2028\u2029"
 _SEPARATOR: Final = "---"
 
@@ -65,13 +66,15 @@ def parse_documents(raw: bytes) -> list[Document]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise UnreadableError("not UTF-8", 1 + raw[: exc.start].count(b"\n")) from exc
+    # Behind a byte order mark kubectl takes JSON for YAML.
+    is_json = text.lstrip().startswith("{")
     text = text.removeprefix("\ufeff")
     if "\ufeff" in text:
         raise UnreadableError("a byte order mark inside the file", 1 + text[: text.index("\ufeff")].count("\n"))
-    if text.lstrip().startswith("{"):
+    if is_json:
         documents = _parse_json_stream(text)
         if documents is not None:
-            return documents
+            return [document for document in documents if document.value is not None]
     return [
         document
         for start, chunk in _split(text)
@@ -301,10 +304,14 @@ class _Reader:
     def _require_space_after(self, key: yaml.Event) -> None:
         """Refuse ``{key:,`` and its like: a key without a value to one reader, text with a colon to another."""
         end = key.end_mark
-        if isinstance(key, yaml.ScalarEvent) and key.style is None and end is not None and end.index is not None:
-            behind = self._text[end.index : end.index + 2]
-            if len(behind) > 1 and behind[0] == ":" and behind[1] in ",[]{}":
-                self._refuse("a space is missing after ':'", key)
+        if not isinstance(key, yaml.ScalarEvent) or key.style is not None or end is None or end.index is None:
+            return
+        blanks = _BLANKS_IN_LINE.match(self._text, end.index)
+        colon = blanks.end() if blanks else end.index
+        if "\t" in self._text[end.index : colon]:
+            self._refuse("a tab stands before ':'", key)
+        if self._text[colon : colon + 1] == ":" and self._text[colon + 1 : colon + 2] in set(",[]{}"):
+            self._refuse("a space is missing after ':'", key)
 
     def _merged(self, path: tuple[str | int, ...], depth: int) -> dict[str, Any]:
         event = self._next

@@ -1,4 +1,4 @@
-"""A second verifier of placet's record, in about fifty lines, after docs/formats.md and nothing of placet's code.
+"""A second verifier of placet's record, in about fifty lines, after docs/formats-audit.md and nothing of placet's code.
 
 python tests/second_verifier.py record.db VKEY [saved.note ...]
 """

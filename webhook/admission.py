@@ -25,7 +25,12 @@ def review(gate: Gate, raw: bytes, *, environment: str, deadline: Deadline) -> d
     """
     request = parse_review(raw)
     try:
-        return render_review(gate.decide(request, environment=environment, deadline=deadline))
+        decision = gate.decide(request, environment=environment, deadline=deadline)
+        if decision.recorded is None and not request.dry_run:
+            _LOG.error(
+                "denied without a record uid=%s violations=%s", request.uid, [v.code for v in decision.violations]
+            )
+        return render_review(decision)
     except Exception:  # noqa: BLE001 - see the next line
         # The one catch: whatever is left denies, and the trace goes to the log, never to the caller.
         _LOG.exception("undecided uid=%s", request.uid)

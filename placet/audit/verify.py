@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,14 +26,14 @@ from placet.audit.pace import Pace
 from placet.audit.record import DECISION, Leaf, attachment_digests, parse_leaf
 from placet.audit.stores import Auditable, RawRow
 from placet.audit.stores.file import open_readonly
-from placet.audit.stores.reader import COLUMNS
+from placet.audit.stores.reader import COLUMNS, values_of
 from placet.audit.stores.schema import TABLES
 from placet.canonical import Digest
 from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
 _MAX_MISMATCHES: Final = 10_000
-_COLUMNS_OF: Final = attrgetter(*COLUMNS)
+_KEPT: Final = ("input", "content")  # what placet keeps beside a decision until it is erased
 _PROGRESS_EVERY: Final = 256
 
 
@@ -205,7 +204,7 @@ class _Verifier:
         self._pace.add(index, leaf)
 
     def _compare_columns(self, row: RawRow, leaf: Leaf) -> None:
-        said = _COLUMNS_OF(leaf.columns)
+        said = values_of(leaf.columns)
         if said != row.raw_columns:
             names = ", ".join(
                 name for name, ours, theirs in zip(COLUMNS, said, row.raw_columns, strict=True) if ours != theirs
@@ -239,7 +238,7 @@ class _Verifier:
     def _notes(self) -> Iterator[str]:
         if self._rows and not self._claims.held_size:
             yield "no checkpoint signs for these leaves: only that they agree with each other was checked"
-        elif unsigned := self._rows - self._claims.held_size:
+        elif not self._broken and (unsigned := self._rows - self._claims.held_size):
             yield f"the last {unsigned} leaves are not signed for yet: keep the next checkpoint and verify again"
         if self._erased:
             yield f"{self._erased} attachments were erased or never kept; the leaves still have their digests"
@@ -262,13 +261,13 @@ class _Attachments:
             How many that could be there are not.
         """
         digests = attachment_digests(leaf.body) if leaf is not None else {}
-        expected = {name: digests[name] for name in ("input",) if name in digests}
+        expected = {name for name in _KEPT if name in digests}
         while self._next is not None and self._next[0] <= index:
             at, name, sha256, content = self._next
             self._advance()
             self._compare(at, name, sha256, content, digests if at == index else {})
             if at == index:
-                expected.pop(name, None)
+                expected.discard(name)
         return len(expected)
 
     def finish(self) -> None:

@@ -130,6 +130,16 @@ def test_digest_is_that_of_the_values_the_api_server_fills_in(plane: ControlPlan
     assert_same(read(WORKLOADS / "volumes.yaml"), held)
 
 
+def test_digest_outlives_an_api_server_with_every_feature_on() -> None:
+    features = ["--feature-gates=AllAlpha=true,AllBeta=true", "--runtime-config=api/all=true"]
+    with ControlPlane(apiserver_arguments=features) as plane:
+        for file in FILES:
+            held = kubectl(plane, "create", "--dry-run=server", "-f", str(file))
+            assert_same(read(file), held)
+            if file.stem == "volumes":
+                assert at(held, "spec.containers.server.lifecycle.postStart.httpGet.protocol") == "HTTP1"
+
+
 Family = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 
 

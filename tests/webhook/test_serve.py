@@ -13,9 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.e2e.gateprocess import Team
 from tests.simulators.gate import example, review
+
+EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "llama-deployment.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +149,26 @@ def test_a_chunked_body_is_refused_with_411(team: Team) -> None:
                 b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
             )
             assert stream.recv(64).startswith(b"HTTP/1.1 411")
+
+
+def test_approvers_see_what_changed_since_the_last_admission(team: Team) -> None:
+    shutil.copyfile(EXAMPLE, team.folder / "deploy.yaml")
+    team.approve("deploy.yaml", "technical", "security", "business", "executive")
+    manifest = yaml.safe_load((team.folder / "deploy.yaml").read_text(encoding="utf-8"))
+    with team.webhook() as url:
+        assert post(team, url, review(manifest))["allowed"] is True
+    text = (team.folder / "deploy.yaml").read_text(encoding="utf-8")
+    (team.folder / "deploy.yaml").write_text(text.replace("--tensor-parallel-size=4", "--evil"), encoding="utf-8")
+    asked = ("approve", "-f", "deploy.yaml", "-e", "production", "--role", "security", "--key", "keys/sam.key", "--yes")
+    shown = team.run(*asked, "--record", "record.sqlite").stderr
+    assert "changed since it was admitted" in shown
+    assert "args" in shown
+    (team.folder / "deploy.yaml").write_text(text.replace("value: INFO", "value: hunter2"), encoding="utf-8")
+    shown = team.run(*asked, "--record", "record.sqlite").stderr
+    assert "env" in shown
+    assert "hunter2" not in shown
+    (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
+    assert "nothing governed changed" in team.run(*asked, "--record", "record.sqlite").stderr
 
 
 def test_two_processes_on_one_record_lose_nothing(team: Team) -> None:

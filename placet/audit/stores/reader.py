@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 from placet.audit.merkle import Frontier
@@ -14,6 +15,7 @@ from placet.audit.stores.failure import store_error
 from placet.errors import FormatError, TamperError
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
+values_of: Final[Callable[[Columns], tuple[Any, ...]]] = attrgetter(*COLUMNS)  # a tenth of the time of ``astuple``
 _LEAF: Final = "SELECT idx, leaf, leaf_hash FROM leaves"
 _CHECKPOINT: Final = "SELECT size, root, frontier, note FROM checkpoints"
 _MODEL_SEEN: Final = """\

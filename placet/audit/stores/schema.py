@@ -1,4 +1,4 @@
-"""Tables of the SQLite store, version 1. docs/formats.md describes them; ``placet audit verify`` compares them."""
+"""Tables of the SQLite store, version 1, as in docs/formats-audit.md; ``placet audit verify`` compares them."""
 
 from __future__ import annotations
 

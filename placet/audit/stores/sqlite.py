@@ -14,7 +14,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from placet.audit.merkle import Frontier
 from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
 from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, require_version, sync_folder, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state
+from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state, values_of
 from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 
@@ -283,7 +282,7 @@ class SqliteTransaction:
 
     def insert(self, entries: Sequence[Entry]) -> None:
         """See ``Transaction``."""
-        leaves = ((entry.index, entry.leaf_hash, entry.leaf.raw, *astuple(entry.leaf.columns)) for entry in entries)
+        leaves = ((entry.index, entry.leaf_hash, entry.leaf.raw, *values_of(entry.leaf.columns)) for entry in entries)
         blobs = [
             (entry.index, name, bytes.fromhex(Digest.of(content).hex), content)
             for entry in entries

@@ -152,7 +152,18 @@ def test_list_shows_the_newest_first(built: Path) -> None:
     result = run("list", "--store", built, "--limit", 2)
     assert result.exit_code == 0
     head, deny, allow = (line.split() for line in result.stdout.splitlines())
-    assert head == "TIME DECISION ENVIRONMENT NAMESPACE OBJECT MODEL RISK USER VIOLATIONS ID".split()
+    assert head == [
+        "TIME",
+        "DECISION",
+        "ENVIRONMENT",
+        "NAMESPACE",
+        "OBJECT",
+        "MODEL",
+        "RISK",
+        "USER",
+        "VIOLATIONS",
+        "ID",
+    ]
     where = ["production", "ml"]
     who = ["llama-3.1-70b", "6.65", "high", "alice@example.org"]
     assert deny == ["2026-11-22T18:00:20", "deny", *where, "Deployment/llama-2", *who, "role_missing", "decision-20"]

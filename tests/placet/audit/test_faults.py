@@ -214,7 +214,7 @@ def _child(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     acknowledged: list[int] = []
-    for turn, patience in enumerate((1, 7, 40)):
+    for turn, patience in enumerate((1, 7, 400)):
         with _child(_LOOP, path, turn * 10_000, turn * 10_000 + 5000) as child:
             assert child.stdout is not None
             acknowledged.extend(int(child.stdout.readline()) for _ in range(patience))

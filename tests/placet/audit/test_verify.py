@@ -259,8 +259,10 @@ def test_silence_and_a_clock_that_ran_back_are_noted(tmp_path: Path) -> None:
     assert result.verified
     assert result.notes == (
         "1 leaves are dated before the one in front of them, the first is leaf 2",
-        "1 times nothing was written for longer than two heartbeats; "
-        "the longest silence lasted 1:00:00 and ended with leaf 1",
+        (
+            "1 times nothing was written for longer than two heartbeats; "
+            "the longest silence lasted 1:00:00 and ended with leaf 1"
+        ),
     )
 
 

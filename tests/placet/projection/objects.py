@@ -47,7 +47,7 @@ def _walk(kind: Kind, record: Record, path: tuple[str, ...], key: str = "") -> I
         elif isinstance(shape, Records):
             yield from _walk(kind, shape.record, (*here, FIRST), shape.key)
         else:
-            yield Field(kind, here, shape, naming=name == key or here[-3:-1] == ("metadata",))
+            yield Field(kind, here, shape, naming=name == key or here[-2] == "metadata")
 
 
 ALL_FIELDS = [field for kind in KINDS for field in fields_of(kind)]
