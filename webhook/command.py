@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -48,7 +49,25 @@ def serve(config_file: Path, port: int | None) -> None:
 
     if waiting := check_parts(config):
         say(f"{style('warning', 'yellow', err=True)}: every review is refused until this is mended: {safe(waiting)}")
+    _require_free(config.host, port or config.port)
     _run(config, port=port or config.port)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say in a sentence what the server would say in a trace.
+
+    Raises:
+        ConfigError: nothing can listen there.
+    """
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return
+    except OSError as exc:
+        raise ConfigError(
+            f"can't listen on {host} port {port}: {exc.strerror or exc}",
+            code="port_unusable",
+            hint="Another process may hold it; set server.host and server.port, or --port.",
+        ) from exc
 
 
 def _run(config: Config, *, port: int) -> None:

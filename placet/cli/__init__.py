@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ import click
 from placet import __version__
 from placet.cli.output import fail
 from placet.errors import PlacetError
+
+DEBUG_VARIABLE: Final = "PLACET_DEBUG"
 
 # command name -> module under placet.cli that holds a click command or group of the same name
 _COMMANDS: Final = {
@@ -75,4 +78,14 @@ def main() -> None:
     if not sys.flags.utf8_mode and sys.stdout.encoding.lower() != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a TextIOWrapper in a process of its own
     _keep_lines(root)
-    root(prog_name="placet")
+    try:
+        root(prog_name="placet")
+    except Exception as exc:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        fail(
+            PlacetError(
+                f"internal error: {type(exc).__name__}",
+                hint=f"This is a fault of placet: set {DEBUG_VARIABLE}=1 to see where, and report it.",
+            )
+        )

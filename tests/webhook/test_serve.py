@@ -31,7 +31,7 @@ def team(founded: Team, tmp_path: Path) -> Team:
     """A copy of one team's folder, so that each test has its own record."""
     folder = tmp_path / "team"
     shutil.copytree(founded.folder, folder)
-    yield Team(folder)
+    return Team(folder)
 
 
 def post(team: Team, url: str, asked: dict[str, Any], *, path: str | None = None) -> dict[str, Any]:
@@ -86,6 +86,13 @@ def test_it_does_not_start_with_what_can_not_work(team: Team, break_it: Any, wor
     assert words.lower() in done.stderr.lower()
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_a_port_in_use_is_one_sentence(team: Team) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = team.run("serve", "--port", str(taken.getsockname()[1]), expect=2)
+    assert "Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_reviews_are_refused_without_a_keyring_and_judged_once_it_is_there(team: Team) -> None:

@@ -139,7 +139,12 @@ func TestCheckpointRejectsEveryChangedByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The two bits that the signature's last character has too many are not looked at by sumdb/note: they sign nothing.
+	spare := len(signed) - len("?=\n")
 	for n := range signed {
+		if n == spare {
+			continue
+		}
 		changed := bytes.Clone(signed)
 		changed[n] ^= 1
 		expect(t, 1, "checkpoint", "-key", log.vkey, log.write("changed", changed))

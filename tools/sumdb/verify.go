@@ -114,7 +114,6 @@ func readJSON(path string, target any) error {
 		return err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(target); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -29,6 +29,9 @@ class Field:
     shape: Shape | None
     naming: bool = False
 
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         return f"{self.kind.name}.{'.'.join(self.path)}"
 

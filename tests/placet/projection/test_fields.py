@@ -133,7 +133,7 @@ def test_field_that_no_api_knows_leaves_the_digest(data: st.DataObject) -> None:
 def absent_values(shape: Shape | None) -> list[Any]:
     """What says the same as absence in a field of this shape."""
     if isinstance(shape, Text):
-        return [shape.default, *([] if shape.keeps_empty else [""])]
+        return [*filter(None, [shape.default]), *([] if shape.keeps_empty else [""])]
     if isinstance(shape, Flag | Integer):
         return [] if shape.default is None else [shape.default]
     if isinstance(shape, Quantity):
