@@ -17,7 +17,7 @@ from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
 from placet.decision import Decision, Receipt, gate_violation
 from placet.errors import AuditError, PlacetError, WorkloadError
-from placet.judge import Situation, examine
+from placet.judge import Situation, classify_change, examine
 from placet.model import Workload
 from placet.policy.data import PolicyData
 from placet.policy.decision import Violation
@@ -25,7 +25,7 @@ from placet.policy.engine import PolicyEngine
 from placet.projection import redact
 from placet.record import Recorder
 from placet.review import AdmissionRequest
-from placet.workload import read_workload
+from placet.workload import names_model, read_workload
 
 _T = TypeVar("_T")
 JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
@@ -222,7 +222,10 @@ class Gate:
             raise WorkloadError("the object's name is not the one that the request names", code="name_differs")
         decision = replace(decision, workload=workload)
         old = self._old(decision)
-        labelled = bool(workload.model.name) or (old is not None and bool(old.model.name))
+        if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
+            # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
+            return replace(decision, allowed=True, change="unchanged")
+        labelled = bool(workload.model.name) or (request.operation == "UPDATE" and names_model(request.old_object))
         if self.settings(decision.environment)["coverage"] == "labelled" and not labelled:
             return replace(decision, allowed=True)
         return decision
@@ -323,6 +326,11 @@ class Gate:
             ),
             recorded=stored,
         )
+
+
+def _is_going(old: Mapping[str, Any] | None) -> bool:
+    """Whether the object is being deleted, by the API server's own mark, which no request can set or take away."""
+    return bool(((old or {}).get("metadata") or {}).get("deletionTimestamp"))
 
 
 def _attachments(decision: Decision) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
 from placet.images import parse_image
 from placet.model import DOMAIN, Image, ModelIdentity, Workload
-from placet.projection import Kind, project, require_kind
+from placet.projection import Kind, find_kind, project, require_kind
 from placet.projection.shapes import element_step, kind_of
 
 # What the API server allows for all annotations of an object together.
@@ -170,6 +170,19 @@ def _read_model(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Mo
     except FormatError as exc:
         raise WorkloadError(f"the annotation {DOMAIN}/model-digest is {exc}", code="model_invalid") from exc
     return ModelIdentity(name=name, version=version, digest=digest)
+
+
+def names_model(obj: Mapping[str, Any] | None) -> bool:
+    """Whether any metadata of the object names a model, also where the object can't be read as a workload."""
+    kind = find_kind(obj) if obj is not None else None
+    for path in () if kind is None else _metadata_paths(kind):
+        try:
+            name = _object_at(obj or {}, *path, "labels").get(f"{DOMAIN}/model")
+        except WorkloadError:
+            continue
+        if name:
+            return True
+    return False
 
 
 def _images(obj: Mapping[str, Any], kind: Kind) -> Iterator[Image]:

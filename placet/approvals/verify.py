@@ -21,12 +21,13 @@ Nothing here reads a clock, a file or the network. A refusal is a value. What pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from placet.approvals.bindings import Pinned, matching_bindings, plain, refuse_bindings
+from placet.approvals.envelope import parse_annotation
 from placet.approvals.identities import ANY, Grant
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.rejections import Refusal, RejectionCode
@@ -201,7 +202,7 @@ def _check_annotation(
         return ApprovalFindings((), (reject(unknown),))
     signed = check_annotation(text, keyring=keyring, effort=effort)  # 1-5
     if isinstance(signed, Refusal):
-        return ApprovalFindings((), (reject(signed),))
+        return ApprovalFindings((), (_reject_unsigned(text, signed, keyring, revocations, reject),))
     statement = _read_approval(signed, role)  # 6, 7
     if isinstance(statement, Refusal):
         return ApprovalFindings((), (reject(statement),))
@@ -219,6 +220,28 @@ def _check_annotation(
         else:
             verified[found.person.casefold()] = found
     return ApprovalFindings(tuple(verified.values()), tuple(rejected))
+
+
+def _reject_unsigned(
+    text: str,
+    refusal: Refusal,
+    keyring: VerifiedKeyring,
+    revocations: Revocations,
+    reject: Callable[..., RejectedApproval],
+) -> RejectedApproval:
+    """An approval whose signer has left the keyring since is still one that was taken back.
+
+    Its word is believed for that alone: it can only refuse the workload that carries it.
+    """
+    try:
+        statement = parse_statement(parse_annotation(text).payload)
+    except FormatError:
+        return reject(refusal)
+    if isinstance(statement, ApprovalStatement):
+        revoked = _refuse_revoked(statement, keyring, revocations)  # 13
+        if revoked is not None:
+            return reject(revoked, statement.approval_id)
+    return reject(refusal)
 
 
 def _read_approval(signed: SignedPayload, role: str) -> ApprovalStatement | Refusal:
