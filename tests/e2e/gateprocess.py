@@ -35,6 +35,7 @@ class Team:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def found(cls, folder: Path) -> Team:
@@ -111,7 +112,9 @@ class Team:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
             )
+        self.process = process
         context = ssl.create_default_context(cadata=certificate.ca_pem.decode())
         try:
             poll_until(
@@ -126,7 +129,7 @@ class Team:
             try:
                 process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from placet.audit.stores.file import open_readonly
 from tests.e2e.gateprocess import Team
 from tests.simulators.gate import example, review
 
@@ -185,3 +189,35 @@ def test_two_processes_on_one_record_lose_nothing(team: Team) -> None:
     key = (team.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
     done = team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
     assert "20 denied" in done.stdout
+
+
+@pytest.mark.parametrize("after", [5, 20])
+def test_every_allow_that_was_answered_is_in_the_record_after_a_kill(team: Team, after: int) -> None:
+    shutil.copyfile(EXAMPLE, team.folder / "deploy.yaml")
+    team.approve("deploy.yaml", "technical", "security", "business", "executive")
+    manifest = yaml.safe_load((team.folder / "deploy.yaml").read_text(encoding="utf-8"))
+    answered: list[str] = []
+
+    def send(url: str) -> None:
+        while len(answered) < after * 4:
+            asked = review(manifest)
+            try:
+                response = post(team, url, asked)
+            except (OSError, http.client.HTTPException):
+                return
+            assert response["allowed"] is True
+            answered.append(asked["request"]["uid"])
+            if len(answered) == after:
+                assert team.process is not None
+                os.killpg(team.process.pid, signal.SIGKILL)
+
+    with team.webhook() as url, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(send, url) for _ in range(4)]:
+            done.result(timeout=60)
+    with open_readonly(team.folder / "record.sqlite") as reader:
+        assert after <= len(answered) < after * 4
+        assert all(reader.find_uid(uid) is not None for uid in answered)
+    key = (team.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
+    team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
+    with team.webhook() as url:
+        assert post(team, url, review(manifest))["allowed"] is True
