@@ -1,6 +1,6 @@
 """Appends a second of the record, beside the bare commit rate of the same file system in the same run.
 
-    python benchmarks/append.py [--folder DIR] [--seconds 2] [--threads 1 8 64] [-o json]
+    python benchmarks/bench_append.py [--folder DIR] [--seconds 2] [--threads 1 8 64] [-o json]
 
 The bare rate is what one thread reaches that writes one page and syncs it, again and again: no log can commit each
 record by itself faster than that. The ratio says what group commit makes of it; the rates belong to this machine.
