@@ -288,20 +288,36 @@ class Gate:
     def _record(self, decision: Decision, deadline: Deadline, *, latency_us: int) -> Decision:
         if self._recorder is None or decision.request.dry_run:
             return decision
-        attachments = _attachments(decision)
         try:
-            deadline.check("record")
-            recorded = self._recorder.keep(
-                decision,
-                cluster=self._cluster,
-                engine=self._engine,
-                data_digest=self._policy_data.digest,
-                attachments=attachments,
-                latency_us=latency_us,
-                deadline_s=deadline.remaining_s(),
-            )
+            return self._keep(self._recorder, decision, _attachments(decision), deadline, latency_us=latency_us)
         except (AuditError, DeadlineExceeded) as error:
-            return self._unrecorded(decision, error)
+            refused = self._unrecorded(decision, error)
+            if error.code != "record_too_large":
+                return refused
+        try:  # what is too large to be kept beside the record is refused, and the refusal is kept
+            return self._keep(self._recorder, refused, {}, deadline, latency_us=latency_us)
+        except (AuditError, DeadlineExceeded) as error:
+            return self._unrecorded(refused, error)
+
+    def _keep(
+        self,
+        recorder: Recorder,
+        decision: Decision,
+        attachments: Mapping[str, bytes],
+        deadline: Deadline,
+        *,
+        latency_us: int,
+    ) -> Decision:
+        deadline.check("record")
+        recorded = recorder.keep(
+            decision,
+            cluster=self._cluster,
+            engine=self._engine,
+            data_digest=self._policy_data.digest,
+            attachments=attachments,
+            latency_us=latency_us,
+            deadline_s=deadline.remaining_s(),
+        )
         if recorded.replayed:  # the same request was decided at the same time, and that decision came first
             return self._replayed(decision, recorded)
         return replace(decision, recorded=recorded)

@@ -103,8 +103,8 @@ def examine(new: Workload, old: Workload | None, situation: Situation) -> Findin
     context = _approval_context(new, situation, level=assessment.level, risk_inputs=risk_inputs)
     approvals = _approvals(new, old, situation, context)
     change, scale = classify_change(new, old)
-    if change == "unchanged" and any(item.code in UNSEEN_CODES for item in approvals.rejected):
-        change = "changed"  # among what was not looked at may be a revoked one: nothing is carried forward past it
+    if change == "unchanged" and (_unseen(approvals) or _dropped(new, old, approvals)):
+        change = "changed"
     return Findings(
         workload=new,
         change=change,
@@ -115,6 +115,18 @@ def examine(new: Workload, old: Workload | None, situation: Situation) -> Findin
         approvals=approvals,
         document=_document(new, situation, assessment, risk_inputs, approvals, change=change, scale=scale),
     )
+
+
+def _unseen(approvals: ApprovalFindings) -> bool:
+    """Whether some were not looked at: a revoked one may be among them, and nothing is carried forward past it."""
+    return any(item.code in UNSEEN_CODES for item in approvals.rejected)
+
+
+def _dropped(new: Workload, old: Workload | None, approvals: ApprovalFindings) -> bool:
+    """Whether an approval was taken off, or replaced by what does not count: a later revocation would miss it."""
+    counted = {item.role for item in approvals.verified}
+    before = {} if old is None else old.approvals
+    return any(new.approvals.get(role) != raw and role not in counted for role, raw in before.items())
 
 
 def classify_change(new: Workload, old: Workload | None) -> tuple[str, str]:

@@ -30,6 +30,13 @@ _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _BLANKS_IN_LINE: Final = re.compile(r"[ \t]*")
 _LINE_ENDS: Final = "\0\r\n\x85\u2028\u2029"
 _SEPARATOR: Final = "---"
+# A file holds values that nobody else may see: no message quotes text of it but keys.
+_NO_TAG: Final = "this tag is not supported"
+# Where PyYAML's messages do; what it calls its own tokens may stay.
+_QUOTATION: Final = re.compile(
+    r", but found (?!'(?:<[a-z ]+>|[^\w\s]{1,3})'$).*|(?<=unknown escape character) .*|(?<=tag handle) .*|'utf-?8' codec .*",
+    re.DOTALL,
+)
 
 
 class UnreadableError(Exception):
@@ -127,9 +134,7 @@ class _RefusedError(Exception):
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"the key {twice[:64]!r} is given twice")
+        raise _RefusedError("an object gives a key twice")
     return result
 
 
@@ -155,7 +160,7 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
         if line.startswith(_SEPARATOR):
             rest = line.removeprefix(_SEPARATOR).strip()
             if rest and not rest.startswith("#"):
-                raise UnreadableError(f"{rest[:32]!r} has to stand on the line after '---' for kubectl", number + 1)
+                raise UnreadableError("text has to stand on the line after '---' for kubectl", number + 1)
             if lines:
                 yield start, "".join(lines)
                 # As kubectl does: a separator belongs to a document only where nothing stands before it.
@@ -246,7 +251,7 @@ class _Reader:
             self._anchors[anchor] = None
         if isinstance(event, yaml.MappingStartEvent):
             self._require_tag(event, "map")
-            value: Any = self._mapping(path, depth)
+            value: Any = self._mapping(path, depth, in_block=not event.flow_style)
         elif isinstance(event, yaml.SequenceStartEvent):
             self._require_tag(event, "seq")
             value = self._sequence(path, depth)
@@ -259,17 +264,17 @@ class _Reader:
     def _alias(self, event: yaml.AliasEvent) -> Any:
         name = event.anchor or ""
         if name not in self._anchors:
-            self._refuse(f"there is no anchor {name[:64]!r} before this alias", event)
+            self._refuse("there is no anchor of this name before the alias", event)
         anchored = self._anchors[name]
         if anchored is None:
-            self._refuse(f"the anchor {name[:64]!r} contains itself", event)
+            self._refuse("the anchor of this alias contains itself", event)
         value, values = anchored
         self._count(values)
         return copy.deepcopy(value)
 
     def _require_tag(self, event: yaml.CollectionStartEvent, expected: str) -> None:
         if event.tag not in {None, f"{_TAG}{expected}"}:
-            self._refuse(f"the tag {str(event.tag)[:64]!r} is not supported", event)
+            self._refuse(_NO_TAG, event)
 
     def _sequence(self, path: tuple[str | int, ...], depth: int) -> list[Any]:
         items: list[Any] = []
@@ -280,7 +285,7 @@ class _Reader:
         self._advance()
         return items
 
-    def _mapping(self, path: tuple[str | int, ...], depth: int) -> dict[str, Any]:
+    def _mapping(self, path: tuple[str | int, ...], depth: int, *, in_block: bool) -> dict[str, Any]:
         result: dict[str, Any] = {}
         own: set[str] = set()
         while not isinstance(self._next, yaml.MappingEndEvent):
@@ -293,7 +298,9 @@ class _Reader:
             key = self._key(depth)
             self._require_space_after(event)
             if key in own:
-                self._refuse(f"the key {key[:64]!r} is given twice", event)
+                # In flow style, and behind an alias, what was meant as a value may have become a key.
+                named = in_block and isinstance(event, yaml.ScalarEvent)
+                self._refuse(f"the key {key[:64]!r} is given twice" if named else "a key is given twice", event)
             own.add(key)
             step = (*path, key)
             self._lines[step] = self._line(event)
@@ -345,7 +352,7 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         if not math.isfinite(value):
-            self._refuse(f"{event.value[:32]!r} is a number that JSON does not have", event)
+            self._refuse("a number that JSON does not have", event)
         return json_number(value)
 
     def _resolved(self, event: yaml.ScalarEvent) -> Any:
@@ -357,7 +364,7 @@ class _Reader:
         if tag == "str":
             return event.value
         if tag not in {"int", "float", "bool", "null"}:
-            self._refuse(f"the tag {str(event.tag)[:64]!r} is not supported", event)
+            self._refuse(_NO_TAG, event)
         value = resolve_tagged(tag, event.value)
         if value is MISMATCH:
             self._refuse(f"the value is no !!{tag}", event)
@@ -373,4 +380,5 @@ def _is_merge(event: yaml.Event) -> bool:
 
 
 def _sentence(exc: yaml.MarkedYAMLError) -> str:
-    return " ".join(part for part in (exc.context, exc.problem) if part) or "not YAML"
+    parts = (exc.context, _QUOTATION.sub("", exc.problem or ""))
+    return " ".join(part for part in parts if part) or "not YAML"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.keys import PublicKey
@@ -50,6 +52,7 @@ class FileTrust:
         self._lock = threading.Lock()
         self._announced = 0
         self._verified: tuple[bytes, VerifiedKeyring] | None = None
+        self._revoked: tuple[tuple[Any, ...], Revocations] | None = None
 
     def load(self, now: datetime) -> tuple[VerifiedKeyring, Revocations]:
         """The keyring and the revocations of this moment.
@@ -59,9 +62,17 @@ class FileTrust:
             AuditError: a new keyring could not be recorded.
         """
         keyring = self._keyring(now)
-        if self._folder is None:
-            return keyring, Revocations.none()
-        return keyring, load_revocations(self._folder, keyring=keyring)
+        return keyring, self._revocations(self._folder, keyring) if self._folder is not None else Revocations.none()
+
+    def _revocations(self, folder: Path, keyring: VerifiedKeyring) -> Revocations:
+        state = (str(keyring.digest), *_list_state(folder))
+        with self._lock:
+            if self._revoked is not None and self._revoked[0] == state:
+                return self._revoked[1]
+        found = load_revocations(folder, keyring=keyring)
+        with self._lock:
+            self._revoked = (state, found)
+        return found
 
     def _keyring(self, now: datetime) -> VerifiedKeyring:
         raw = load_keyring(self._file)
@@ -78,3 +89,21 @@ class FileTrust:
             self._newest = max(self._newest, keyring.version)
             self._verified = (raw, keyring)
             return keyring
+
+
+def _list_state(folder: Path) -> tuple[Any, ...]:
+    """What changes when a file of the folder does: names, inodes, sizes, times. Read before the files are.
+
+    Every atomic replacement has another inode, and every write another change time.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return tuple(
+                sorted(
+                    (entry.name, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+                    for entry in entries
+                    for state in (entry.stat(),)
+                )
+            )
+    except OSError:
+        return (object(),)  # equal to nothing: the loader says what is wrong

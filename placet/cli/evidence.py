@@ -15,6 +15,7 @@ from placet.approvals.envelope import render_annotation, render_envelope
 from placet.approvals.in_toto import IMAGE_PREFIX, MODEL_PREFIX, PROJECTION_SUBJECT, Subject
 from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import load_signer, sign_statement
+from placet.canonical import Digest
 from placet.cli import clock
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
 from placet.cli.passphrase import passphrase_option, secrets_from
@@ -51,7 +52,7 @@ class _Given:
     classification: str | None
     minutes: int | None
     strategy: str | None
-    image: str | None
+    images: tuple[str, ...]
     days: int
 
 
@@ -65,7 +66,10 @@ class _Given:
     "--from", "report", type=click.Path(path_type=Path), help="coverage.py's JSON report, or a CycloneDX ML-BOM."
 )
 @click.option(
-    "--image", help="Which image the coverage is of, by its name without tag; needed where there are several."
+    "--image",
+    "images",
+    multiple=True,
+    help="Which image the coverage is of, by its name without tag; needed where there are several (repeatable).",
 )
 @click.option("--parameters", type=click.IntRange(min=1), help="All parameters of the model.")
 @click.option("--data-classification", "classification", type=click.Choice(CLASSIFICATIONS), help="Of its data.")
@@ -144,7 +148,10 @@ def _statements(given: _Given, workload: Workload) -> dict[str, bytes]:
             "nothing to attest",
             hint="--fact with --from, --parameters, --data-classification, --rollback-minutes or --strategy.",
         )
-    return {name: _render(name, predicate, given, workload) for name, predicate in predicates.items()}
+    return {
+        _annotation_name(name, given, workload): _render(name, predicate, given, workload)
+        for name, predicate in predicates.items()
+    }
 
 
 def _from_report(given: _Given) -> Any:
@@ -166,34 +173,45 @@ def _from_report(given: _Given) -> Any:
 
 
 def _render(name: str, predicate: Any, given: _Given, workload: Workload) -> bytes:
-    subjects = {"coverage": _image_subject, "model": _model_subject}.get(name, _projection_subject)(given, workload)
+    subjects = {"coverage": _image_subjects, "model": _model_subject}.get(name, _projection_subject)(given, workload)
     try:
-        return render_evidence((subjects,), PREDICATE_TYPES[name], predicate)
+        return render_evidence(subjects, PREDICATE_TYPES[name], predicate)
     except FormatError as exc:
         raise InputError(f"this can't be attested: {exc}") from exc
 
 
-def _projection_subject(_: _Given, workload: Workload) -> Subject:
-    return Subject(PROJECTION_SUBJECT, workload.projection.digest)
+def _projection_subject(_: _Given, workload: Workload) -> tuple[Subject, ...]:
+    return (Subject(PROJECTION_SUBJECT, workload.projection.digest),)
 
 
-def _model_subject(_: _Given, workload: Workload) -> Subject:
+def _model_subject(_: _Given, workload: Workload) -> tuple[Subject, ...]:
     if workload.model.digest is None:
         raise InputError(
             "the workload does not name its model's artifact", hint="Add the annotation placet.dev/model-digest."
         )
-    return Subject(MODEL_PREFIX + workload.model.name, workload.model.digest)
+    return (Subject(MODEL_PREFIX + workload.model.name, workload.model.digest),)
 
 
-def _image_subject(given: _Given, workload: Workload) -> Subject:
-    pinned = {image.name: image.digest for image in workload.images if image.digest is not None}
-    names = [given.image] if given.image is not None else sorted(pinned)
-    if len(names) != 1 or names[0] not in pinned:
+def _pinned(workload: Workload) -> dict[str, Digest]:
+    return {image.name: image.digest for image in workload.images if image.digest is not None}
+
+
+def _image_subjects(given: _Given, workload: Workload) -> tuple[Subject, ...]:
+    pinned = _pinned(workload)
+    names = given.images or tuple(sorted(pinned))
+    if (not given.images and len(names) != 1) or not set(names) <= set(pinned):
         raise InputError(
             "which image the coverage is of is not clear",
             hint=f"Name one with --image: {', '.join(sorted(pinned)) or 'none is pinned by a digest'}.",
         )
-    return Subject(IMAGE_PREFIX + names[0], pinned[names[0]])
+    return tuple(Subject(IMAGE_PREFIX + name, pinned[name]) for name in names)
+
+
+def _annotation_name(name: str, given: _Given, workload: Workload) -> str:
+    """Coverage of some of several images has a name of its own, so that one statement does not take another's place."""
+    if name != "coverage" or not given.images or set(given.images) >= set(_pinned(workload)):
+        return name
+    return f"{name}-{min(given.images).rpartition('/')[2]}"
 
 
 def _read(file: Path) -> bytes:

@@ -141,16 +141,30 @@ def check_evidence(raw: Mapping[str, str], *, keyring: VerifiedKeyring, context:
         )
         return EvidenceFindings(VerifiedFacts.none(), (RejectedEvidence("", RejectionCode.TOO_MANY.value, sentence),))
     found: _Found = {}
+    covered: set[Digest] = set()
     rejected: list[RejectedEvidence] = []
     effort = Effort()
     for name in sorted(raw):
         signed = check_annotation(raw[name], keyring=keyring, effort=effort)  # 1-5
-        refusals = [signed] if isinstance(signed, Refusal) else _collect(signed, context, found)  # 6-12
+        refusals = [signed] if isinstance(signed, Refusal) else _collect(signed, context, found, covered)  # 6-12
         rejected.extend(RejectedEvidence(plain(name), refusal.code.value, refusal.sentence) for refusal in refusals)
+    rejected.extend(_drop_partial_coverage(found, covered, context))
     return EvidenceFindings(_build(found), tuple(rejected))
 
 
-def _collect(signed: SignedPayload, context: EvidenceContext, found: _Found) -> list[Refusal]:
+def _drop_partial_coverage(found: _Found, covered: set[Digest], context: EvidenceContext) -> list[RejectedEvidence]:
+    """Coverage is of every image or of none: a tested sidecar does not vouch for the server beside it."""
+    if "coverage" not in found:
+        return []
+    missing = [image.container for image in context.images if image.digest is None or image.digest not in covered]
+    if not missing:
+        return []
+    del found["coverage"]
+    sentence = f"no coverage is attested of the image of {plain(missing[0])}"
+    return [RejectedEvidence("coverage", RejectionCode.SUBJECT_DIFFERS.value, sentence)]
+
+
+def _collect(signed: SignedPayload, context: EvidenceContext, found: _Found, covered: set[Digest]) -> list[Refusal]:
     """Add what the payload attests to ``found``; gives what it does not."""
     try:
         statement = parse_in_toto(signed.payload, closed=False, allow_floats=True)  # 6, 7
@@ -164,7 +178,10 @@ def _collect(signed: SignedPayload, context: EvidenceContext, found: _Found) -> 
         )
         if refusal is not None:
             refusals.append(refusal)
-        elif fact not in found or _BADNESS[fact](value) > _BADNESS[fact](found[fact][0]):
+            continue
+        if evidence.about == "image":
+            covered.update(subject.digest for subject in statement.subjects)
+        if fact not in found or _BADNESS[fact](value) > _BADNESS[fact](found[fact][0]):
             found[fact] = (value, signed.digest)
     return refusals
 

@@ -16,6 +16,7 @@ from placet.model import Projection
 from placet.projection.additions import without_claim_volumes, without_completion_index, without_token_volume
 from placet.projection.explain import explain_difference, redact
 from placet.projection.kinds import KINDS, Kind, find_kind, require_kind
+from placet.projection.metadata import with_apparmor, with_field_values, written_keys
 from placet.projection.shapes import MistypedError, join_path, kind_of
 
 __all__ = [
@@ -66,7 +67,7 @@ def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projecti
     pod_kind, parent_kind = require_kind(pod), require_kind(parent)
     if pod_kind.name != "Pod" or parent_kind.name not in _POD_PARENTS:
         raise WorkloadError(f"a {parent_kind.name} makes no {pod_kind.name} by itself", code="parent_unknown")
-    document = _read(pod, pod_kind)
+    document = _read(pod, pod_kind, controller=parent_kind.name)
     (spec,) = document["podTemplates"]
     if parent_kind.name == "StatefulSet":
         claims = _read(parent, parent_kind).get("volumeClaimTemplates", [])
@@ -79,8 +80,8 @@ def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projecti
     return _render({**document, "podTemplates": [spec]})
 
 
-def _read(obj: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """The projection as a JSON value."""
+def _read(obj: Mapping[str, Any], kind: Kind, *, controller: str = "") -> dict[str, Any]:
+    """The projection as a JSON value; ``controller`` is the kind of a Pod's parent where that is known."""
     try:
         read = kind.record.read(_with_one_service_account(obj, kind)) or {}
     except MistypedError as exc:
@@ -94,10 +95,26 @@ def _read(obj: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     _require_containers(spec, path)
     if not kind.template:
         spec = without_token_volume(spec)
+    spec = _with_metadata(spec, obj, kind, controller)
     document: dict[str, Any] = {"schema": SCHEMA, "podTemplates": [spec]}
     if claims := read.get("spec", {}).get("volumeClaimTemplates"):
         document["volumeClaimTemplates"] = _read_claims(claims)
     return document
+
+
+def _with_metadata(spec: dict[str, Any], obj: Mapping[str, Any], kind: Kind, controller: str) -> dict[str, Any]:
+    """The pod spec with what its containers get of the metadata that stands beside it."""
+    holder = obj
+    for step in kind.template:
+        holder = holder[step]  # objects: the pod spec was found on this way
+    metadata = holder.get("metadata")
+    try:
+        return with_field_values(
+            with_apparmor(spec, metadata), metadata, written_keys(kind.name, controller=controller)
+        )
+    except MistypedError as exc:
+        path = join_path([*kind.template, *exc.path[::-1]])
+        raise WorkloadError(f"{path}: {exc}", code=exc.code) from exc
 
 
 def _with_one_service_account(obj: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:

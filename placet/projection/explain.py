@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from placet.projection.metadata import FIELD_VALUES
 from placet.projection.shapes import element_step, join_path
 
 REDACTED: Final = {"redacted": True}
@@ -15,14 +16,14 @@ _ABSENT: Final = object()
 
 
 def redact(canonical: bytes) -> Any:
-    """The projection as a JSON value in which values of variables and headers are ``{"redacted": true}``."""
+    """The projection as a JSON value in which values are ``{"redacted": true}``: of variables, of headers, of metadata that is read."""
     return _redacted(json.loads(canonical))
 
 
 def explain_difference(old: bytes, new: bytes) -> tuple[str, ...]:
     """What changed from one projection to another, one line each, in the order of the paths.
 
-    Values of variables and headers are never shown; other values are shown clipped, as ASCII JSON.
+    Values of variables, of headers and of metadata that is read are never shown; others are, clipped, as ASCII JSON.
     """
     lines: list[str] = []
     _compare([], json.loads(old), json.loads(new), lines)
@@ -37,9 +38,18 @@ def _redacted(value: Any) -> Any:
     return {
         name: [_hidden(element) for element in child]
         if name in _SECRET_LISTS and isinstance(child, list)
+        else _blanked(child)
+        if name == FIELD_VALUES
         else _redacted(child)
         for name, child in value.items()
     }
+
+
+def _blanked(value: Any) -> Any:
+    """Every value hidden, every key kept."""
+    if isinstance(value, dict) and value != REDACTED:
+        return {name: _blanked(child) for name, child in value.items()}
+    return REDACTED
 
 
 def _hidden(element: Any) -> Any:
@@ -114,7 +124,9 @@ def _change(path: list[str], old: Any, new: Any) -> str:
 
 
 def _is_secret(path: list[str]) -> bool:
-    """Whether the path is ``env[NAME].value`` or that of a header."""
+    """Whether the path is ``env[NAME].value``, that of a header, or lies within the values of field references."""
+    if FIELD_VALUES in path[:-1]:
+        return True
     return len(path) > 2 and path[-1] == "value" and path[-3] in _SECRET_LISTS  # noqa: PLR2004 - list, element, value
 
 

@@ -180,7 +180,7 @@ class TextMap:
         for key, text in value.items():
             if not isinstance(key, str) or not isinstance(text, str):
                 error = MistypedError(f"must be text, not {kind_of(text)}")
-                error.path.append(f"[{_shown(key) or '?'}]")
+                error.path.append(key_step(key))
                 raise error
         return dict(value) or None
 
@@ -265,6 +265,11 @@ def element_step(item: Any, index: int, key: str = "name") -> str:
     """How a path names one element of a list: ``[server]`` by name where that can be shown, else ``[0]``."""
     name = item.get(key) if key and isinstance(item, dict) else None
     return f"[{_shown(name) or index}]"
+
+
+def key_step(key: Any) -> str:
+    """How a path names one key of text by key: ``[app]`` where that can be shown, else ``[?]``."""
+    return f"[{_shown(key) or '?'}]"
 
 
 def join_path(steps: list[str]) -> str:

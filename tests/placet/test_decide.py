@@ -286,6 +286,14 @@ def test_no_allow_without_a_durable_record(tmp_path: Path, at: str, code: str) -
     desk.log.close()
 
 
+def test_what_is_too_large_to_be_kept_is_refused_and_the_refusal_is_kept(desk: GateDesk) -> None:
+    manifest = example()
+    manifest["spec"]["template"]["spec"]["containers"][0]["args"] += ["x" * 1000] * 1200
+    decision = desk.decide(review(desk.approve(manifest, *ALL_ROLES)))
+    assert "gate.record/record_too_large" in codes(decision)
+    assert leaf(decision)["allowed"] is False
+
+
 @pytest.mark.parametrize("code", ["keyring_missing", "keyring_expired", "keyring_not_yet_valid", "keyring_rollback"])
 def test_a_keyring_that_can_not_be_trusted_refuses(desk: GateDesk, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_now: datetime) -> tuple[VerifiedKeyring, Revocations]:
