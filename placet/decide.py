@@ -85,7 +85,7 @@ class History(Protocol):
     """What the record knows of the past."""
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
-        """Whether this model was admitted in this environment before; None when there is no record to ask."""
+        """Whether this model was approved and admitted here before; None when there is no record to ask."""
 
 
 @dataclass(frozen=True, slots=True)

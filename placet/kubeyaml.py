@@ -34,7 +34,8 @@ _SEPARATOR: Final = "---"
 _NO_TAG: Final = "this tag is not supported"
 # Where PyYAML's messages do; what it calls its own tokens may stay.
 _QUOTATION: Final = re.compile(
-    r", but found (?!'(?:<[a-z ]+>|[^\w\s]{1,3})'$).*|(?<=unknown escape character) .*|(?<=tag handle) .*|'utf-?8' codec .*",
+    r", but found (?!'(?:<[a-z ]+>|[-?:,{}\[\]])'$).*"
+    r"|(?<=unknown escape character) .*|(?<=tag handle) .*|'utf-8' codec .*",
     re.DOTALL,
 )
 

@@ -77,7 +77,7 @@ class LogRecorder:
         return self._recorded(stored.index, stored.leaf_hash, stored.leaf, replayed=True)
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
-        """Whether the record shows an admission of this model in this environment."""
+        """Whether the record shows that this model was approved and admitted in this environment."""
         return self._log.model_seen(self._cluster, environment, model)
 
     def keep(
@@ -121,7 +121,7 @@ class StoredHistory:
         self._cluster = cluster
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
-        """Whether the record shows an admission of this model in this environment."""
+        """Whether the record shows that this model was approved and admitted in this environment."""
         with open_readonly(self._store) as reader:
             return reader.model_seen(cluster=self._cluster, environment=environment, model=model)
 
@@ -168,6 +168,7 @@ def render_record(
         "object_uid": "" if workload is None else workload.uid,
         "user": request.username,
         "allowed": decision.allowed,
+        "approved": _is_approved(decision),
         "mode": decision.mode,
         "violations": _codes(decision.violations),
         "warnings": _codes(decision.warnings),
@@ -197,6 +198,19 @@ def render_record(
         **{f"{name}_digest": str(Digest.of(content)) for name, content in attachments.items()},
         "latency_us": latency_us,
     }
+
+
+def _is_approved(decision: Decision) -> bool:
+    """Whether people approved this, now: allowed is also what is carried forward, not governed, or let through."""
+    policy = decision.policy
+    return (
+        decision.allowed
+        and decision.mode == "enforce"
+        and policy is not None
+        and decision.change in {"new", "changed"}
+        and bool(policy.required_roles)
+        and set(policy.required_roles) <= set(policy.granted_roles)
+    )
 
 
 def _images(workload: Workload | None) -> list[str]:

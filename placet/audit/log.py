@@ -200,7 +200,7 @@ class AuditLog:
         return None if stored is None else _recorded(stored)
 
     def model_seen(self, cluster: str, environment: str, model_name: str) -> bool:
-        """Whether a decision has admitted the model to the environment of the cluster before."""
+        """Whether a decision has admitted the model, as approved, to the environment of the cluster before."""
         with self._store.reading() as reader:
             return reader.model_seen(cluster=cluster, environment=environment, model=model_name)
 

@@ -38,6 +38,7 @@ class Columns:
         uid: of the admission request, decisions only; no two leaves have the same.
         decision_id: decisions only; no two leaves have the same.
         request_digest: ``sha256:hex`` of the request that was decided, decisions only.
+        approved: 1 where the decision says that it is approved, else 0, also where it says nothing; decisions only.
         violations: rule, code and ``rule:code`` of every violation, sorted, each between bars: ``|a|b|``; or empty.
     """
 
@@ -54,6 +55,7 @@ class Columns:
     requester: str = ""
     model: str = ""
     allowed: int | None = None
+    approved: int | None = None
     violations: str = ""
 
 
@@ -162,6 +164,7 @@ def search_columns(body: Mapping[str, Any]) -> Columns:
         requester=_text(body, "user"),
         model=_text(body.get("model"), "name"),
         allowed=int(allowed),
+        approved=int(body.get("approved") is True),
         violations=_violations(body.get("violations")),
     )
 

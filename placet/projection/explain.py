@@ -16,7 +16,10 @@ _ABSENT: Final = object()
 
 
 def redact(canonical: bytes) -> Any:
-    """The projection as a JSON value in which values are ``{"redacted": true}``: of variables, of headers, of metadata that is read."""
+    """The projection as a JSON value, ``{"redacted": true}`` for the values of variables and headers.
+
+    So are the labels and annotations that field references read.
+    """
     return _redacted(json.loads(canonical))
 
 
@@ -35,14 +38,15 @@ def _redacted(value: Any) -> Any:
         return [_redacted(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: [_hidden(element) for element in child]
-        if name in _SECRET_LISTS and isinstance(child, list)
-        else _blanked(child)
-        if name == FIELD_VALUES
-        else _redacted(child)
-        for name, child in value.items()
-    }
+    return {name: _redacted_member(name, child) for name, child in value.items()}
+
+
+def _redacted_member(name: str, child: Any) -> Any:
+    if name == FIELD_VALUES:
+        return _blanked(child)
+    if name in _SECRET_LISTS and isinstance(child, list):
+        return [_hidden(element) for element in child]
+    return _redacted(child)
 
 
 def _blanked(value: Any) -> Any:

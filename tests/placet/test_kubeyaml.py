@@ -158,14 +158,16 @@ def test_json_is_read_as_json_and_what_only_looks_like_it_as_yaml(text: str, val
     [
         ("a: 1\nb: 2\na: 3\n", 3, "'a' is given twice"),
         ("x:\n  1: a\n  '1': b\n", 3, "'1' is given twice"),
-        ('{"a": 1,\n"a": 2}', 1, "'a' is given twice"),
+        ('{"a": 1,\n"a": 2}', 1, "a key twice"),
+        ("a: {b: 1, b: 2}\n", 1, "a key is given twice"),
+        ("a: &x b\nb: 1\n*x : 2\n", 3, "a key is given twice"),
         ("a: 1\n...\nb: 2\n", 3, ""),
         ("a: 1\n--- b: 2\n", 2, "line after '---'"),
         ("a: 1\n----\n", 2, "line after '---'"),
         ("%YAML 1.2\n---\na: 1\n", 2, ""),
         ("a: 1\n\tb: 2\n", 2, "\\t"),
         ("a: [1\nb: 2\n", 2, ""),
-        ("a: *x\n", 1, "no anchor 'x'"),
+        ("a: *x\n", 1, "no anchor of this name"),
         ("a: 1\nb: &x [*x]\n", 2, "contains itself"),
         ("a: &x 1\nb: &x [*x]\n", 2, "contains itself"),
         ("a: 1\nb: .nan\n", 2, "JSON does not have"),
@@ -198,6 +200,42 @@ def test_refuses_what_kubectl_refuses_or_takes_in_one_of_two_ways(text: str, lin
     error = refusal(text)
     assert error.line == line
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"hunter2": 1, "hunter2": 2}}',
+        "value: {hunter2, hunter2}\n",
+        "value: &x hunter2\nhunter2: 1\n*x : 2\n",
+        "value: *hunter2\n",
+        "value: &hunter2 [*hunter2]\n",
+        "value: !hunter2\n",
+        "value: !hunter2 {a: b}\n",
+        "value: !hunter2!x y\n",
+        "value: !<hunter2> y\n",
+        "%TAG !hunter2! a\n%TAG !hunter2! b\n---\na: 1\n",
+        "a: |\n--- hunter2\n",
+        "value: !!float 1e999\n",
+        "value: !!int hunter2\n",
+        'value: "hunter\\2"\n',
+        "value: |hunter2\n",
+        "value: >2h\n",
+        "value: !%68unter2%ff x\n",
+        "value: hunter2: x\n",
+        "value: [hunter2\n",
+        "value: 'hunter2\n",
+        "value: %hunter2\n",
+        "value: &hunter2! x\n",
+        "...\nhunter2\n",
+    ],
+)
+def test_no_message_shows_text_that_may_be_a_value(text: str) -> None:
+    with pytest.raises(UnreadableError) as caught:
+        parse_documents(f"ok: 1\n{text}".encode() if text[0] not in "{%." else text.encode())
+    message = str(caught.value)
+    for piece in ("hunter", "unter", "1e999", "'h'", "'2'", "\xff", "0xff"):
+        assert piece not in message, message
 
 
 def test_refuses_what_is_not_utf_8() -> None:

@@ -107,7 +107,7 @@ class Reader(Protocol):
         """The newest leaf of a type."""
 
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
-        """Whether a decision has admitted the model there before."""
+        """Whether a decision has admitted the model there before, as approved."""
 
     def last_admitted(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
         """The newest decision that admitted the object."""

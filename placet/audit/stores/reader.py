@@ -20,7 +20,7 @@ _LEAF: Final = "SELECT idx, leaf, leaf_hash FROM leaves"
 _CHECKPOINT: Final = "SELECT size, root, frontier, note FROM checkpoints"
 _MODEL_SEEN: Final = """\
 SELECT 1 FROM leaves
-WHERE model = :model AND environment = :environment AND cluster = :cluster AND allowed = 1
+WHERE model = :model AND environment = :environment AND cluster = :cluster AND approved = 1
 LIMIT 1"""
 _LAST_ADMITTED: Final = """\
 SELECT idx, leaf, leaf_hash FROM leaves

@@ -26,6 +26,7 @@ CREATE TABLE leaves (
   requester TEXT NOT NULL,
   model TEXT NOT NULL,
   allowed INTEGER CHECK (allowed IN (0, 1)),
+  approved INTEGER CHECK (approved IN (0, 1)),
   violations TEXT NOT NULL,
   leaf BLOB NOT NULL CHECK (length(leaf) <= 32768)
 ) STRICT"""
@@ -59,7 +60,7 @@ _INDEXES: Final = {
     "leaves_by_object": (
         "CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1"
     ),
-    "leaves_by_model": "CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE allowed = 1",
+    "leaves_by_model": "CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1",
     "leaves_by_type": "CREATE INDEX leaves_by_type ON leaves (leaf_type, idx) WHERE leaf_type <> 'decision'",
 }
 

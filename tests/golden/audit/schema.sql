@@ -14,6 +14,7 @@ CREATE TABLE leaves (
   requester TEXT NOT NULL,
   model TEXT NOT NULL,
   allowed INTEGER CHECK (allowed IN (0, 1)),
+  approved INTEGER CHECK (approved IN (0, 1)),
   violations TEXT NOT NULL,
   leaf BLOB NOT NULL CHECK (length(leaf) <= 32768)
 ) STRICT;
@@ -37,7 +38,7 @@ CREATE TABLE blobs (
   UNIQUE (idx, name)
 ) STRICT;
 CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1;
-CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE allowed = 1;
+CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1;
 CREATE INDEX leaves_by_type ON leaves (leaf_type, idx) WHERE leaf_type <> 'decision';
 CREATE TRIGGER leaves_in_order BEFORE INSERT ON leaves WHEN NEW.idx <> (SELECT coalesce(max(idx) + 1, 0) FROM leaves) BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER leaves_no_update BEFORE UPDATE ON leaves BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;

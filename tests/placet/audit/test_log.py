@@ -102,8 +102,9 @@ def test_a_decision_that_was_changed_answers_nobody(log: AuditLog, path: Path) -
     assert caught.value.code == "leaf_changed"
 
 
-def test_a_model_is_seen_once_it_was_admitted(log: AuditLog) -> None:
+def test_a_model_is_seen_once_it_was_approved(log: AuditLog) -> None:
     append(log, 4)  # a denial
+    append(log, 6, approved=False)  # allowed all the same
     assert not log.model_seen("prod-eu-1", "production", "llama-3.1-70b")
     append(log, 5)
     assert log.model_seen("prod-eu-1", "production", "llama-3.1-70b")

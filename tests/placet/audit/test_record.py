@@ -46,8 +46,20 @@ def test_a_decision_is_read_back_as_it_was_written() -> None:
         requester="Ärger\u2028 \U0001f600",
         model="llama-3.1-70b",
         allowed=0,
+        approved=0,
         violations="|approvals.required|approvals.required:role_missing|role_missing|",
     )
+
+
+@pytest.mark.parametrize(("said", "column"), [(True, 1), (False, 0), (None, 0), (1, 0), ("true", 0), ({}, 0)])
+def test_only_a_decision_that_says_so_is_found_as_approved(said: object, column: int) -> None:
+    assert search_columns(decision(1, approved=said)).approved == column
+
+
+def test_a_decision_that_does_not_say_whether_it_is_approved_is_not() -> None:
+    body = decision(1)
+    del body["approved"]
+    assert search_columns(body).approved == 0
 
 
 def test_a_heartbeat_is_found_by_its_type_and_time_alone() -> None:

@@ -84,6 +84,46 @@ def test_difference_is_said_by_path(old: dict[str, Any], new: dict[str, Any], li
     assert list(explain_difference(document(**old), document(**new))) == lines
 
 
+def read_metadata(values: Any) -> bytes:
+    return render_canonical({"podTemplates": [{"containers": [], **({"fieldValues": values} if values else {})}]})
+
+
+ONE, WHOLE = "metadata.labels['env']", "metadata.annotations"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ({ONE: "hunter1"}, {ONE: "hunter2"}, [f"podTemplates[0].fieldValues.{ONE}: changed (value not shown)"]),
+        ({ONE: "hunter1"}, {WHOLE: {"env": "hunter2"}}, None),
+        (
+            {WHOLE: {"env": "hunter1", "x": "same"}},
+            {WHOLE: {"env": "hunter2", "x": "same"}},
+            [f"podTemplates[0].fieldValues.{WHOLE}.env: changed (value not shown)"],
+        ),
+        (
+            {},
+            {WHOLE: {"env": "hunter2"}},
+            [f'podTemplates[0].fieldValues: added {{"{WHOLE}": {{"env": {{"redacted": true}}}}}}'],
+        ),
+        (
+            {ONE: "hunter1", WHOLE: {"env": "hunter1"}},
+            {ONE: "hunter1"},
+            [f"podTemplates[0].fieldValues.{WHOLE}: removed a value (not shown)"],
+        ),
+    ],
+)
+def test_metadata_that_is_read_is_hidden_like_variables(old: Any, new: Any, lines: list[str] | None) -> None:
+    found = explain_difference(read_metadata(old), read_metadata(new))
+    assert found
+    assert "hunter" not in "".join(found)
+    assert lines is None or list(found) == lines
+    for one in (old, new):
+        hidden = redact(read_metadata(one))
+        assert "hunter" not in json.dumps(hidden)
+        assert redact(render_canonical(hidden)) == hidden
+
+
 def test_long_values_are_clipped() -> None:
     (line,) = explain_difference(document(image="a"), document(image="b" * 5000))
     assert len(line) < 300
