@@ -203,6 +203,41 @@ def test_an_approver_who_applies_is_not_their_own_approver(control_plane: Contro
     assert "self_approval" in refused.stderr
 
 
+JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  generateName: evaluate-
+  namespace: ml-serving
+  labels: {placet.dev/model: llama-3.1-70b}
+  annotations:
+    placet.dev/model-version: "1.4.0"
+    placet.dev/model-digest: sha256:3f1d6a0c9c1be55d7e2ad0c2f6a9e5b7d4c8f0a1b2c3d4e5f60718293a4b5c6d
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: evaluate
+          image: registry.example.com/evaluate@sha256:8c1f0d7a5b3e4c2d9f6a7b8c1d2e3f405162738495a6b7c8d9e0f1a2b3c4d5e6
+"""
+
+
+def test_a_job_whose_name_the_api_server_makes_can_be_approved(control_plane: ControlPlane, team: Team) -> None:
+    (team.folder / "job.yaml").write_text(JOB, encoding="utf-8")
+    create = ("create", "-f", str(team.folder / "job.yaml"))
+    refused = control_plane.kubectl(*create, user=DEPLOYER, check=False)
+    assert "no valid technical approval" in refused.stderr
+    team.approve("job.yaml", "technical", "security", "business", "executive")
+    try:
+        admitted = control_plane.kubectl(*create, user=DEPLOYER, check=False)
+        assert admitted.returncode == 0, admitted.stderr
+    finally:
+        control_plane.kubectl("delete", "job", "--all", "-n", NAMESPACE)
+    assert decisions(team)[-1]["name"].startswith("evaluate-")
+    assert decisions(team)[-1]["generated"] is True
+
+
 def test_a_dry_run_is_answered_and_leaves_no_record(control_plane: ControlPlane, team: Team) -> None:
     before = len(decisions(team))
     refused = apply(control_plane, team, more=("--dry-run=server",))
