@@ -5,6 +5,7 @@ API server makes of it, in a dry run, created, updated (a label, the replicas) a
 ``kubectl rollout restart`` writes). Prints what the API server takes and whatever is unstable, with the paths.
 
     python tools/projection_corpus.py --objects objects.jsonl
+    python tools/projection_corpus.py --objects objects.jsonl --kubectl-every 1
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.e2e.controlplane import ControlPlane
 
 NAMESPACE: Final = "projection-corpus"
 RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
-SAMPLE_EVERY: Final = 12  # of so many objects one also goes through kubectl apply itself, which is slower
+SAMPLE_EVERY: Final = 12
 
 
 @dataclass
@@ -79,6 +80,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=Path, required=True, help="JSON lines, each with an object under 'object'")
     parser.add_argument("--verbose", action="store_true", help="also print what the API server refuses, and why")
+    parser.add_argument(
+        "--kubectl-every",
+        type=int,
+        default=SAMPLE_EVERY,
+        metavar="N",
+        help="of so many objects one also goes through kubectl apply itself, which is slower (default: %(default)s)",
+    )
     options = parser.parse_args()
     tally = Tally()
     with ControlPlane(apiserver_arguments=["--allow-privileged=true"]) as plane:
@@ -87,7 +95,7 @@ def main() -> int:
             if sys.stderr.isatty():
                 print(f"\r{number}", end="", file=sys.stderr)
             _hold(f"{options.objects.name}:{number}", obj, cluster, tally)
-            if tally.seen % SAMPLE_EVERY == 0:
+            if tally.seen % options.kubectl_every == 0:
                 _hold_kubectl(f"{options.objects.name}:{number}", obj, plane, tally)
     _report(tally, verbose=options.verbose)
     return 1 if tally.unstable or not tally.accepted else 0

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +205,25 @@ def test_a_second_person_of_a_role_adds_a_signature_to_the_same_approval(team: T
     assert "still missing: technical, business" in second
     (decision,) = json.loads(team.run(*PLAN, "-o", "json", expect=1).stdout)["decisions"]
     assert decision["granted_roles"] == ["security"]
+
+
+@pytest.mark.parametrize(("answer", "signed"), [("y", True), ("n", False), ("", False)])
+def test_on_a_terminal_it_asks_and_signs_only_after_a_yes(team: Team, answer: str, *, signed: bool) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "placet", *approve("security", "sam")],
+            cwd=team.folder,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "Sign this?" in done.stderr
+    assert ("approval.security" in deploy(team)) is signed
+    assert done.returncode == (0 if signed else 2)
