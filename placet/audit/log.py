@@ -204,10 +204,10 @@ class AuditLog:
         with self._store.reading() as reader:
             return reader.model_seen(cluster=cluster, environment=environment, model=model_name)
 
-    def last_admitted(self, environment: str, namespace: str, kind: str, name: str) -> Mapping[str, Any] | None:
-        """Body of the newest decision that admitted the object; None where there is none."""
+    def last_approved(self, environment: str, namespace: str, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Body of the newest decision that admitted the object, fully approved; None where there is none."""
         with self._store.reading() as reader:
-            stored = reader.last_admitted(environment=environment, namespace=namespace, kind=kind, name=name)
+            stored = reader.last_approved(environment=environment, namespace=namespace, kind=kind, name=name)
         return None if stored is None else _recorded(stored).leaf
 
     def newest(self, leaf_type: str) -> Mapping[str, Any] | None:

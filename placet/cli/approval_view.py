@@ -37,7 +37,7 @@ def show_workload(session: Session, workload: Workload, findings: Findings) -> N
 
 
 def show_changes(session: Session, workload: Workload, *, record: Path | None, against: Path | None) -> None:
-    """What changed since an earlier manifest, or since the record last shows the workload admitted.
+    """What changed since an earlier manifest, or since the record last shows the workload approved.
 
     Raises:
         InputError: the earlier manifest does not hold the workload.
@@ -53,26 +53,26 @@ def show_changes(session: Session, workload: Workload, *, record: Path | None, a
         )
         return
     if record is None:
-        say("  what changed since it was last admitted is not known (--record or --against shows it)")
+        say("  what changed since it was last approved is not known (--record or --against shows it)")
         return
     with open_readonly(record) as reader:
-        found = reader.last_admitted(
+        found = reader.last_approved(
             environment=session.environment, namespace=workload.namespace, kind=workload.kind, name=workload.name
         )
         stored = None if found is None else reader.attachment(found.index, "content")
     if found is None:
-        say("  it was never admitted in this environment before")
+        say("  it was never approved in this environment before")
         return
     leaf = read_found(found).body
     when = str(leaf["time"])[:10]
     if leaf["projection"] == str(workload.projection.digest):
-        say(f"  nothing governed changed since it was admitted on {when}")
+        say(f"  nothing governed changed since it was approved on {when}")
         return
     if stored is None:
-        say(f"  it differs from what was admitted on {when}, whose content is no longer kept")
+        say(f"  it differs from what was approved on {when}, whose content is no longer kept")
         return
     differences = explain_difference(stored, now) or ("env values (they are not kept, so which is not known)",)
-    _list_changes(f"since it was admitted on {when}", differences)
+    _list_changes(f"since it was approved on {when}", differences)
 
 
 def _list_changes(since: str, differences: tuple[str, ...]) -> None:

@@ -108,7 +108,7 @@ def approve(
       placet approve -f deploy.yaml -e staging --role technical --key tara.key --write patch | \
         kubectl patch deployment llama --patch-file /dev/stdin
 
-    Shows the workload, its images, the risk with what it is made of and what changed since it was last admitted, asks,
+    Shows the workload, its images, the risk with what it is made of and what changed since it was last approved, asks,
     and signs. The approval holds for this content, in this environment and namespace, up to this risk, for these days;
     it is not written when it would not count.
     """

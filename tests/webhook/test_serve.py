@@ -162,7 +162,7 @@ def test_a_chunked_body_is_refused_with_411(team: Team) -> None:
             assert stream.recv(64).startswith(b"HTTP/1.1 411")
 
 
-def test_approvers_see_what_changed_since_the_last_admission(team: Team) -> None:
+def test_approvers_see_what_changed_since_the_last_approval(team: Team) -> None:
     shutil.copyfile(EXAMPLE, team.folder / "deploy.yaml")
     team.approve("deploy.yaml", "technical", "security", "business", "executive")
     manifest = yaml.safe_load((team.folder / "deploy.yaml").read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def test_approvers_see_what_changed_since_the_last_admission(team: Team) -> None
     (team.folder / "deploy.yaml").write_text(text.replace("--tensor-parallel-size=4", "--evil"), encoding="utf-8")
     asked = ("approve", "-f", "deploy.yaml", "-e", "production", "--role", "security", "--key", "keys/sam.key", "--yes")
     shown = team.run(*asked, "--record", "record.sqlite").stderr
-    assert "changed since it was admitted" in shown
+    assert "changed since it was approved" in shown
     assert "args" in shown
     (team.folder / "deploy.yaml").write_text(text.replace("value: INFO", "value: hunter2"), encoding="utf-8")
     shown = team.run(*asked, "--record", "record.sqlite").stderr
@@ -180,6 +180,16 @@ def test_approvers_see_what_changed_since_the_last_admission(team: Team) -> None
     assert "hunter2" not in shown
     (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
     assert "nothing governed changed" in team.run(*asked, "--record", "record.sqlite").stderr
+
+
+def test_what_a_lenient_mode_let_in_is_not_what_was_approved(team: Team) -> None:
+    (team.folder / "policy-data.yaml").write_text("environments: {production: {mode: warn}}\n", encoding="utf-8")
+    shutil.copyfile(EXAMPLE, team.folder / "deploy.yaml")
+    manifest = yaml.safe_load((team.folder / "deploy.yaml").read_text(encoding="utf-8"))
+    with team.webhook() as url:
+        assert post(team, url, review(manifest))["allowed"] is True
+    asked = ("approve", "-f", "deploy.yaml", "-e", "production", "--role", "security", "--key", "keys/sam.key", "--yes")
+    assert "never approved in this environment" in team.run(*asked, "--record", "record.sqlite").stderr
 
 
 def test_two_processes_on_one_record_lose_nothing(team: Team) -> None:

@@ -109,8 +109,8 @@ class Reader(Protocol):
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
         """Whether a decision has admitted the model there before, as approved."""
 
-    def last_admitted(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
-        """The newest decision that admitted the object."""
+    def last_approved(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
+        """The newest decision that admitted the object with every approval that it needed."""
 
     def attachment(self, index: int, name: str) -> bytes | None:
         """What is kept beside a leaf; None when it was erased or never kept."""

@@ -22,9 +22,10 @@ _MODEL_SEEN: Final = """\
 SELECT 1 FROM leaves
 WHERE model = :model AND environment = :environment AND cluster = :cluster AND approved = 1
 LIMIT 1"""
-_LAST_ADMITTED: Final = """\
+_LAST_APPROVED: Final = """\
 SELECT idx, leaf, leaf_hash FROM leaves
-WHERE environment = :environment AND namespace = :namespace AND kind = :kind AND object_name = :name AND allowed = 1
+WHERE environment = :environment AND namespace = :namespace AND kind = :kind
+  AND object_name = :name AND allowed = 1 AND approved = 1
 ORDER BY idx DESC LIMIT 1"""
 _RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
 # condition of a search -> how it is asked
@@ -94,9 +95,9 @@ class SqliteReader:
         rows = self._rows(_MODEL_SEEN, cluster=cluster, environment=environment, model=model)
         return next(rows, None) is not None
 
-    def last_admitted(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
+    def last_approved(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
         """See ``Reader``."""
-        return self._one(_LAST_ADMITTED, environment=environment, namespace=namespace, kind=kind, name=name)
+        return self._one(_LAST_APPROVED, environment=environment, namespace=namespace, kind=kind, name=name)
 
     def attachment(self, index: int, name: str) -> bytes | None:
         """See ``Reader``."""

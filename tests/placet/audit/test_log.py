@@ -119,9 +119,9 @@ def test_a_model_is_seen_once_it_was_approved(log: AuditLog) -> None:
 def test_the_last_admission_of_an_object_is_found(log: AuditLog) -> None:
     for number in (1, 4, 7, 16):  # llama-1 each; 4 and 16 are denials
         append(log, number)
-    assert log.last_admitted("production", "ml", "Deployment", "llama-1") == decision(7)
-    assert log.last_admitted("production", "ml", "Deployment", "llama-2") is None
-    assert log.last_admitted("staging", "ml", "Deployment", "llama-1") is None
+    assert log.last_approved("production", "ml", "Deployment", "llama-1") == decision(7)
+    assert log.last_approved("production", "ml", "Deployment", "llama-2") is None
+    assert log.last_approved("staging", "ml", "Deployment", "llama-1") is None
 
 
 def test_queries_use_their_indexes(log: AuditLog, path: Path) -> None:
@@ -131,7 +131,7 @@ def test_queries_use_their_indexes(log: AuditLog, path: Path) -> None:
     connection = sqlite3.connect(path)
     for statement, index in (
         (reader._MODEL_SEEN, "leaves_by_model"),
-        (reader._LAST_ADMITTED, "leaves_by_object"),
+        (reader._LAST_APPROVED, "leaves_by_object"),
         (f"{reader._LEAF} WHERE leaf_type = :type AND leaf_type <> 'decision' ORDER BY idx DESC", "leaves_by_type"),
     ):
         names = ("model", "environment", "cluster", "namespace", "kind", "name", "type")
