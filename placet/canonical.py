@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import rfc8785
 
 from placet.errors import CanonicalError, FormatError
+from placet.plainjson import NOT_PLAIN, parse_plain, render_plain
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 64
@@ -58,6 +59,12 @@ def render_canonical(value: Any) -> bytes:
         CanonicalError: a float, an integer beyond 2**53 - 1, a key that is not text, a lone surrogate,
             nesting deeper than ``MAX_DEPTH``, or any other type.
     """
+    raw = render_plain(value, max_depth=MAX_DEPTH)
+    return raw if raw is not None else render_strictly(value)
+
+
+def render_strictly(value: Any) -> bytes:
+    """What ``render_canonical`` gives, by the reference implementation alone, some thirty times slower."""
     _require_plain(value, depth=0)
     try:
         return rfc8785.dumps(value)
@@ -109,6 +116,12 @@ def parse_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH, allow_
     """
     if len(raw) > max_bytes:
         raise FormatError(f"{len(raw)} bytes, more than the {max_bytes} allowed", code="too_large")
+    value = parse_plain(raw, max_depth=max_depth, allow_floats=allow_floats)
+    return value if value is not NOT_PLAIN else parse_strictly(raw, max_depth=max_depth, allow_floats=allow_floats)
+
+
+def parse_strictly(raw: bytes, *, max_depth: int, allow_floats: bool) -> Any:
+    """What ``parse_json`` gives, however the JSON is written. Every error comes from here."""
     try:
         text = raw.decode("utf-8", errors="strict")
     except UnicodeDecodeError as exc:

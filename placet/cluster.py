@@ -5,20 +5,24 @@ KEDA makes a HorizontalPodAutoscaler for each ScaledObject, so HPAs are the one 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
-from placet.errors import PlacetError
+from placet.apiserver import ApiServer, ClusterUnavailable
+
+__all__ = [
+    "Ceiling",
+    "ClusterFacts",
+    "ClusterUnavailable",
+    "KubernetesCluster",
+    "ManifestCluster",
+    "NoAutoscalers",
+    "UnknownCluster",
+]
 
 AUTOSCALER_KIND: Final = "HorizontalPodAutoscaler"
-
-
-class ClusterUnavailable(PlacetError):
-    """The API server could not be asked."""
-
-    code = "cluster_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,12 @@ class KubernetesCluster:
         """Connect lazily.
 
         Args:
-            kubeconfig: a file; None for the default rules, and the service account inside a Pod.
+            kubeconfig: a file; None for the service account inside a Pod, and the default file elsewhere.
             context: a context of that file; None for its current one.
             timeout_s: the longest that one look-up may take.
         """
-        self._kubeconfig = kubeconfig
-        self._context = context
+        self._api = ApiServer(kubeconfig, context=context)
         self._timeout_s = timeout_s
-        self._api: Any = None
 
     def autoscaler_ceiling(self, *, namespace: str, kind: str, name: str) -> Ceiling:
         """Highest ``maxReplicas`` among the namespace's HPAs that name the workload.
@@ -96,51 +98,20 @@ class KubernetesCluster:
         Raises:
             ClusterUnavailable: no connection, no permission, or no answer in time.
         """
-        from kubernetes.client.exceptions import ApiException, OpenApiException  # noqa: PLC0415 - slow to import
-
-        try:
-            listed = self._client().list_namespaced_horizontal_pod_autoscaler(
-                namespace, _request_timeout=self._timeout_s, _preload_content=False
-            )
-            items = _json(listed.data).get("items", [])
-        except (ApiException, OpenApiException, OSError, _http_error()) as exc:
-            raise ClusterUnavailable(
-                f"the HorizontalPodAutoscalers of namespace {namespace} can't be listed",
-                hint="Check the kubeconfig, and that its user may list horizontalpodautoscalers.autoscaling.",
-            ) from exc
+        listed = self._api.get(
+            f"/apis/autoscaling/v2/namespaces/{quote(namespace, safe='')}/horizontalpodautoscalers",
+            timeout_s=self._timeout_s,
+            hint="Check the kubeconfig, and that its user may list horizontalpodautoscalers.autoscaling.",
+        )
+        items = None if listed is None else listed.get("items")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ClusterUnavailable("the API server answered something that is no list")
         return _highest(
-            [{**item, "metadata": {**item.get("metadata", {}), "namespace": namespace}} for item in items],
+            [{**item, "metadata": {**(item.get("metadata") or {}), "namespace": namespace}} for item in items],
             namespace=namespace,
             kind=kind,
             name=name,
         )
-
-    def _client(self) -> Any:
-        if self._api is None:
-            from kubernetes import client, config  # noqa: PLC0415 - slow to import
-
-            try:
-                if self._kubeconfig is None:
-                    config.load_config()
-                else:
-                    config.load_kube_config(self._kubeconfig, context=self._context)
-            except (config.ConfigException, OSError) as exc:
-                raise ClusterUnavailable("no usable kubeconfig", hint=str(exc)) from exc
-            self._api = client.AutoscalingV2Api()
-        return self._api
-
-
-def _http_error() -> type[Exception]:
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with the kubernetes client
-
-    return HTTPError
-
-
-def _json(raw: bytes) -> dict[str, Any]:
-    value = json.loads(raw)
-    if not isinstance(value, dict):
-        raise ClusterUnavailable("the API server answered something that is no list")
-    return value
 
 
 def _highest(autoscalers: Iterable[Mapping[str, Any]], *, namespace: str, kind: str, name: str) -> Ceiling:

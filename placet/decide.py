@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -15,53 +15,30 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
-from placet.decision import Decision, Receipt, gate_violation
+from placet.deadline import Deadline, DeadlineExceeded
+from placet.decision import Decision, Receipt, gate_violation, remark
 from placet.errors import AuditError, PlacetError, WorkloadError
-from placet.judge import Situation, classify_change, examine
+from placet.history import History, NoHistory
+from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
+from placet.lineage import Stray, names_controller, trace
 from placet.model import Workload
+from placet.origin import Past, follow, recall, tell
+from placet.parents import SETTING, NoParents, Parents
 from placet.policy.data import PolicyData
-from placet.policy.decision import Violation
+from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.engine import PolicyEngine
+from placet.precedent import Precedent
 from placet.projection import redact
 from placet.record import Recorder
 from placet.review import AdmissionRequest
+from placet.scaling import find_scaled, is_scale
 from placet.workload import names_model, read_workload
+
+__all__ = ["Deadline", "DeadlineExceeded", "Gate", "History", "NoHistory", "Refused", "Trust"]
 
 _T = TypeVar("_T")
 JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
 JUDGED_SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers"})
-
-
-class Deadline:
-    """When an answer must be there, on the monotonic clock.
-
-    Args:
-        seconds: from now.
-        monotonic: the clock, for tests.
-    """
-
-    def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._at = monotonic() + seconds
-
-    def remaining_s(self) -> float:
-        """Seconds left, never negative."""
-        return max(0.0, self._at - self._monotonic())
-
-    def check(self, step: str) -> None:
-        """Go on only while there is time.
-
-        Raises:
-            DeadlineExceeded: none is left.
-        """
-        if self.remaining_s() <= 0:
-            raise DeadlineExceeded(f"the time for this review was used up before the step {step!r}")
-
-
-class DeadlineExceeded(PlacetError):
-    """There is no time left to decide."""
-
-    code = "deadline_exceeded"
 
 
 class Refused(PlacetError):
@@ -81,22 +58,6 @@ class Trust(Protocol):
         """
 
 
-class History(Protocol):
-    """What the record knows of the past."""
-
-    def model_seen(self, *, environment: str, model: str) -> bool | None:
-        """Whether this model was approved and admitted here before; None when there is no record to ask."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoHistory:
-    """There is no record to ask."""
-
-    def model_seen(self, *, environment: str, model: str) -> bool | None:  # noqa: ARG002 - the Protocol's names
-        """Unknown."""
-        return None
-
-
 class Gate:
     """Decides requests. Thread-safe as far as its parts are."""
 
@@ -111,6 +72,7 @@ class Gate:
         cluster_facts: ClusterFacts,
         recorder: Recorder | None,
         clock: Callable[[], datetime],
+        parents: Parents | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -123,6 +85,7 @@ class Gate:
             cluster_facts: what the cluster knows.
             recorder: keeps decisions; None only for ``placet plan``.
             clock: aware UTC.
+            parents: where the objects are looked up that others belong to; None to judge each by itself.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -132,6 +95,7 @@ class Gate:
         self._cluster_facts = cluster_facts
         self._recorder = recorder
         self._clock = clock
+        self._parents = parents or NoParents()
 
     @property
     def engine(self) -> PolicyEngine:
@@ -168,6 +132,7 @@ class Gate:
             for step, act in (
                 ("environment", self._place),  # 2
                 ("workload", self._read),  # 3, 4
+                ("origin", self._trace),  # 4
                 ("evidence", self._examine),  # 5, 6, 7
                 ("policy", self._judge),  # 8
             ):
@@ -204,12 +169,15 @@ class Gate:
             return replace(decision, allowed=True)
         if request.operation not in JUDGED_OPERATIONS:
             raise Refused(f"{request.operation} is not an operation that can be approved", code="operation_unsupported")
-        if request.subresource not in JUDGED_SUBRESOURCES:
+        if request.subresource not in JUDGED_SUBRESOURCES and not is_scale(request):
             raise Refused("this subresource can't be judged", code="subresource_unsupported")
         return decision
 
-    def _read(self, decision: Decision, _deadline: Deadline) -> Decision:
+    def _read(self, decision: Decision, deadline: Deadline) -> Decision:
         # 3. Model and 4. Project
+        if is_scale(decision.request):
+            scaled = find_scaled(decision.request, parents=self._parents, timeout_s=deadline.share_s())
+            decision = replace(decision, request=scaled)
         request = decision.request
         if request.object is None:
             raise WorkloadError("the request carries no object", code="object_missing")
@@ -220,8 +188,8 @@ class Gate:
         own = request.object["metadata"].get("name")
         if request.name and own and own != request.name:
             raise WorkloadError("the object's name is not the one that the request names", code="name_differs")
-        decision = replace(decision, workload=workload)
         old = self._old(decision)
+        decision = replace(decision, workload=workload, old=old)
         if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
             # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
             return replace(decision, allowed=True, change="unchanged")
@@ -240,8 +208,23 @@ class Gate:
         except WorkloadError:
             return None
 
+    def _trace(self, decision: Decision, deadline: Deadline) -> Decision:
+        # 4. Project: what a controller made is compared with what it was made from.
+        workload, request = _known(decision.workload), decision.request
+        content, old = _known(request.object), decision.old
+        if not names_controller(content) or (old is not None and _same(workload, old)):
+            return decision
+        if not self._parents.asked:
+            stray = Stray(
+                "parents_not_looked_up", "its controller is not looked up, so it is judged by itself", SETTING
+            )
+            return _with_note(decision, stray)
+        more = old is None or old.replicas is None or (workload.replicas or 0) > old.replicas
+        found = trace(content, workload, asks_more=more, parents=self._parents, time_left_s=deadline.share_s)
+        return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
+
     def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:
-        workload = _known(decision.workload)
+        workload, old = _known(decision.workload), decision.old
         settings = self.settings(decision.environment)
         keyring, revocations = self._trust.load(decision.time)
         decision = replace(decision, keyring_version=keyring.version)
@@ -258,11 +241,34 @@ class Gate:
             policy=self._policy_data.digest,
             keyring=keyring,
             revocations=revocations,
+            ceiling=Ceiling(known=False),
+            model_seen=None,
+        )
+        if decision.lineage is not None:
+            found = follow(decision.lineage, workload, self._history, situation)
+            if isinstance(found, Precedent):
+                return self._inherit(decision, found, situation)
+            decision = _with_note(replace(decision, lineage=None), found)
+        situation = replace(
+            situation,
             ceiling=self._ceiling(decision, workload),
             model_seen=self._history.model_seen(environment=decision.environment, model=workload.model.name),
         )
-        findings = examine(workload, self._old(decision), situation)
+        past = Past()
+        if old is not None:
+            past = recall(workload, (workload.name, decision.request.name), self._history, situation)
+            situation = replace(situation, precedent=past.precedent, withdrawn=past.withdrawn, recorded=past.asked)
+        findings = examine(workload, old, situation)
+        if (told := tell(findings, past)) is not None:
+            decision = _with_note(decision, told)
         return replace(decision, findings=findings, change=findings.change)
+
+    def _inherit(self, decision: Decision, precedent: Precedent, situation: Situation) -> Decision:
+        """What a controller made of approved content is let through by what was approved."""
+        workload = _known(decision.workload)
+        child = replace(workload, model=precedent.model)
+        findings = examine_child(child, precedent, situation, scale=classify_change(workload, decision.old)[1])
+        return replace(decision, workload=child, findings=findings, change=findings.change)
 
     def _ceiling(self, decision: Decision, workload: Workload) -> Ceiling:
         if workload.kind in {"Pod", "Job", "CronJob", "DaemonSet"}:  # nothing scales these
@@ -274,15 +280,36 @@ class Gate:
 
     def _judge(self, decision: Decision, deadline: Deadline) -> Decision:
         # 8. Judge
-        policy = self._engine.decide(_known(decision.findings).document, deadline_s=deadline.remaining_s())
+        findings = _known(decision.findings)
+        if findings.adoptable and (anew := self._adopt(decision, findings, deadline)) is not None:
+            return anew
+        return self._judged(decision, self._engine.decide(findings.document, deadline_s=deadline.remaining_s()))
+
+    def _adopt(self, decision: Decision, findings: Findings, deadline: Deadline) -> Decision | None:
+        """What runs without an approval in the record, and is approved now: only if it passes like something new.
+
+        None where it does not: what it brings changes nothing then.
+        """
+        anew = adopted(findings)
+        policy = self._engine.decide(anew.document, deadline_s=deadline.remaining_s())
+        if not policy.allowed or policy.mode != "enforce" or set(policy.required_roles) - set(policy.granted_roles):
+            return None
+        return self._judged(replace(decision, findings=anew, change=anew.change), policy)
+
+    def _judged(self, decision: Decision, policy: PolicyDecision) -> Decision:
+        # Why an object was judged by itself is told to whoever is refused, and kept in any case.
+        told = () if policy.allowed else decision.notes
+        # Copies of its parent's approvals, which are for the parent, say nothing about what a controller made.
+        made = names_controller(decision.request.object or {})
+        warnings = tuple(item for item in policy.warnings if not (made and item.code == "approvals_expired"))
         return replace(
             decision,
             policy=policy,
             allowed=policy.allowed,
             mode=policy.mode,
-            violations=policy.violations,
-            warnings=policy.warnings,
-            notes=policy.notes,
+            violations=(*policy.violations, *told),
+            warnings=warnings,
+            notes=(*policy.notes, *(() if told else decision.notes)),
         )
 
     def _record(self, decision: Decision, deadline: Deadline, *, latency_us: int) -> Decision:
@@ -349,10 +376,21 @@ def _is_going(old: Mapping[str, Any] | None) -> bool:
     return bool(((old or {}).get("metadata") or {}).get("deletionTimestamp"))
 
 
+def _same(workload: Workload, old: Workload) -> bool:
+    """Whether an update leaves all that could call for its parents as it was."""
+    return classify_change(workload, old)[0] == "unchanged" and workload.approvals == old.approvals
+
+
+def _with_note(decision: Decision, stray: Stray) -> Decision:
+    return replace(decision, notes=(*decision.notes, remark(stray.code, stray.sentence, stray.hint)))
+
+
 def _attachments(decision: Decision) -> dict[str, bytes]:
     """What is kept beside the record, erasable: what was judged, and the content, without env values."""
     if decision.findings is None:
         return {}
+    if decision.lineage is not None:  # its content is that of its parent, which is kept once
+        return {"input": render_canonical(decision.findings.document)}
     return {
         "input": render_canonical(decision.findings.document),
         "content": render_canonical(redact(decision.findings.workload.projection.canonical)),

@@ -10,6 +10,7 @@ from typing import Any
 from placet.canonical import Digest
 from placet.errors import PlacetError
 from placet.judge import Findings
+from placet.lineage import Lineage
 from placet.model import Workload
 from placet.policy.decision import PolicyDecision, Violation
 from placet.review import AdmissionRequest
@@ -44,15 +45,18 @@ class Decision:
         time: when, aware UTC.
         allowed: the answer.
         mode: ``enforce`` | ``warn`` | ``audit``; what the environment is set to.
-        change: ``new`` | ``changed`` | ``unchanged`` | "" when nothing was read.
+        change: ``new`` | ``changed`` | ``unchanged`` | ``adopted`` | ``scaled`` | ``rollback`` | ``child``, or "" when
+            nothing was read.
         violations: why not, in order; empty when allowed.
         warnings: for the deployer, though allowed.
         notes: for the record alone.
         workload: None when the object could not be read.
+        old: what the workload was before an update; None for a create, and where it could not be read.
         findings: None when the decision fell before step 8.
         policy: None when the decision fell before step 8.
         keyring_version: 0 when the decision fell before the keyring was read.
         caller_authenticated: whether the caller proved to be the API server.
+        lineage: where an object comes from that a controller made, and that holds what it was made from.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
 
@@ -66,16 +70,25 @@ class Decision:
     warnings: tuple[Violation, ...] = ()
     notes: tuple[Violation, ...] = ()
     workload: Workload | None = None
+    old: Workload | None = None
     findings: Findings | None = None
     policy: PolicyDecision | None = None
     keyring_version: int = 0
     caller_authenticated: bool = False
+    lineage: Lineage | None = None
     recorded: Receipt | None = None
 
     @property
     def decision_id(self) -> str:
         """The request's uid names the decision too."""
         return self.request.uid
+
+
+def remark(code: str, sentence: str, hint: str = "") -> Violation:
+    """What the gate found out about an object's past; it refuses nothing by itself."""
+    return Violation(
+        rule="gate.origin", code=code, mode="audit", severity="info", details={"sentence": sentence, "hint": hint}
+    )
 
 
 def gate_violation(step: str, error: PlacetError) -> Violation:

@@ -41,9 +41,19 @@ class PlacetError(Exception):
 
 
 class ConfigError(PlacetError):
-    """The configuration can't be used; raised at start-up only."""
+    """The configuration can't be used; raised at start-up only.
+
+    Attributes:
+        problems: each fault as a sentence of its own, where there are several; the message has them all.
+    """
 
     code = "config_invalid"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, hint: str = "", problems: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.problems = problems or (message,)
 
 
 class InputError(PlacetError):

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.rejections import RejectionCode
 from placet.approvals.revocations import Revocations
-from placet.approvals.verify import ApprovalContext, ApprovalFindings, check_approvals
+from placet.approvals.verify import ApprovalContext, ApprovalFindings, RejectedApproval, check_approvals
 from placet.canonical import Digest
 from placet.cluster import Ceiling
-from placet.evidence.verify import EvidenceContext, EvidenceFindings, check_evidence
+from placet.evidence.verify import EvidenceContext, EvidenceFindings, VerifiedFacts, check_evidence
 from placet.facts import collect_facts, digest_of_inputs
 from placet.model import ROLES, Workload
-from scorer import Assessment, assess
+from placet.precedent import Precedent, Withdrawn
+from scorer import Assessment, assess, assess_beside, assess_recorded
 
 INPUT_SCHEMA: Final = "placet.dev/policy-input/v1"
 REVOKED_CODES: Final = frozenset({RejectionCode.REVOKED, RejectionCode.KEY_COMPROMISED})
+RESTING_ON_PRECEDENT: Final = frozenset({"scaled", "rollback", "child"})
 UNSEEN_CODES: Final = frozenset({RejectionCode.TOO_MANY, RejectionCode.TOO_MUCH_WORK})
 
 
@@ -42,6 +44,10 @@ class Situation:
         revocations: verified.
         ceiling: of autoscalers.
         model_seen: None when there is no record to ask.
+        precedent: the newest decision in the record that approved the new object's content, for the same workload;
+            None where there is none, or an approval behind it was taken back.
+        withdrawn: that approval.
+        recorded: whether there was a record to ask about these two.
     """
 
     uid: str
@@ -58,6 +64,9 @@ class Situation:
     revocations: Revocations
     ceiling: Ceiling
     model_seen: bool | None
+    precedent: Precedent | None = None
+    withdrawn: Withdrawn | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +75,16 @@ class Findings:
 
     Attributes:
         workload: the new object.
-        change: ``new`` | ``changed`` | ``unchanged``.
+        change: ``new`` | ``changed`` | ``unchanged`` | ``scaled`` | ``rollback`` | ``child``.
         scale: ``same`` | ``down`` | ``up`` | ``unknown``.
         evidence: verified facts and rejected attestations.
         assessment: the score.
         risk_inputs: digest of what the score rests on.
         approvals: verified and rejected approvals.
         document: the policy input.
+        precedent: what the change rests on; None for one that is judged by what it brings itself.
+        inherited: those of the rejected approvals that are not on the new object.
+        adoptable: whether an update of what runs brings approvals that no standing decision in the record rests on.
     """
 
     workload: Workload
@@ -83,6 +95,9 @@ class Findings:
     risk_inputs: Digest
     approvals: ApprovalFindings
     document: Mapping[str, Any]
+    precedent: Precedent | None = None
+    inherited: tuple[RejectedApproval, ...] = ()
+    adoptable: bool = False
 
 
 def examine(new: Workload, old: Workload | None, situation: Situation) -> Findings:
@@ -101,25 +116,111 @@ def examine(new: Workload, old: Workload | None, situation: Situation) -> Findin
     risk_inputs = digest_of_inputs(assessment)
     # 7. Approvals
     context = _approval_context(new, situation, level=assessment.level, risk_inputs=risk_inputs)
-    approvals = _approvals(new, old, situation, context)
+    own = check_approvals(new.approvals, keyring=situation.keyring, revocations=situation.revocations, context=context)
+    gone = _taken_back(new, old, situation, context)
+    approvals = ApprovalFindings(own.verified, own.rejected + gone)
     change, scale = classify_change(new, old)
-    if change == "unchanged" and (_unseen(approvals) or _dropped(new, old, approvals)):
+    same = old is not None and _same_content(new, old)
+    if same and (_unseen(approvals) or _dropped(new, old, approvals)):
         change = "changed"
+    elif old is not None and situation.precedent is not None and change == "changed":
+        carried = _carry(new, old, assessment, situation.precedent)
+        if carried is not None:
+            change, assessment = carried
+            approvals = _without_other_revocations(approvals, situation.precedent, change)
+    found = _findings(new, situation, assessment, risk_inputs, approvals, change=change, scale=scale, evidence=evidence)
+    known = () if situation.precedent is None else situation.precedent.approvals
+    fresh = {one.approval_id for one in own.verified} - {one.approval_id for one in known}
+    return replace(found, inherited=gone, adoptable=change == "unchanged" and situation.recorded and bool(fresh))
+
+
+def examine_child(child: Workload, precedent: Precedent, situation: Situation, *, scale: str) -> Findings:
+    """What a controller made of content that was approved: the risk is that of then, and no approval is on it.
+
+    Args:
+        child: what was made, with the model that was approved.
+        precedent: of the workload that it comes from; nothing behind it was taken back.
+        situation: of the request.
+        scale: see ``Findings``.
+    """
+    return _findings(
+        child,
+        replace(situation, precedent=precedent, model_seen=True),
+        assess_recorded(precedent.factors, source=f"decision {precedent.decision_id}"),
+        precedent.risk_inputs,
+        ApprovalFindings((), ()),
+        change="child",
+        scale=scale,
+        evidence=EvidenceFindings(VerifiedFacts.none(), ()),
+    )
+
+
+def _carry(new: Workload, old: Workload, now: Assessment, precedent: Precedent) -> tuple[str, Assessment] | None:
+    """What kind of return to approved content an update is, and its risk; None where it is none that was approved."""
+    same = _same_content(new, old)
+    if same and (new.strategy != old.strategy or classify_change(new, old)[1] != "up"):
+        return None
+    if not precedent.covers(now.level):
+        # Attestations of the content may have expired, or belong to the newer revision: what they showed still holds.
+        source = f"decision {precedent.decision_id}"
+        now = assess_beside(now, precedent.factors, source=source, same_change=same)
+    return ("scaled" if same else "rollback", now) if precedent.covers(now.level) else None
+
+
+def _same_content(new: Workload, old: Workload) -> bool:
+    return new.projection.digest == old.projection.digest and new.model == old.model
+
+
+def _without_other_revocations(approvals: ApprovalFindings, precedent: Precedent, change: str) -> ApprovalFindings:
+    """Without revocations of what is being rolled back from: its approvals may still stand on the object."""
+    if change != "rollback":
+        return approvals
+    own = {one.approval_id for one in precedent.approvals}
+    kept = tuple(one for one in approvals.rejected if one.code not in REVOKED_CODES or one.approval_id in own)
+    return ApprovalFindings(approvals.verified, kept)
+
+
+def _findings(
+    workload: Workload,
+    situation: Situation,
+    assessment: Assessment,
+    risk_inputs: Digest,
+    approvals: ApprovalFindings,
+    *,
+    change: str,
+    scale: str,
+    evidence: EvidenceFindings,
+) -> Findings:
     return Findings(
-        workload=new,
+        workload=workload,
         change=change,
         scale=scale,
         evidence=evidence,
         assessment=assessment,
         risk_inputs=risk_inputs,
         approvals=approvals,
-        document=_document(new, situation, assessment, risk_inputs, approvals, change=change, scale=scale),
+        document=_document(workload, situation, assessment, risk_inputs, approvals, change=change, scale=scale),
+        precedent=situation.precedent if change in RESTING_ON_PRECEDENT else None,
     )
 
 
 def _unseen(approvals: ApprovalFindings) -> bool:
     """Whether some were not looked at: a revoked one may be among them, and nothing is carried forward past it."""
     return any(item.code in UNSEEN_CODES for item in approvals.rejected)
+
+
+def adopted(findings: Findings) -> Findings:
+    """The same update of what runs, to be judged by the approvals that it brings and by nothing that was there."""
+    approvals = ApprovalFindings(
+        findings.approvals.verified,
+        tuple(item for item in findings.approvals.rejected if item not in findings.inherited),
+    )
+    document = {
+        **findings.document,
+        "change": {**findings.document["change"], "kind": "adopted"},
+        "rejected": _rejected(approvals),
+    }
+    return replace(findings, change="adopted", approvals=approvals, document=document)
 
 
 def _dropped(new: Workload, old: Workload | None, approvals: ApprovalFindings) -> bool:
@@ -177,18 +278,22 @@ def _approval_context(workload: Workload, situation: Situation, *, level: str, r
     )
 
 
-def _approvals(new: Workload, old: Workload | None, situation: Situation, context: ApprovalContext) -> ApprovalFindings:
-    """Approvals of the new object; of the old one, the revoked and the unseen: taking one away hides no revocation."""
+def _taken_back(
+    new: Workload, old: Workload | None, situation: Situation, context: ApprovalContext
+) -> tuple[RejectedApproval, ...]:
+    """Approvals of this content that are not on the new object: the revoked and the unseen.
 
-    def check(raw: Mapping[str, str]) -> ApprovalFindings:
-        return check_approvals(raw, keyring=situation.keyring, revocations=situation.revocations, context=context)
-
-    found = check(new.approvals)
+    Taking one away hides no revocation, whether it was on the old object or is known from the record.
+    """
     if old is None or old.projection.digest != new.projection.digest:
-        return found
+        return ()
     gone = {role: raw for role, raw in old.approvals.items() if new.approvals.get(role) != raw}
-    kept = tuple(item for item in check(gone).rejected if item.code in REVOKED_CODES | UNSEEN_CODES)
-    return ApprovalFindings(found.verified, found.rejected + kept)
+    found = check_approvals(gone, keyring=situation.keyring, revocations=situation.revocations, context=context)
+    kept = [item for item in found.rejected if item.code in REVOKED_CODES | UNSEEN_CODES]
+    back = situation.withdrawn
+    if back is not None and all(item.approval_id != back.approval_id for item in kept):
+        kept.append(RejectedApproval(back.role, back.code, "taken back since it was admitted", back.approval_id))
+    return tuple(kept)
 
 
 def _document(
@@ -220,6 +325,7 @@ def _document(
         },
         "model": {"name": model.name, "version": model.version, "digest": str(model.digest or "")},
         "change": {"kind": change, "model_seen": bool(situation.model_seen), "scale": scale},
+        "precedent": _precedent(situation.precedent if change in RESTING_ON_PRECEDENT else None),
         "projection": str(workload.projection.digest),
         "images": [
             {
@@ -251,7 +357,19 @@ def _document(
             }
             for item in approvals.verified
         ],
-        "rejected": [
-            {"role": item.role, "code": item.code, "approval_id": item.approval_id} for item in approvals.rejected
-        ],
+        "rejected": _rejected(approvals),
+    }
+
+
+def _rejected(approvals: ApprovalFindings) -> list[dict[str, str]]:
+    return [{"role": item.role, "code": item.code, "approval_id": item.approval_id} for item in approvals.rejected]
+
+
+def _precedent(precedent: Precedent | None) -> dict[str, Any]:
+    if precedent is None:
+        return {"decision_id": "", "time_s": 0, "level": ""}
+    return {
+        "decision_id": precedent.decision_id,
+        "time_s": int(precedent.time.timestamp()),
+        "level": precedent.level,
     }

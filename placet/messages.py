@@ -7,6 +7,7 @@ The same text comes from the webhook and from ``placet plan``. Every word that a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from placet.decision import Decision
@@ -52,6 +53,11 @@ def render_warnings(decision: Decision) -> tuple[str, ...]:
     return tuple(clip(text, MAX_WARNING_LENGTH) for text in texts[:MAX_WARNINGS])
 
 
+def render_violation(violation: Violation, decision: Decision) -> str:
+    """What one violation says, on one line and without what to do."""
+    return _sentence(violation, decision)
+
+
 def _in_order(decision: Decision) -> list[Violation]:
     """As the policies gave them, with roles in the order in which approvals are usually asked for."""
     rank = {role: place for place, role in enumerate(ROLES)}
@@ -60,12 +66,16 @@ def _in_order(decision: Decision) -> list[Violation]:
 
 def _headline(decision: Decision) -> str:
     request = decision.request
-    name = decision.workload.name if decision.workload is not None else request.name
+    # What was made from a prefix is approved by it; once it is there, people know it by its own name.
+    named = request.name if request.operation == "UPDATE" or decision.workload is None else ""
+    name = named or ("" if decision.workload is None else decision.workload.name)
     what = f"{safe(request.kind.kind)}/{safe(name)} in namespace {safe(request.namespace)}"
     risk = ""
     if decision.findings is not None:
         assessment = decision.findings.assessment
         risk = f" (risk {assessment.shown}, {assessment.level})"
+    if decision.request.subresource == "scale" and decision.workload is not None:
+        what = f"to scale {what} to {decision.workload.replicas} replicas"
     return f"placet refuses {what} for {safe(clip(decision.environment, 64))}{risk}:"
 
 
@@ -172,6 +182,11 @@ def _level_above_approval(details: Mapping[str, Any], decision: Decision) -> str
     )
 
 
+def _rolled_back(details: Mapping[str, Any], _decision: Decision) -> str:
+    then = datetime.fromtimestamp(int(details.get("time_s", 0)), UTC)
+    return f"rolled back to what was admitted on {then:%Y-%m-%d} (see {safe(str(details.get('decision_id')))})"
+
+
 def _revoked(details: Mapping[str, Any], _decision: Decision) -> str:
     return f"the {safe(str(details.get('role')))} approval {safe(str(details.get('approval_id')))} was revoked"
 
@@ -193,6 +208,7 @@ _SENTENCES: Final[Mapping[str, Sentence]] = {
     "level_above_environment": _level_above_environment,
     "level_above_approval": _level_above_approval,
     "revoked": _revoked,
+    "rolled_back": _rolled_back,
     "approvals_expired": _approvals_expired,
     "risk_inputs_differ": _risk_inputs_differ,
 }

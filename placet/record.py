@@ -5,12 +5,12 @@ The body of a decision leaf is specified in docs/formats.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from placet.audit.log import AuditLog
+from placet.audit.log import AuditLog, admitted_in
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.decision import Decision, Receipt
@@ -19,11 +19,13 @@ from placet.messages import render_refusal, render_warnings
 from placet.model import Workload
 from placet.policy.decision import Violation
 from placet.policy.engine import PolicyEngine
+from placet.precedent import MAX_LISTED_APPROVALS, Precedent, read_precedents
 from placet.review import AdmissionRequest
 from placet.text import clip_bytes
 
 RECORD_SCHEMA: Final = "placet.dev/record/v1"
 _MAX_LISTED: Final = 32
+_MAX_SEEN: Final = 10_000
 _MAX_MESSAGE_BYTES: Final = 6 * 1024  # a leaf holds 32 KiB
 _MAX_IMAGES_BYTES: Final = 6 * 1024
 
@@ -62,6 +64,7 @@ class LogRecorder:
     def __init__(self, log: AuditLog, *, cluster: str) -> None:
         self._log = log
         self._cluster = cluster
+        self._seen: set[tuple[str, str]] = set()
 
     def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
         """See :class:`Recorder`."""
@@ -74,11 +77,35 @@ class LogRecorder:
                 code="uid_reused",
                 hint="An API server never uses a uid twice; send the request through the API server.",
             )
-        return self._recorded(stored.index, stored.leaf_hash, stored.leaf, replayed=True)
+        checkpoint = self._log.latest_checkpoint() or ""
+        return Receipt(stored.index, stored.leaf_hash, stored.leaf, checkpoint, replayed=True)
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
         """Whether the record shows that this model was approved and admitted in this environment."""
-        return self._log.model_seen(self._cluster, environment, model)
+        asked = (environment, model)
+        if asked in self._seen:
+            return True
+        seen = self._log.model_seen(self._cluster, environment, model)
+        if seen:  # nothing is ever taken out of the record; a record that was put back is refused by the append
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(asked)
+        return seen
+
+    def admitted(
+        self, *, environment: str, namespace: str, kind: str, name: str, projection: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted this content of the workload with every approval, the newest first, a few."""
+        return read_precedents(
+            self._log.admitted(
+                cluster=self._cluster,
+                environment=environment,
+                namespace=namespace,
+                kind=kind,
+                name=name,
+                projection=projection,
+            )
+        )
 
     def keep(
         self,
@@ -107,10 +134,9 @@ class LogRecorder:
             attachments=attachments,
             deadline_s=deadline_s,
         )
-        return self._recorded(appended.index, appended.leaf_hash, appended.leaf, replayed=appended.replayed)
-
-    def _recorded(self, index: int, leaf_hash: Digest, leaf: Mapping[str, Any], *, replayed: bool) -> Receipt:
-        return Receipt(index, leaf_hash, leaf, self._log.latest_checkpoint() or "", replayed)
+        return Receipt(
+            appended.index, appended.leaf_hash, appended.leaf, appended.checkpoint, replayed=appended.replayed
+        )
 
 
 class StoredHistory:
@@ -124,6 +150,23 @@ class StoredHistory:
         """Whether the record shows that this model was approved and admitted in this environment."""
         with open_readonly(self._store) as reader:
             return reader.model_seen(cluster=self._cluster, environment=environment, model=model)
+
+    def admitted(
+        self, *, environment: str, namespace: str, kind: str, name: str, projection: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted this content of the workload with every approval, the newest first, a few."""
+        with open_readonly(self._store) as reader:
+            return read_precedents(
+                admitted_in(
+                    reader,
+                    cluster=self._cluster,
+                    environment=environment,
+                    namespace=namespace,
+                    kind=kind,
+                    name=name,
+                    projection=projection,
+                )
+            )
 
 
 def request_digest(request: AdmissionRequest, environment: str) -> Digest:
@@ -183,6 +226,7 @@ def render_record(
         },
         "projection": "" if workload is None else str(workload.projection.digest),
         "images": _images(workload),
+        **_origin(decision),
         **_findings(decision),
         "required_roles": [] if policy is None else list(policy.required_roles),
         "granted_roles": [] if policy is None else list(policy.granted_roles),
@@ -207,7 +251,7 @@ def _is_approved(decision: Decision) -> bool:
         decision.allowed
         and decision.mode == "enforce"
         and policy is not None
-        and decision.change in {"new", "changed"}
+        and decision.change in {"new", "changed", "adopted"}
         and bool(policy.required_roles)
         and set(policy.required_roles) <= set(policy.granted_roles)
     )
@@ -228,6 +272,20 @@ def _images(workload: Workload | None) -> list[str]:
 
 def _codes(violations: tuple[Violation, ...]) -> list[dict[str, str]]:
     return [{"rule": item.rule, "code": item.code} for item in violations[:_MAX_LISTED]]
+
+
+def _origin(decision: Decision) -> dict[str, Any]:
+    """What an object was made of, and the decision that it rests on."""
+    precedent = None if decision.findings is None else decision.findings.precedent
+    return {
+        "parents": [
+            {"kind": item.kind, "name": item.name, "uid": item.uid, "projection": str(item.projection)}
+            for item in (() if decision.lineage is None else decision.lineage.ancestors)
+        ],
+        "precedent": None
+        if precedent is None
+        else {"decision_id": precedent.decision_id, "time": render_time(precedent.time), "level": precedent.level},
+    }
 
 
 def _findings(decision: Decision) -> dict[str, Any]:
@@ -254,7 +312,7 @@ def _findings(decision: Decision) -> dict[str, Any]:
                 "statement": str(item.statement),
                 "expires": render_time(item.expires),
             }
-            for item in found.approvals.verified[:_MAX_LISTED]
+            for item in found.approvals.verified[:MAX_LISTED_APPROVALS]
         ],
         "rejected": [
             {"role": item.role, "code": item.code, "approval_id": item.approval_id}

@@ -28,6 +28,15 @@ class GroupVersionKind:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupVersionResource:
+    """What the request is about, as the API server's paths name it; all empty where that is not known."""
+
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AdmissionRequest:
     """One request of the API server (or of ``placet plan``), well-formed but not yet judged.
 
@@ -44,6 +53,7 @@ class AdmissionRequest:
         old_object: the old object; None on CREATE.
         dry_run: nothing of this request is kept.
         digest: SHA-256 of the bytes that the request was read from.
+        resource: of the object or, for a subresource, of the object that it belongs to.
     """
 
     uid: str
@@ -58,6 +68,7 @@ class AdmissionRequest:
     old_object: Mapping[str, Any] | None = field(repr=False)
     dry_run: bool
     digest: Digest
+    resource: GroupVersionResource = GroupVersionResource()
 
 
 def parse_review(raw: bytes, *, max_bytes: int = MAX_REVIEW_BYTES) -> AdmissionRequest:
@@ -103,12 +114,20 @@ def parse_review(raw: bytes, *, max_bytes: int = MAX_REVIEW_BYTES) -> AdmissionR
         old_object=_object(request, "oldObject"),
         dry_run=_flag(request, "dryRun"),
         digest=Digest.of(raw),
+        resource=_resource(request),
     )
 
 
 def _kind(value: Mapping[str, Any]) -> GroupVersionKind:
     version, kind = _text(value, "version", required=True), _text(value, "kind", required=True)
     return GroupVersionKind(_text(value, "group"), version, kind)
+
+
+def _resource(request: Mapping[str, Any]) -> GroupVersionResource:
+    if request.get("resource") is None:
+        return GroupVersionResource()
+    value = _mapping(request, "resource")
+    return GroupVersionResource(_text(value, "group"), _text(value, "version"), _text(value, "resource"))
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -10,8 +10,11 @@ _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 def safe(text: object) -> str:
     r"""The text on one line, without control, format, private or surrogate characters: those become ``\uXXXX``."""
+    plain = str(text)
+    if plain.isprintable():  # no character of those categories is, and nearly every text is
+        return plain
     return "".join(
-        char if unicodedata.category(char) not in _UNSAFE_CATEGORIES else f"\\u{ord(char):04x}" for char in str(text)
+        char if unicodedata.category(char) not in _UNSAFE_CATEGORIES else f"\\u{ord(char):04x}" for char in plain
     )
 
 

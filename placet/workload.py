@@ -18,6 +18,8 @@ MAX_ANNOTATION_BYTES: Final = 256 * 1024
 MAX_VERSION_CHARACTERS: Final = 256
 DECLARED: Final = ("parameters", "data-classification", "test-coverage", "rollback-minutes", "deployment-strategy")
 
+_OURS: Final = f"{DOMAIN}/"
+_MOST_BYTES_OF_A_CHARACTER: Final = 4  # in UTF-8
 _APPROVAL: Final = f"{DOMAIN}/approval."
 _EVIDENCE: Final = f"{DOMAIN}/evidence."
 _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
@@ -130,10 +132,10 @@ def _collect(obj: Mapping[str, Any], kind: Kind, field: str) -> dict[str, str]:
     for path in _metadata_paths(kind):
         where = ".".join((*path, field))
         entries = _object_at(obj, *path, field)
-        if sum(_size(key) + _size(value) for key, value in entries.items()) > MAX_ANNOTATION_BYTES:
+        if _are_too_large(entries):
             raise WorkloadError(f"{where}: more than {MAX_ANNOTATION_BYTES} bytes", code="too_large")
         for key, value in entries.items():
-            if not isinstance(key, str) or not key.startswith(f"{DOMAIN}/"):
+            if not isinstance(key, str) or not key.startswith(_OURS):
                 continue
             if not isinstance(value, str):
                 raise WorkloadError(f"{where}[{key[:64]}]: must be text, not {kind_of(value)}", code="field_mistyped")
@@ -146,8 +148,11 @@ def _collect(obj: Mapping[str, Any], kind: Kind, field: str) -> dict[str, str]:
     return found
 
 
-def _size(value: Any) -> int:
-    return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 0
+def _are_too_large(entries: Mapping[str, Any]) -> bool:
+    texts = [text for entry in entries.items() for text in entry if isinstance(text, str)]
+    if sum(map(len, texts)) * _MOST_BYTES_OF_A_CHARACTER <= MAX_ANNOTATION_BYTES:
+        return False
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) > MAX_ANNOTATION_BYTES
 
 
 def _with_prefix(annotations: Mapping[str, str], prefix: str) -> dict[str, str]:
@@ -218,17 +223,22 @@ def _read_replicas(obj: Mapping[str, Any], kind: Kind) -> int | None:
     if kind.name == "DaemonSet":
         return None  # as many as there are nodes
     if kind.name == "Job":
-        return _parallel_pods(obj, "spec")
+        return parallel_pods(obj, "spec")
     if kind.name == "CronJob":
         # Allow, the default, starts the next Job beside those that still run: no number holds.
         if _text(_object_at(obj, "spec"), "concurrencyPolicy", "spec") not in {"Forbid", "Replace"}:
             return None
-        return _parallel_pods(obj, "spec", "jobTemplate", "spec")
+        return parallel_pods(obj, "spec", "jobTemplate", "spec")
     replicas = _count(_object_at(obj, "spec"), "replicas", "spec")
     return 1 if replicas is None else replicas
 
 
-def _parallel_pods(obj: Mapping[str, Any], *steps: str) -> int:
+def parallel_pods(obj: Mapping[str, Any], *steps: str) -> int:
+    """How many pods the Job spec at a path runs at once at most.
+
+    Raises:
+        WorkloadError: code ``replicas_invalid``.
+    """
     spec, path = _object_at(obj, *steps), ".".join(steps)
     parallelism, completions = _count(spec, "parallelism", path), _count(spec, "completions", path)
     at_once = 1 if parallelism is None else parallelism

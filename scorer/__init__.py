@@ -6,6 +6,7 @@ Pure standard library: no input or output, no clock, no Kubernetes, and no binar
 from scorer.assessment import Assessment, Contribution, Recommendation, SmallestDrop
 from scorer.explain import render, to_json
 from scorer.factors import Claim, Coverage, Fact, Facts, Provenance, Rollback
+from scorer.recorded import assess_beside, assess_recorded, read_recorded
 from scorer.score import assess
 from scorer.weights import (
     APPROVALS_BY_ENVIRONMENT,
@@ -40,7 +41,10 @@ __all__ = [
     "Rollback",
     "SmallestDrop",
     "assess",
+    "assess_beside",
+    "assess_recorded",
     "level_of",
+    "read_recorded",
     "render",
     "required_roles",
     "show",

@@ -7,6 +7,7 @@ The numbers are those of docs/formats.md, "Order of verification":
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -14,8 +15,8 @@ from typing import Final
 from placet.approvals.envelope import IN_TOTO_PAYLOAD_TYPE, Envelope, Signature, pae, parse_annotation
 from placet.approvals.identities import Identity, IdentityKey
 from placet.approvals.keyring import VerifiedKeyring
-from placet.approvals.keys import check_signature
 from placet.approvals.rejections import Refusal, RejectionCode
+from placet.approvals.remembered import MAX_READ_BYTES, Remembered, check_signature_once
 from placet.canonical import Digest
 from placet.errors import FormatError
 
@@ -66,38 +67,64 @@ class SignedPayload:
     refused: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An envelope with what follows from it: the bytes that are signed, and the digest of the payload."""
+
+    envelope: Envelope
+    message: bytes
+    digest: Digest
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> _Opened:
+        return cls(envelope, pae(envelope.payload_type, envelope.payload), Digest.of(envelope.payload))
+
+
+# Text of an annotation -> its envelope, where a key of a keyring has signed it: others are anybody's to make.
+_OPENED: Final[Remembered[_Opened]] = Remembered()
+
+
 def check_annotation(text: str, *, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
     """Steps 1 to 5 for an envelope in an annotation."""
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if len(text) <= MAX_READ_BYTES else b""
+    known = _OPENED.find(key)
     try:
-        envelope = parse_annotation(text)  # 1, 2
+        opened = known or _Opened.of(parse_annotation(text))  # 1, 2
     except FormatError as exc:
         return Refusal(RejectionCode(exc.code), str(exc))
-    return check_envelope(envelope, keyring=keyring, effort=effort)
+    found = _check_opened(opened, keyring, effort)
+    if known is None and key and isinstance(found, SignedPayload):
+        _OPENED.keep(key, opened)
+    return found
 
 
 def check_envelope(envelope: Envelope, *, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
     """Steps 3 to 5 for an envelope that was read."""
+    return _check_opened(_Opened.of(envelope), keyring, effort)
+
+
+def _check_opened(opened: _Opened, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
+    envelope = opened.envelope
     if envelope.payload_type != IN_TOTO_PAYLOAD_TYPE:  # 3
         return Refusal(RejectionCode.PAYLOAD_TYPE, f"the envelope does not hold {IN_TOTO_PAYLOAD_TYPE}")
-    message = pae(envelope.payload_type, envelope.payload)
     signings: dict[str, Signing] = {}
     refused: list[Refusal] = []
     for signature in envelope.signatures:
-        found = _find_signing(signature, message, keyring, effort)
+        found = _find_signing(signature, opened.message, keyring, effort)
         if isinstance(found, Refusal):
             refused.append(found)
         else:
             signings.setdefault(found.key.public_key.fingerprint, found)
     if not signings:
         return refused[0]
-    return SignedPayload(envelope.payload, Digest.of(envelope.payload), tuple(signings.values()), tuple(refused))
+    return SignedPayload(envelope.payload, opened.digest, tuple(signings.values()), tuple(refused))
 
 
 def _find_signing(signature: Signature, message: bytes, keyring: VerifiedKeyring, effort: Effort) -> Signing | Refusal:
     for identity, key in _candidates(signature, keyring):  # 4
         if not effort.spend():
             return Refusal(RejectionCode.TOO_MUCH_WORK, f"more than {MAX_CHECKS} signature checks would be needed")
-        if check_signature(key.public_key, message, signature.sig):  # 5
+        if check_signature_once(key.public_key, message, signature.sig):  # 5
             return Signing(identity, key)
     if keyring.find_key(signature.keyid) is not None:
         short = signature.keyid[:12]

@@ -22,7 +22,7 @@ Nothing here reads a clock, a file or the network. A refusal is a value. What pa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -31,6 +31,7 @@ from placet.approvals.envelope import parse_annotation
 from placet.approvals.identities import ANY, Grant
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.rejections import Refusal, RejectionCode
+from placet.approvals.remembered import MAX_READ_BYTES, Remembered
 from placet.approvals.revocations import Revocations
 from placet.approvals.signed import MAX_ENVELOPES, Effort, SignedPayload, Signing, check_annotation
 from placet.approvals.statement import ApprovalStatement, RevocationStatement, parse_statement
@@ -40,6 +41,8 @@ from placet.errors import FormatError
 from placet.model import LEVELS, ROLES, Image, ModelIdentity
 
 _RANK: Final = {level: rank for rank, level in enumerate(LEVELS)}
+# Digest of signed bytes -> what they say, where they can be read.
+_STATEMENTS: Final[Remembered[ApprovalStatement | RevocationStatement]] = Remembered()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class ApprovalContext:
         bindings: which of ``projection``, ``images``, ``model`` the environment demands.
         policy: digest of the policy data in force; None when it is not known, and an approval that holds under one
             policy only is then refused.
+        pinned: what a statement's subjects are compared with; follows from the others.
     """
 
     environment: str
@@ -76,11 +80,10 @@ class ApprovalContext:
     now: datetime
     bindings: frozenset[str]
     policy: Digest | None = None
+    pinned: Pinned = field(init=False, repr=False, compare=False)
 
-    @property
-    def pinned(self) -> Pinned:
-        """What a statement's subjects are compared with."""
-        return Pinned(self.projection, self.images, self.model)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pinned", Pinned.of(self.projection, self.images, self.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +249,23 @@ def _reject_unsigned(
 
 def _read_approval(signed: SignedPayload, role: str) -> ApprovalStatement | Refusal:
     try:
-        statement = parse_statement(signed.payload)  # 6, 7
+        statement = _read_statement(signed)  # 6, 7
     except FormatError as exc:
         return Refusal(RejectionCode(exc.code), str(exc))
     if isinstance(statement, RevocationStatement):
         return Refusal(RejectionCode.NOT_AN_APPROVAL, "the statement revokes an approval; it is none")
     if statement.role != role:
         return Refusal(RejectionCode.ROLE_MISMATCH, f"signed for the role {statement.role}, not {role}")
+    return statement
+
+
+def _read_statement(signed: SignedPayload) -> ApprovalStatement | RevocationStatement:
+    key = bytes.fromhex(signed.digest.hex)
+    statement = _STATEMENTS.find(key)
+    if statement is None:
+        statement = parse_statement(signed.payload)
+        if len(signed.payload) <= MAX_READ_BYTES:
+            _STATEMENTS.keep(key, statement)
     return statement
 
 
@@ -265,6 +278,7 @@ def _check_signing(
     revocations: Revocations,
     context: ApprovalContext,
 ) -> VerifiedApproval | Refusal:
+    bindings = matching_bindings(statement.subjects, context.pinned)
     refusal = (
         # 13 comes first: that an approval was taken back is said whatever else is wrong with it. What runs already
         # may keep an approval that has expired, and must not keep one that was revoked.
@@ -272,7 +286,9 @@ def _check_signing(
         or signing.key.refuse_at(issued=statement.issued_at, now=context.now)  # 8
         or _refuse_grant(signing, statement, context)  # 9
         or _refuse_audience(statement, context)  # 10
-        or refuse_bindings(statement.subjects, context.pinned, demanded=context.bindings)  # 11
+        or refuse_bindings(  # 11
+            statement.subjects, context.pinned, matching=bindings, demanded=context.bindings
+        )
         or _refuse_risk(statement, context)  # 11
         or refuse_time(statement.not_before, statement.expires, context.now)  # 12
         or _refuse_requester(signing, keyring, context)  # 14
@@ -285,7 +301,7 @@ def _check_signing(
         person=signing.identity.person,
         identity=signing.identity.id,
         key=signing.key.public_key.fingerprint,
-        bindings=matching_bindings(statement.subjects, context.pinned),
+        bindings=bindings,
         max_risk=statement.max_risk,
         risk_inputs_match=statement.risk_inputs == context.risk_inputs,
         issued_at=statement.issued_at,

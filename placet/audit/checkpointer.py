@@ -89,7 +89,10 @@ class Checkpointer:
         if self._signed_at is None:
             return True
         new = self._log.size() - self._log.signed_size
-        return new >= self._checkpoint_leaves or (new > 0 and now - self._signed_at >= self._checkpoint_every)
+        if new <= 0:
+            return False
+        # A clock that was set back must not put the next one off until it has caught up.
+        return new >= self._checkpoint_leaves or not timedelta(0) <= now - self._signed_at < self._checkpoint_every
 
 
 class CheckpointThread(threading.Thread):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
-from placet.audit.merkle import Frontier
+from placet.audit.merkle import HASH_BYTES, Frontier
 from placet.audit.record import Leaf, parse_leaf
 from placet.audit.stores import Entry, Store, StoredLeaf, Transaction
 from placet.audit.stores.failure import unavailable
@@ -40,11 +40,24 @@ class Pending:
         give_up: moment on the monotonic clock after which the caller no longer waits, seconds.
         outcome: where the leaf is, once it is durable; for a uid that was there before, the leaf that has it.
         size: size of the log of which ``outcome`` is part.
+        checkpoint: the newest signed note then, "" where there was none.
         replayed: whether ``outcome`` was there before.
         error: why it is not.
     """
 
-    __slots__ = ("attachments", "error", "give_up", "leaf", "leaf_hash", "outcome", "replayed", "size", "turn", "wake")
+    __slots__ = (
+        "attachments",
+        "checkpoint",
+        "error",
+        "give_up",
+        "leaf",
+        "leaf_hash",
+        "outcome",
+        "replayed",
+        "size",
+        "turn",
+        "wake",
+    )
 
     def __init__(self, leaf: Leaf, attachments: Mapping[str, bytes], *, give_up: float) -> None:
         self.leaf = leaf
@@ -53,6 +66,7 @@ class Pending:
         self.give_up = give_up
         self.outcome: StoredLeaf | None = None
         self.size = 0
+        self.checkpoint = ""
         self.replayed = False
         self.error: AuditError | None = None
         self.turn = _Turn.QUEUED
@@ -114,6 +128,10 @@ class GroupCommit:
             frontier = transaction.state()
             self._require_continuity(frontier)
             if durably:
+                # SQLite writes nothing where the bytes are those that are there: another state comes in between.
+                other = Frontier(frontier.size, frontier.hashes)
+                other.append(bytes(HASH_BYTES))
+                transaction.put_state(other)
                 transaction.put_state(frontier)
                 transaction.commit()
         finally:
@@ -208,6 +226,7 @@ class GroupCommit:
         self._require_continuity(frontier)
         uids = [pending.leaf.columns.uid for pending in batch if pending.leaf.columns.uid is not None]
         placed = transaction.find_uids(uids) if uids else {}
+        checkpoint = transaction.newest_note()
         entries: list[Entry] = []
         for pending in batch:
             uid = pending.leaf.columns.uid
@@ -222,6 +241,7 @@ class GroupCommit:
                 placed[uid] = outcome
         for pending in batch:
             pending.size = frontier.size
+            pending.checkpoint = checkpoint
         if not entries:
             return None
         transaction.insert(entries)

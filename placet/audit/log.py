@@ -14,7 +14,7 @@ from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
 from placet.audit.record import HEARTBEAT, SCHEMA, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
-from placet.audit.stores import Store, StoredLeaf
+from placet.audit.stores import Reader, Store, StoredLeaf
 from placet.audit.stores.failure import unavailable
 from placet.audit.stores.sqlite import SqliteStore
 from placet.canonical import Digest
@@ -22,6 +22,7 @@ from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 
 DEADLINE_S: Final = 5.0
 PROBE_DEADLINE_S: Final = 0.25
+MAX_ADMITTED: Final = 4
 MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
 _NOTHING: Final[Mapping[str, bytes]] = {}
 
@@ -36,6 +37,7 @@ class Appended:
         size: leaves that the log has now, this one included.
         replayed: whether it was there before: the uid was sent again.
         leaf: its body. Where ``replayed``, the one that is in the log, not the one that was offered.
+        checkpoint: the newest signed note when it was appended, not verified; "" where there was none.
     """
 
     index: int
@@ -43,6 +45,7 @@ class Appended:
     size: int
     replayed: bool
     leaf: Mapping[str, Any]
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,8 @@ class AuditLog:
         if done.outcome is None:  # ``append`` raises instead
             raise unavailable("store_unavailable")
         body = parse_leaf(done.outcome.raw_leaf).body if done.replayed else leaf
-        return Appended(done.outcome.index, Digest(done.outcome.leaf_hash.hex()), done.size, done.replayed, body)
+        leaf_hash = Digest(done.outcome.leaf_hash.hex())
+        return Appended(done.outcome.index, leaf_hash, done.size, done.replayed, body, done.checkpoint)
 
     def heartbeat(self, now: datetime, *, interval_s: int = 600) -> Appended:
         """Append a sign of life.
@@ -210,11 +214,36 @@ class AuditLog:
             stored = reader.last_approved(environment=environment, namespace=namespace, kind=kind, name=name)
         return None if stored is None else _recorded(stored).leaf
 
+    def admitted(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: Digest
+    ) -> list[Mapping[str, Any]]:
+        """Bodies of the decisions that admitted this content of an object, approved then; newest first, a few."""
+        with self._store.reading() as reader:
+            return admitted_in(
+                reader,
+                cluster=cluster,
+                environment=environment,
+                namespace=namespace,
+                kind=kind,
+                name=name,
+                projection=projection,
+            )
+
     def newest(self, leaf_type: str) -> Mapping[str, Any] | None:
         """Body of the newest leaf of a type; None where there is none."""
         with self._store.reading() as reader:
             stored = reader.latest(leaf_type)
         return None if stored is None else parse_leaf(stored.raw_leaf).body
+
+    def newest_attachment(self, leaf_type: str, name: str) -> bytes | None:
+        """What is kept beside the newest leaf of a type; None where there is none, it was erased, or it is not it."""
+        with self._store.reading() as reader:
+            stored = reader.latest(leaf_type)
+            content = None if stored is None else reader.attachment(stored.index, name)
+        if stored is None or content is None:
+            return None
+        digests = attachment_digests(parse_leaf(stored.raw_leaf).body)
+        return content if digests.get(name) == str(Digest.of(content)) else None
 
     def last_heartbeat(self) -> str:
         """Time of the newest heartbeat as recorded; "" where there is none."""
@@ -278,6 +307,26 @@ class AuditLog:
     def close(self) -> None:
         """Release the store. Never raises."""
         self._store.close()
+
+
+def admitted_in(
+    reader: Reader, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: Digest
+) -> list[Mapping[str, Any]]:
+    """What ``AuditLog.admitted`` says, of one view of a store.
+
+    Raises:
+        TamperError: what is stored is not what was hashed.
+    """
+    found = reader.approvals_of(
+        cluster=cluster,
+        environment=environment,
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        projection=str(projection),
+        limit=MAX_ADMITTED,
+    )
+    return [_recorded(stored).leaf for stored in found]
 
 
 def render_time(moment: datetime) -> str:

@@ -18,11 +18,12 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from placet.approvals.bindings import Pinned, plain
+from placet.approvals.bindings import plain
 from placet.approvals.identities import ANY
-from placet.approvals.in_toto import Statement, parse_in_toto
+from placet.approvals.in_toto import Subject, parse_in_toto
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.rejections import Refusal, RejectionCode
+from placet.approvals.remembered import MAX_READ_BYTES, Remembered
 from placet.approvals.signed import MAX_ENVELOPES, Effort, SignedPayload, Signing, check_annotation
 from placet.approvals.times import describe_span
 from placet.canonical import Digest
@@ -55,6 +56,7 @@ class EvidenceContext:
         model: the model that the workload says it serves.
         now: when the request came; aware UTC.
         max_age: fact -> how old what is said of it may be.
+        digests: ``image``, ``model`` and ``projection`` -> the digests of this workload's; follows from the others.
     """
 
     environment: str
@@ -65,6 +67,15 @@ class EvidenceContext:
     model: ModelIdentity
     now: datetime
     max_age: Mapping[str, timedelta] = field(default_factory=lambda: MAX_AGE)
+    digests: Mapping[str, frozenset[Digest]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        digests = {
+            "image": frozenset(image.digest for image in self.images if image.digest is not None),
+            "model": frozenset([self.model.digest] if self.model.digest is not None else []),
+            "projection": frozenset([self.projection]),
+        }
+        object.__setattr__(self, "digests", MappingProxyType(digests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,18 @@ class EvidenceFindings:
 _Found = dict[str, tuple[Any, Digest]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What signed evidence says, and of what."""
+
+    subjects: tuple[Subject, ...]
+    evidence: Evidence
+
+
+# Digest of signed bytes -> what they say, where they can be read.
+_EVIDENCE: Final[Remembered[_Read]] = Remembered()
+
+
 def check_evidence(raw: Mapping[str, str], *, keyring: VerifiedKeyring, context: EvidenceContext) -> EvidenceFindings:
     """Hold a workload's evidence annotations against the keyring and the request.
 
@@ -167,23 +190,33 @@ def _drop_partial_coverage(found: _Found, covered: set[Digest], context: Evidenc
 def _collect(signed: SignedPayload, context: EvidenceContext, found: _Found, covered: set[Digest]) -> list[Refusal]:
     """Add what the payload attests to ``found``; gives what it does not."""
     try:
-        statement = parse_in_toto(signed.payload, closed=False, allow_floats=True)  # 6, 7
-        evidence = read_predicate(statement.predicate_type, statement.predicate)  # 6, 7
+        read = _read_evidence(signed)  # 6, 7
     except FormatError as exc:
         return [Refusal(RejectionCode(exc.code), str(exc))]
-    refusals = []
+    evidence, refusals = read.evidence, []
     for fact, value in evidence.facts.items():
         refusal = _refuse_signers(fact, signed.signings, evidence, context) or (  # 8, 9
-            _refuse_subject(statement, evidence, context) or _refuse_age(fact, evidence, context)  # 11, 12
+            _refuse_subject(read, context) or _refuse_age(fact, evidence, context)  # 11, 12
         )
         if refusal is not None:
             refusals.append(refusal)
             continue
         if evidence.about == "image":
-            covered.update(subject.digest for subject in statement.subjects)
+            covered.update(subject.digest for subject in read.subjects)
         if fact not in found or _BADNESS[fact](value) > _BADNESS[fact](found[fact][0]):
             found[fact] = (value, signed.digest)
     return refusals
+
+
+def _read_evidence(signed: SignedPayload) -> _Read:
+    key = bytes.fromhex(signed.digest.hex)
+    read = _EVIDENCE.find(key)
+    if read is None:
+        statement = parse_in_toto(signed.payload, closed=False, allow_floats=True)
+        read = _Read(statement.subjects, read_predicate(statement.predicate_type, statement.predicate))
+        if len(signed.payload) <= MAX_READ_BYTES:
+            _EVIDENCE.keep(key, read)
+    return read
 
 
 def _refuse_signers(
@@ -210,17 +243,14 @@ def _refuse_grant(fact: str, signing: Signing, context: EvidenceContext) -> Refu
     return Refusal(RejectionCode.NOT_GRANTED, f"{signing.identity.id} may not attest {fact} of {where}")
 
 
-def _refuse_subject(statement: Statement, evidence: Evidence, context: EvidenceContext) -> Refusal | None:
+def _refuse_subject(read: _Read, context: EvidenceContext) -> Refusal | None:
     """Names are what other tools call things; the digest is the thing."""
-    here = Pinned(context.projection, context.images, context.model)
-    wanted = {
-        "image": {subject.digest for subject in here.image_subjects() if subject is not None},
-        "model": {subject.digest for subject in here.model_subjects()},
-        "projection": {context.projection},
-    }[evidence.about]
-    if wanted.isdisjoint(subject.digest for subject in statement.subjects):
+    wanted = context.digests[read.evidence.about]
+    if wanted.isdisjoint(subject.digest for subject in read.subjects):
         what = {"image": "no image of this workload", "model": "not this workload's model artifact"}
-        return Refusal(RejectionCode.SUBJECT_DIFFERS, f"it is about {what.get(evidence.about, 'another projection')}")
+        return Refusal(
+            RejectionCode.SUBJECT_DIFFERS, f"it is about {what.get(read.evidence.about, 'another projection')}"
+        )
     return None
 
 

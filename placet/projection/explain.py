@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import orjson
+
 from placet.projection.metadata import FIELD_VALUES
 from placet.projection.shapes import element_step, join_path
 
@@ -20,7 +22,7 @@ def redact(canonical: bytes) -> Any:
 
     So are the labels and annotations that field references read.
     """
-    return _redacted(json.loads(canonical))
+    return _redacted(orjson.loads(canonical))
 
 
 def explain_difference(old: bytes, new: bytes) -> tuple[str, ...]:

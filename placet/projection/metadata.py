@@ -9,7 +9,7 @@ specs in projected form. Sources: kubernetes 1.37, pkg/fieldpath (``SplitMaybeSu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from placet.model import DOMAIN
@@ -89,7 +89,9 @@ def with_field_values(spec: Mapping[str, Any], metadata: Any, written: frozenset
         MistypedError: metadata that is read is of another type than the API's.
     """
     values: dict[str, Any] = {}
-    for path in dict.fromkeys(_field_paths(spec)):
+    paths: list[str] = []
+    _find_field_paths(spec, paths)
+    for path in dict.fromkeys(paths):
         base, key = _split(path)
         field = _FIELDS.get(base)
         if field is None or (field, key) in written:
@@ -143,17 +145,18 @@ def _profile(annotation: Any) -> dict[str, str]:
     raise MistypedError("must be runtime/default, unconfined, or localhost/ and a name", "field_invalid")
 
 
-def _field_paths(value: Any) -> Iterator[str]:
-    """Every ``fieldRef.fieldPath``, wherever a pod spec has one."""
+def _find_field_paths(value: Mapping[str, Any] | list[Any], paths: list[str]) -> None:
+    """Add every ``fieldRef.fieldPath``, wherever a pod spec has one, in the order of the spec."""
     if isinstance(value, list):
-        for item in value:
-            yield from _field_paths(item)
-    elif isinstance(value, dict):
+        inside = value
+    else:
         reference = value.get("fieldRef")
         if isinstance(reference, dict) and "fieldPath" in reference:
-            yield reference["fieldPath"]
-        for child in value.values():
-            yield from _field_paths(child)
+            paths.append(reference["fieldPath"])
+        inside = list(value.values())
+    for child in inside:
+        if isinstance(child, dict | list):
+            _find_field_paths(child, paths)
 
 
 def _split(path: str) -> tuple[str, str | None]:

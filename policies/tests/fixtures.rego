@@ -23,6 +23,7 @@ request := {
 	"workload": {"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "ml", "name": "llama"},
 	"model": {"name": "llama-3.1-70b", "version": "1.0.0", "digest": digest("a")},
 	"change": {"kind": "new", "model_seen": false, "scale": "unknown"},
+	"precedent": {"decision_id": "", "time_s": 0, "level": ""},
 	"projection": digest("b"),
 	"images": [image("server", "c"), image("proxy", "d")],
 	"risk": {
@@ -49,6 +50,14 @@ request := {
 
 # The same workload, updated without a change to what is governed, with no approval left.
 unchanged := changed({"operation": "UPDATE", "change": {"kind": "unchanged"}, "approvals": []})
+
+# What the record shows as approved before, with no approval left.
+carried(operation, kind) := changed({
+	"operation": operation,
+	"change": {"kind": kind, "scale": "up"},
+	"precedent": {"decision_id": "earlier", "time_s": 1780000000, "level": "high"},
+	"approvals": [],
+})
 
 approval(role, person) := {
 	"approval_id": $"a-{role}-{person}",

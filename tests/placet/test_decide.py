@@ -238,6 +238,9 @@ class FailingEngine:
     def decide(self, document: Mapping[str, Any], *, deadline_s: float) -> PolicyDecision:
         raise self._error
 
+    def problem(self) -> str:
+        return ""
+
     def close(self) -> None: ...
 
 

@@ -49,6 +49,7 @@ _REQUEST: Final[Json] = {
     "workload": {"group": "apps", "version": "v1", "kind": "Deployment", "namespace": "ml", "name": "llama"},
     "model": {"name": "llama-3.1-70b", "version": "1.0.0", "digest": digest("a")},
     "change": {"kind": "new", "model_seen": False, "scale": "unknown"},
+    "precedent": {"decision_id": "", "time_s": 0, "level": ""},
     "projection": digest("b"),
     "images": [image("server", "c"), image("proxy", "d")],
     "risk": {

@@ -48,7 +48,9 @@ _ODD: Final[tuple[Any, ...]] = (
 _WORDS: Final[dict[str, tuple[Any, ...]]] = {
     "environment": ("development", "staging", "production", "moon", ""),
     "operation": ("CREATE", "UPDATE"),
-    "kind": ("new", "changed", "unchanged"),
+    "kind": ("new", "changed", "unchanged", "adopted", "scaled", "rollback", "child"),
+    "scale": ("same", "down", "up", "unknown"),
+    "decision_id": ("", "earlier"),
     "level": ("low", "medium", "high", "critical"),
     "max_risk": ("low", "medium", "high", "critical"),
     "max_level": ("low", "medium", "high", "critical"),
@@ -98,6 +100,10 @@ def data_sets(random_: random.Random) -> Iterator[Json]:
 def _base(random_: random.Random) -> Json:
     if random_.random() < 1 / 5:
         return unchanged_request()
+    if random_.random() < 1 / 5:
+        kind = random_.choice(("scaled", "rollback", "child"))
+        precedent = {"decision_id": "earlier", "time_s": 1, "level": random_.choice(_WORDS["level"])}
+        return unchanged_request() | {"change": passing_request()["change"] | {"kind": kind}, "precedent": precedent}
     request = passing_request()
     for _ in range(random_.choice((0, 0, 1, 2))):
         role = random_.choice(_WORDS["role"])

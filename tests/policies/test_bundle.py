@@ -78,6 +78,12 @@ def _member(raw: bytes, name: str) -> bytes:
         return content.read()
 
 
+def test_a_package_is_one_file_since_an_opa_is_given_one_module_at_a_time() -> None:
+    modules = shipped_bundle().load_modules().values()
+    packages = [line for text in modules for line in text.splitlines() if line.startswith("package ")]
+    assert len(packages) == len(set(packages)) == len(modules)
+
+
 def test_the_manifest_names_every_file_and_every_rule() -> None:
     shipped = shipped_bundle()
     present = {path.relative_to(SHIPPED).as_posix() for path in SHIPPED.rglob("*") if path.is_file()}

@@ -79,6 +79,9 @@ class FaultyTransaction:
         self._faults.strike("find_uids", after=True)
         return answer
 
+    def newest_note(self) -> str:
+        return self._transaction.newest_note()
+
     def insert(self, entries: Sequence[Entry]) -> None:
         self._faults.strike("insert", after=False)
         self._transaction.insert(entries)

@@ -21,6 +21,7 @@ from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts, NoAutoscalers
 from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
+from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.policy.wasm import EmbeddedEngine
@@ -73,6 +74,7 @@ class GateDesk:
         data: PolicyData | None = None,
         recorder: Recorder | None = None,
         cluster_facts: ClusterFacts | None = None,
+        parents: Parents | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -90,6 +92,7 @@ class GateDesk:
             cluster_facts=cluster_facts or NoAutoscalers(),
             recorder=recorder or kept,
             clock=lambda: desk.now,
+            parents=parents,
         )
         return cls(desk, gate, log, trust, engine, data, kept)
 

@@ -66,6 +66,9 @@ class Transaction(Protocol):
     def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
         """Decisions that these request uids already have."""
 
+    def newest_note(self) -> str:
+        """The signed note of the largest checkpoint, not verified; "" where there is none."""
+
     def insert(self, entries: Sequence[Entry]) -> None:
         """Add leaves with their attachments."""
 
@@ -111,6 +114,11 @@ class Reader(Protocol):
 
     def last_approved(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
         """The newest decision that admitted the object with every approval that it needed."""
+
+    def approvals_of(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: str, limit: int
+    ) -> list[StoredLeaf]:
+        """Decisions that admitted this content of the object, approved then; newest first."""
 
     def attachment(self, index: int, name: str) -> bytes | None:
         """What is kept beside a leaf; None when it was erased or never kept."""

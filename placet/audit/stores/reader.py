@@ -27,6 +27,11 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1
 ORDER BY idx DESC LIMIT 1"""
+_APPROVALS_OF: Final = """\
+SELECT idx, leaf, leaf_hash FROM leaves
+WHERE projection = :projection AND object_name = :name AND namespace = :namespace AND kind = :kind
+  AND environment = :environment AND cluster = :cluster AND approved = 1
+ORDER BY idx DESC LIMIT :limit"""
 _RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
 # condition of a search -> how it is asked
 _CONDITIONS: Final = {
@@ -98,6 +103,22 @@ class SqliteReader:
     def last_approved(self, *, environment: str, namespace: str, kind: str, name: str) -> StoredLeaf | None:
         """See ``Reader``."""
         return self._one(_LAST_APPROVED, environment=environment, namespace=namespace, kind=kind, name=name)
+
+    def approvals_of(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: str, limit: int
+    ) -> list[StoredLeaf]:
+        """See ``Reader``."""
+        rows = self._rows(
+            _APPROVALS_OF,
+            cluster=cluster,
+            environment=environment,
+            namespace=namespace,
+            kind=kind,
+            name=name,
+            projection=projection,
+            limit=limit,
+        )
+        return [StoredLeaf(*row) for row in rows]
 
     def attachment(self, index: int, name: str) -> bytes | None:
         """See ``Reader``."""

@@ -1,4 +1,4 @@
-"""Tables of the SQLite store, version 1, as in docs/formats-audit.md; ``placet audit verify`` compares them."""
+"""Tables of the SQLite store, version 2, as in docs/formats-audit.md; ``placet audit verify`` compares them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 APPLICATION_ID: Final = 0x706C6374  # "plct", in the header of the file
-VERSION: Final = 1
+VERSION: Final = 2
 
 # The leaf stands last: a scan of the hashes then never follows its overflow pages.
 _LEAVES: Final = """\
@@ -25,6 +25,7 @@ CREATE TABLE leaves (
   object_name TEXT NOT NULL,
   requester TEXT NOT NULL,
   model TEXT NOT NULL,
+  projection TEXT NOT NULL,
   allowed INTEGER CHECK (allowed IN (0, 1)),
   approved INTEGER CHECK (approved IN (0, 1)),
   violations TEXT NOT NULL,
@@ -61,6 +62,10 @@ _INDEXES: Final = {
         "CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1"
     ),
     "leaves_by_model": "CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1",
+    "leaves_by_content": (
+        "CREATE INDEX leaves_by_content ON leaves "
+        "(projection, object_name, namespace, kind, environment, cluster, idx) WHERE approved = 1"
+    ),
     "leaves_by_type": "CREATE INDEX leaves_by_type ON leaves (leaf_type, idx) WHERE leaf_type <> 'decision'",
 }
 

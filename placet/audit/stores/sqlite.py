@@ -31,7 +31,9 @@ _READER_TIMEOUT_S: Final = 1.0
 _INSERT: Final = (
     f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (3 + len(COLUMNS)))})"  # noqa: S608 - our own names
 )
+_FIND_UID: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid = ?"
 _FIND_UIDS: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid IN (SELECT value FROM json_each(?))"
+_NEWEST_NOTE: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 
 # Every store file that this process has open: real path -> process that opened it.
 _opened_by: dict[str, int] = {}
@@ -191,6 +193,8 @@ class SqliteStore:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # now that nobody else can
             schema.create(connection, origin=self._origin)
         found = connection.execute("SELECT origin FROM state").fetchone()
+        # Of a file that it may only read SQLite takes the write transaction without a word, and refuses the write.
+        connection.execute("UPDATE state SET size = size")
         connection.execute("COMMIT")
         connection.execute("PRAGMA busy_timeout = 0")  # from now on each caller has a deadline of its own
         sync_folder(self.path)
@@ -274,11 +278,16 @@ class SqliteTransaction:
 
     def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
         """See ``Transaction``."""
+        # One is what there is as long as nobody waits.
+        asked = (_FIND_UID, tuple(uids)) if len(uids) == 1 else (_FIND_UIDS, (json.dumps(list(uids)),))
         with self._guarded():
-            return {
-                row[0]: StoredLeaf(row[1], row[2], row[3])
-                for row in self._connection.execute(_FIND_UIDS, (json.dumps(list(uids)),))
-            }
+            return {row[0]: StoredLeaf(row[1], row[2], row[3]) for row in self._connection.execute(*asked)}
+
+    def newest_note(self) -> str:
+        """See ``Transaction``."""
+        with self._guarded():
+            row = self._connection.execute(_NEWEST_NOTE).fetchone()
+        return "" if row is None else str(row[0])
 
     def insert(self, entries: Sequence[Entry]) -> None:
         """See ``Transaction``."""
@@ -330,22 +339,45 @@ class SqliteTransaction:
         finally:
             self._store.end_transaction(healthy=self._healthy)
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            with translated():
-                yield
-        except StoreUnavailable:
-            self._healthy = False  # a new connection sees what is durable, and whether the cause has gone away
-            raise
+    def spoil(self) -> None:
+        """Drop the connection at the end: a new one sees what is durable, and whether the cause has gone away."""
+        self._healthy = False
+
+    def _guarded(self) -> _Translated:
+        return _Translated(self.spoil)
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Let nothing of SQLite or the operating system through but as an error of ours."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as exc:
-        raise store_error(exc) from exc
-    except OSError as exc:
-        raise unavailable("store_unavailable", f"{exc.filename or ''}: {exc.strerror}") from exc
+class _Translated:
+    """Lets nothing of SQLite or the operating system through but as an error of ours.
+
+    A class and no generator: a decision passes through a dozen of them.
+
+    Args:
+        on_unavailable: called before the store is said to be unavailable.
+    """
+
+    __slots__ = ("_on_unavailable",)
+
+    def __init__(self, on_unavailable: Callable[[], None] | None = None) -> None:
+        self._on_unavailable = on_unavailable
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        translation: AuditError | None = None
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+            translation = store_error(error)
+        elif isinstance(error, OSError):
+            translation = unavailable("store_unavailable", f"{error.filename or ''}: {error.strerror}")
+        if self._on_unavailable is not None and isinstance(translation or error, StoreUnavailable):
+            self._on_unavailable()
+        if translation is not None:
+            raise translation from error
+
+
+def translated() -> _Translated:
+    """For what is no part of a transaction."""
+    return _Translated()

@@ -13,6 +13,7 @@ CREATE TABLE leaves (
   object_name TEXT NOT NULL,
   requester TEXT NOT NULL,
   model TEXT NOT NULL,
+  projection TEXT NOT NULL,
   allowed INTEGER CHECK (allowed IN (0, 1)),
   approved INTEGER CHECK (approved IN (0, 1)),
   violations TEXT NOT NULL,
@@ -39,6 +40,7 @@ CREATE TABLE blobs (
 ) STRICT;
 CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1;
 CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1;
+CREATE INDEX leaves_by_content ON leaves (projection, object_name, namespace, kind, environment, cluster, idx) WHERE approved = 1;
 CREATE INDEX leaves_by_type ON leaves (leaf_type, idx) WHERE leaf_type <> 'decision';
 CREATE TRIGGER leaves_in_order BEFORE INSERT ON leaves WHEN NEW.idx <> (SELECT coalesce(max(idx) + 1, 0) FROM leaves) BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER leaves_no_update BEFORE UPDATE ON leaves BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;

@@ -35,6 +35,17 @@ def cases() -> Iterator[Case]:
     """Every case, by a name that says what happens."""
     yield Case("allowed-in-production", passing_request())
     yield Case("allowed-unchanged-with-expired-approvals", unchanged_request())
+    yield Case("allowed-rolled-back", _carried("rollback"))
+    yield Case("allowed-scaled", _carried("scaled"))
+    yield Case("allowed-made-by-a-controller", _carried("child", operation="CREATE", level="low"))
+    yield Case("allowed-adopted", _adopted())
+    yield Case("allowed-scaled-down-though-revoked", _revoked(_scaled_down()))
+    yield Case("denied-rolled-back-above-its-level", _carried("rollback", level="medium"))
+    yield Case("denied-scaled-above-its-level", _carried("scaled", level="medium"))
+    yield Case("denied-rolled-back-by-a-create", _carried("rollback", operation="CREATE"))
+    yield Case("denied-made-by-a-controller-without-a-precedent", _carried("child", decision_id=""))
+    yield Case("denied-made-by-a-controller-of-what-was-revoked", _revoked(_carried("child")))
+    yield Case("denied-adopted-without-approvals", _adopted() | {"approvals": []})
     yield Case("allowed-critical-with-four-roles", _critical(_ALL_ROLES))
     yield Case("allowed-in-development-with-a-tag", _development())
     yield Case("allowed-with-moved-risk-inputs", _first_approval(risk_inputs_match=False))
@@ -71,6 +82,25 @@ def cases() -> Iterator[Case]:
         _without("security"),
         "environments: {production: {mode: audit}}\nrules: {approvals.required: {mode: enforce}}\n",
     )
+
+
+def _carried(kind: str, *, operation: str = "UPDATE", level: str = "high", decision_id: str = "earlier") -> Json:
+    request = unchanged_request() | {"operation": operation}
+    request["change"] |= {"kind": kind, "scale": "up"}
+    request["precedent"] = {"decision_id": decision_id, "time_s": 1780000000, "level": level}
+    return request
+
+
+def _adopted() -> Json:
+    request = passing_request() | {"operation": "UPDATE"}
+    request["change"] |= {"kind": "adopted", "scale": "same"}
+    return request
+
+
+def _scaled_down() -> Json:
+    request = unchanged_request()
+    request["change"]["scale"] = "down"
+    return request
 
 
 def _without(role: str) -> Json:

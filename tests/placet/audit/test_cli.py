@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from placet.audit.log import AuditLog
 from placet.audit.note import load_log_key
 from placet.cli import audit as audit_command
-from placet.cli import root
+from placet.cli import progress, root
 from tests.simulators.tampering import (
     LOG_KEY,
     ORIGIN,
@@ -274,6 +274,9 @@ def test_progress_is_shown_on_a_terminal_alone(built: Path, monkeypatch: pytest.
             self.pos = 0
             self.length = 0
 
+        def render_progress(self) -> None:
+            pass
+
         def update(self, more: int) -> None:
             self.pos += more
             steps.append(self.pos)
@@ -284,6 +287,9 @@ def test_progress_is_shown_on_a_terminal_alone(built: Path, monkeypatch: pytest.
     monkeypatch.setattr(click, "progressbar", Bar)
     run("verify", "--store", built, "--log-key", VKEY)
     assert steps == []
-    monkeypatch.setattr(audit_command, "_on_terminal", lambda: True)
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    run("verify", "--store", built, "--log-key", VKEY)
+    assert steps == []
+    monkeypatch.setattr(progress, "_on_terminal", lambda: True)
     run("verify", "--store", built, "--log-key", VKEY)
     assert steps == [21, -1]

@@ -72,6 +72,9 @@ class MemoryTransaction:
         del uids
         return {}
 
+    def newest_note(self) -> str:
+        return ""
+
     def insert(self, entries: Sequence[Entry]) -> None:
         if any(entry.leaf.columns.uid == self._store.poison for entry in entries):
             raise AuditError("poison", code="record_refused")

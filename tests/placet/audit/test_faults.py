@@ -191,6 +191,23 @@ def test_health_recovers_without_any_append(path: Path) -> None:
     log.close()
 
 
+def test_health_believes_in_the_store_again_only_after_it_has_written_to_it(path: Path) -> None:
+    store = FaultyStore(SqliteStore.open(path, origin=ORIGIN))
+    log = AuditLog(store)
+    append(log, 0)
+    wal = path.with_name(f"{path.name}-wal")
+    before = wal.stat().st_size
+    assert log.health().writable
+    assert wal.stat().st_size == before  # nothing has failed, nothing needs to be proved
+    store.fail("commit", after=False)
+    with pytest.raises(StoreUnavailable):
+        append(log, 1)
+    assert log.health().writable
+    assert wal.stat().st_size > before
+    assert log.size() == 1
+    log.close()
+
+
 _LOOP = """\
 import sys
 from pathlib import Path

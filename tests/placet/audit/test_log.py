@@ -36,6 +36,15 @@ def test_an_append_says_where_the_record_is(log: AuditLog) -> None:
     assert appended.leaf_hash.hex == render_leaf(body).hash.hex()
 
 
+def test_an_append_names_the_newest_checkpoint_that_there_was(log: AuditLog) -> None:
+    assert log.append(decision(0), uid="uid-0").checkpoint == ""
+    first = log.checkpoint()
+    assert log.append(decision(1), uid="uid-1").checkpoint == first
+    second = log.checkpoint()
+    again = log.append(decision(1), uid="uid-1")
+    assert (again.replayed, again.checkpoint) == (True, second)
+
+
 def test_a_uid_that_is_sent_again_is_answered_from_the_record(log: AuditLog) -> None:
     append(log, 1)
     append(log, 2)
@@ -195,9 +204,9 @@ def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
 def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     AuditLog.open(path, origin=ORIGIN).close()
     with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 2")
+        database.execute("PRAGMA user_version = 3")
     database.close()
-    with pytest.raises(AuditError, match="version 2"):
+    with pytest.raises(AuditError, match="version 3"):
         AuditLog.open(path, origin=ORIGIN)
 
 

@@ -45,6 +45,7 @@ def test_a_decision_is_read_back_as_it_was_written() -> None:
         object_name="llama-1",
         requester="Ärger\u2028 \U0001f600",
         model="llama-3.1-70b",
+        projection=f"sha256:{'2' * 64}",
         allowed=0,
         approved=0,
         violations="|approvals.required|approvals.required:role_missing|role_missing|",

@@ -50,5 +50,11 @@ report contains {"code": "threshold_invalid", "role": role} if {
 
 advice contains {"code": "approvals_expired", "role": role} if {
 	change.carried_forward
+	input.change.kind in {"unchanged", "scaled"}
 	some role in (roles.required - approvals.granted)
+}
+
+advice contains {"code": "rolled_back", "decision_id": input.precedent.decision_id, "time_s": input.precedent.time_s} if {
+	change.carried_forward
+	input.change.kind == "rollback"
 }

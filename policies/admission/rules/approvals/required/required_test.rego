@@ -101,6 +101,66 @@ test_fails_when_the_kind_of_change_is_unknown if {
 	not required.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
 }
 
+test_passes_when_more_of_what_was_approved_is_asked_for if {
+	request := fixtures.carried("UPDATE", "scaled")
+	required.passes with input as request with data.placet as fixtures.placet
+	count(required.advice) == 3 with input as request with data.placet as fixtures.placet
+}
+
+test_passes_when_what_was_approved_before_comes_back_and_says_so if {
+	request := fixtures.carried("UPDATE", "rollback")
+	required.passes with input as request with data.placet as fixtures.placet
+	required.advice == {{"code": "rolled_back", "decision_id": "earlier", "time_s": 1780000000}} with input as request
+		with data.placet as fixtures.placet
+}
+
+test_passes_without_advice_when_a_controller_makes_what_was_approved if {
+	every operation in ["CREATE", "UPDATE"] {
+		request := fixtures.carried(operation, "child")
+		required.passes with input as request with data.placet as fixtures.placet
+		count(required.advice) == 0 with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_passes_for_a_child_whatever_the_risk_is_by_now if {
+	request := object.union(fixtures.carried("CREATE", "child"), {"precedent": {"level": "low"}})
+	required.passes with input as request with data.placet as fixtures.placet
+}
+
+test_fails_when_the_risk_is_above_what_was_approved_before if {
+	every kind in ["scaled", "rollback"] {
+		every level in ["low", "medium", "", "extreme", 3] {
+			request := object.union(fixtures.carried("UPDATE", kind), {"precedent": {"level": level}})
+			not required.passes with input as request with data.placet as fixtures.placet
+		}
+	}
+}
+
+test_fails_when_the_record_shows_no_approval if {
+	every kind in ["scaled", "rollback", "child"] {
+		every missing in ["", null, 7, ["earlier"]] {
+			request := object.union(fixtures.carried("UPDATE", kind), {"precedent": {"decision_id": missing}})
+			not required.passes with input as request with data.placet as fixtures.placet
+		}
+		request := object.remove(fixtures.carried("UPDATE", kind), ["precedent"])
+		not required.passes with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_fails_when_a_create_claims_to_go_back if {
+	every kind in ["scaled", "rollback", "adopted"] {
+		request := fixtures.carried("CREATE", kind)
+		not required.passes with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_what_runs_is_adopted_by_approvals_alone if {
+	request := fixtures.changed({"operation": "UPDATE", "change": {"kind": "adopted"}})
+	required.passes with input as request with data.placet as fixtures.placet
+	bare := fixtures.carried("UPDATE", "adopted")
+	not required.passes with input as bare with data.placet as fixtures.placet
+}
+
 test_fails_when_a_create_claims_to_be_unchanged if {
 	request := object.union(fixtures.unchanged, {"operation": "CREATE"})
 	not required.passes with input as request with data.placet as fixtures.placet

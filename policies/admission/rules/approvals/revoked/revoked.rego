@@ -2,7 +2,8 @@
 # title: No approval has been revoked
 # description: >-
 #   A revocation says that what was approved must not run, and nothing counts that a compromised key ever signed. Both
-#   hold for an unchanged workload too, which no other expired or missing approval stops.
+#   hold for an unchanged workload too, which no other expired or missing approval stops. Only running fewer replicas of
+#   it, with nothing else changed, is always allowed.
 # custom:
 #   severity: critical
 #   solution: >-
@@ -12,6 +13,8 @@
 #     - NIST SP 800-53 AC-2
 #     - NIST SP 800-53 CM-5
 package admission.rules.approvals.revoked
+
+import data.admission.lib.change
 
 severity := rego.metadata.chain()[1].annotations.custom.severity
 
@@ -24,6 +27,8 @@ passes if {
 		count({rejected.code} & taken_back) == 0
 	}
 }
+
+passes if change.scaled_down
 
 report contains {"code": "revoked", "cause": rejected.code, "role": role, "approval_id": approval_id} if {
 	some rejected in input.rejected

@@ -41,6 +41,25 @@ test_fails_when_unchanged_and_revoked if {
 	not revoked.passes with input as request with data.placet as fixtures.placet
 }
 
+test_passes_when_fewer_of_what_was_revoked_run if {
+	request := object.union(fixtures.unchanged, object.union(withdrawn, {"change": {"scale": "down"}}))
+	revoked.passes with input as request with data.placet as fixtures.placet
+}
+
+test_fails_when_scaling_down_is_not_all if {
+	every other in [
+		{"operation": "CREATE"},
+		{"change": {"kind": "changed"}},
+		{"change": {"kind": "child"}},
+		{"change": {"scale": "same"}},
+		{"change": {"scale": "up"}},
+		{"change": {"scale": "unknown"}},
+	] {
+		down := object.union(fixtures.unchanged, object.union(withdrawn, {"change": {"scale": "down"}}))
+		not revoked.passes with input as object.union(down, other) with data.placet as fixtures.placet
+	}
+}
+
 test_fails_when_a_rejection_has_no_reason if {
 	every rejected in [{"role": "security"}, {"role": "security", "code": 7}, "revoked", null] {
 		not revoked.passes with input as fixtures.changed({"rejected": [rejected]}) with data.placet as fixtures.placet

@@ -1,0 +1,100 @@
+"""Questions to the Kubernetes API server: one GET at a time, each with a time-out of its own, none repeated unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from placet.errors import PlacetError
+
+_CONNECTIONS: Final = 16
+
+
+class ClusterUnavailable(PlacetError):
+    """The API server could not be asked."""
+
+    code = "cluster_unavailable"
+
+
+class ApiServer:
+    """One API server, reached with a kubeconfig or with the service account of the Pod. Thread-safe."""
+
+    def __init__(self, kubeconfig: str | None, *, context: str | None = None) -> None:
+        """Connect lazily.
+
+        Args:
+            kubeconfig: a file; None for the service account inside a Pod, and the default file elsewhere.
+            context: a context of that file; None for its current one.
+        """
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def get(self, path: str, *, timeout_s: float, hint: str) -> Mapping[str, Any] | None:
+        """The JSON object at a path as it is now; None where there is none.
+
+        Args:
+            path: absolute, each part of it already quoted.
+            timeout_s: the longest that connecting and answering may take.
+            hint: what to check when there is no answer.
+
+        Raises:
+            ClusterUnavailable: no connection, no permission, no answer in time, or one that is no JSON object.
+        """
+        status, raw = self._fetch(path, timeout_s, hint)
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        if status != HTTPStatus.OK:
+            raise ClusterUnavailable(f"the API server answers {status} to GET {path}", hint=hint)
+        try:
+            value = json.loads(raw)
+        except (ValueError, RecursionError) as exc:
+            raise ClusterUnavailable(f"the API server's answer to GET {path} is no JSON", hint=hint) from exc
+        if not isinstance(value, dict):
+            raise ClusterUnavailable(f"the API server's answer to GET {path} is no object", hint=hint)
+        return value
+
+    def _fetch(self, path: str, timeout_s: float, hint: str) -> tuple[int, bytes]:
+        from kubernetes.client.exceptions import OpenApiException  # noqa: PLC0415 - slow to import
+        from urllib3.exceptions import HTTPError, ProtocolError  # noqa: PLC0415 - comes with the kubernetes client
+
+        for last in (False, True):
+            client = self._connect()
+            try:
+                _, url, headers, *_ = client.param_serialize(
+                    "GET", path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+                )
+                answer = client.call_api("GET", url, headers, _request_timeout=timeout_s)
+                return int(answer.status), bytes(answer.read() or b"")
+            except (OpenApiException, OSError, HTTPError) as exc:
+                # A connection that was kept for the next question may have been closed meanwhile; a new one tells.
+                if isinstance(exc, ProtocolError) and not last:
+                    continue
+                raise ClusterUnavailable(f"the API server can't be asked for {path}", hint=hint) from exc
+        raise ClusterUnavailable(f"the API server can't be asked for {path}", hint=hint)
+
+    def _connect(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._open()
+            return self._client
+
+    def _open(self) -> Any:
+        from kubernetes import client, config  # noqa: PLC0415 - slow to import
+
+        settings = client.Configuration()
+        settings.retries = False  # urllib3 would wait for a time-out four times over
+        settings.connection_pool_maxsize = _CONNECTIONS
+        try:
+            if self._kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                config.load_kube_config(self._kubeconfig, context=self._context, client_configuration=settings)
+        except (config.ConfigException, OSError) as exc:
+            raise ClusterUnavailable("no usable kubeconfig", hint=str(exc)) from exc
+        return client.ApiClient(settings)

@@ -1,0 +1,49 @@
+"""What the record knows of the past, as a decision asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from placet.canonical import Digest
+from placet.precedent import Precedent
+
+
+class History(Protocol):
+    """What the record knows of the past."""
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:
+        """Whether this model was approved and admitted here before; None when there is no record to ask."""
+
+    def admitted(
+        self, *, environment: str, namespace: str, kind: str, name: str, projection: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted this content of the workload with every approval, the newest first, a few.
+
+        None when there is no record to ask.
+
+        Raises:
+            AuditError: the record can't be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NoHistory:
+    """There is no record to ask."""
+
+    def model_seen(self, *, environment: str, model: str) -> bool | None:  # noqa: ARG002 - the Protocol's names
+        """Unknown."""
+        return None
+
+    def admitted(
+        self,
+        *,
+        environment: str,  # noqa: ARG002 - the Protocol's names
+        namespace: str,  # noqa: ARG002
+        kind: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        projection: Digest,  # noqa: ARG002
+    ) -> Sequence[Precedent] | None:
+        """Unknown."""
+        return None
