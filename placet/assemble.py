@@ -9,10 +9,11 @@ from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.audit.log import AuditLog
-from placet.audit.note import load_log_key
+from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
+from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.policy.opa import OpaEngine
@@ -21,6 +22,19 @@ from placet.record import Recorder
 from placet.trust import FileTrust
 
 LOG_KEY_PASSPHRASE: Final = "PLACET_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
+OPA_TOKEN: Final = "PLACET_OPA_TOKEN"  # noqa: S105 - the name of a variable
+
+
+def load_own_log_key(config: Config) -> LogKey:
+    """The key that signs this gate's checkpoints.
+
+    Raises:
+        SigningKeyError: the key can't be used.
+    """
+    passphrase = os.environ.get(LOG_KEY_PASSPHRASE)
+    return load_log_key(
+        config.log_key, name=config.origin, passphrase=passphrase.encode() if passphrase is not None else None
+    )
 
 
 def open_own_record(config: Config) -> AuditLog:
@@ -30,21 +44,28 @@ def open_own_record(config: Config) -> AuditLog:
         AuditError: it can't be opened or written.
         SigningKeyError: the log's key can't be used.
     """
-    passphrase = os.environ.get(LOG_KEY_PASSPHRASE)
-    key = load_log_key(
-        config.log_key, name=config.origin, passphrase=passphrase.encode() if passphrase is not None else None
-    )
-    return AuditLog.open(config.store, origin=config.origin, key=key)
+    return AuditLog.open(config.store, origin=config.origin, key=load_own_log_key(config))
 
 
 def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
     """The policy engine that the configuration names, not yet prepared.
 
+    When ``prepare`` raises and ``problem`` says why, the engine goes on trying: OPA may start after the gate does.
+
     Raises:
+        ConfigError: OPA's address, its authorities or the token in PLACET_OPA_TOKEN can't be used.
         EngineError: its bundle can't be used.
     """
-    if config.engine == "opa":
-        return OpaEngine(config.opa_url, data)
+    policy = config.policy
+    if policy.engine == "opa":
+        return OpaEngine(
+            policy.opa_url,
+            data,
+            token=os.environ.get(OPA_TOKEN, ""),
+            ca_file="" if policy.opa_ca is None else str(policy.opa_ca),
+            push=policy.opa_bundle == "push",
+            timeout_s=policy.opa_timeout_s,
+        )
     return EmbeddedEngine.default(data)
 
 
@@ -76,6 +97,13 @@ def build_cluster_facts(config: Config) -> ClusterFacts:
     return NoAutoscalers() if config.autoscalers == "none" else UnknownCluster()
 
 
+def build_parents(config: Config) -> Parents:
+    """Where the objects are looked up that others belong to."""
+    if config.parents == "lookup":
+        return KubernetesParents(None if config.kubeconfig is None else str(config.kubeconfig))
+    return NoParents()
+
+
 def build_gate(
     config: Config,
     *,
@@ -84,15 +112,30 @@ def build_gate(
     history: History,
     cluster_facts: ClusterFacts,
     clock: Callable[[], datetime],
+    data: PolicyData | None = None,
+    engine: PolicyEngine | None = None,
+    parents: Parents | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
+
+    Args:
+        config: names everything that is not given.
+        trust: keyring and revocations.
+        recorder: keeps decisions.
+        history: what the record knows.
+        cluster_facts: what the cluster knows.
+        clock: aware UTC.
+        data: policy data that was read already.
+        engine: an engine on these data, prepared.
+        parents: where the objects are looked up that others belong to; None to judge each by itself.
 
     Raises:
         PlacetError: a part can't be used.
     """
-    data = load_policy_data(config.policy_data)
-    engine = build_engine(config, data)
-    engine.prepare()
+    data = data or load_policy_data(config.policy.data)
+    if engine is None:
+        engine = build_engine(config, data)
+        engine.prepare()
     return Gate(
         cluster=config.cluster,
         policy_data=data,
@@ -102,4 +145,5 @@ def build_gate(
         cluster_facts=cluster_facts,
         recorder=recorder,
         clock=clock,
+        parents=parents,
     )

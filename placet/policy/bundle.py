@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +76,23 @@ class Bundle:
                 f"the bundle's {name} is not the one in its manifest", code="bundle_invalid", hint=_REBUILD
             )
         return content
+
+    def load_modules(self) -> dict[str, str]:
+        """The Rego modules of bundle.tar.gz: name, ``admission/main/main.rego`` -> text.
+
+        Raises:
+            EngineError: ``bundle_invalid`` when it is missing, is not what the manifest names, or holds none.
+        """
+        try:
+            with tarfile.open(fileobj=io.BytesIO(self.load_file("bundle.tar.gz"))) as archive:
+                members = [member for member in archive.getmembers() if member.name.endswith(".rego")]
+                opened = {member.name.lstrip("/"): archive.extractfile(member) for member in members}
+                modules = {name: file.read().decode("utf-8") for name, file in opened.items() if file is not None}
+        except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as exc:
+            raise EngineError("the bundle's archive can't be read", code="bundle_invalid", hint=_REBUILD) from exc
+        if not modules:
+            raise EngineError("the bundle's archive holds no policies", code="bundle_invalid", hint=_REBUILD)
+        return modules
 
 
 def load_bundle(folder: Path = SHIPPED) -> Bundle:

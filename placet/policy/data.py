@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
 from placet.canonical import Digest, render_canonical
 from placet.errors import CanonicalError, EngineError
+from placet.kubeyaml import UnreadableError, parse_documents
 from placet.policy.bundle import shipped_bundle
 from placet.policy.schema import validator, validator_source
+from placet.settings_file import nearest_line
 
 DATA_SCHEMA: Final = "placet.dev/policy-data/v1"
 MAX_BYTES: Final = 256 * 1024
@@ -50,6 +52,7 @@ def load_policy_data(operator_file: Path | None) -> PolicyData:
             the message names the file and the place in it.
     """
     merged = _load_defaults()
+    raw = b""
     if operator_file is not None:
         try:
             raw = operator_file.read_bytes()
@@ -57,14 +60,15 @@ def load_policy_data(operator_file: Path | None) -> PolicyData:
             _refuse(str(operator_file), f"can't be read: {exc.strerror or exc}", exc)
         operator = parse_yaml(raw, name=str(operator_file))
         operator = {} if operator is None else operator
-        _require_valid(operator, "operator", name=str(operator_file))
+        _require_valid(operator, "operator", name=str(operator_file), raw=raw)
         merged = _merge(merged, operator)
     name = str(operator_file) if operator_file is not None else "the shipped policy data"
-    _require_valid(merged, "", name=name)
+    _require_valid(merged, "", name=name, raw=raw)
     known = {rule.id for rule in shipped_bundle().rules}
     for rule in merged["rules"]:
         if rule not in known:
-            _refuse(name, f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
+            where = f"{name}{_place(raw, ('rules', rule))}"
+            _refuse(where, f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
     return PolicyData(value=merged, digest=Digest.of(render_canonical(merged)))
 
 
@@ -102,6 +106,9 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
         render_canonical(value)
     except UnicodeDecodeError as exc:
         _refuse(name, "is not UTF-8", exc)
+    except MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        _refuse(f"{name}:{mark.line + 1}" if mark else name, f"is not YAML: {_reason(exc)}", exc)
     except YAMLError as exc:
         _refuse(name, f"is not YAML: {_first_lines(exc)}", exc)
     except (CanonicalError, RecursionError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as exc:
@@ -110,16 +117,36 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
     return value
 
 
+def _reason(exc: MarkedYAMLError) -> str:
+    """What is wrong, without the values that ruamel quotes of a key that is given twice."""
+    problem = str(exc.problem or exc.context or "")
+    return " ".join(problem.partition(" with value ")[0].split())[:200]
+
+
 def _first_lines(exc: BaseException) -> str:
     return re.sub(r"\s+", " ", str(exc))[:200]
 
 
-def _require_valid(value: Any, definition: str, *, name: str) -> None:
+def _require_valid(value: Any, definition: str, *, name: str, raw: bytes = b"") -> None:
     error = next(iter(validator("data", definition).iter_errors(value)), None)
     if error is None:
         return
     where = ".".join(str(step) for step in error.instance_path)
-    _refuse(name, f"{where}: {_sentence(error)}" if where else _sentence(error))
+    _refuse(f"{name}{_line_of(raw, error)}", f"{where}: {_sentence(error)}" if where else _sentence(error))
+
+
+def _line_of(raw: bytes, error: Any) -> str:
+    extra = error.kind.unexpected[:1] if error.kind.name == "additionalProperties" else []
+    return _place(raw, (*error.instance_path, *extra))
+
+
+def _place(raw: bytes, steps: tuple[str | int, ...]) -> str:
+    """``:7``, the line of what is wrong in the operator's file; "" where it is not known."""
+    try:
+        (document,) = parse_documents(raw)
+    except (UnreadableError, ValueError):
+        return ""
+    return f":{nearest_line(document.lines, steps)}"
 
 
 def _sentence(error: Any) -> str:

@@ -81,9 +81,9 @@ def parse_decision(value: Any, *, uid: str, data_digest: str, expected_rules: in
         where, fault = describe(error)
         _refuse(f"the engine's answer {fault} at {where or 'the top'}")
     if value["uid"] != uid:
-        _refuse("the engine's answer is about another request")
+        _refuse("the engine's answer is about another request", code="engine_other_request")
     if value["data_digest"] != data_digest:
-        _refuse("the engine judged with other policy data")
+        _refuse("the engine judged with other policy data", code="engine_other_data")
     decision = _decision(value)
     _require_consistent(decision, expected_rules)
     return decision
@@ -129,5 +129,5 @@ def _findings(values: list[dict[str, Any]]) -> tuple[Violation, ...]:
     return tuple(Violation(**value) for value in ordered)
 
 
-def _refuse(message: str) -> NoReturn:
-    raise EngineAnswerError(message)
+def _refuse(message: str, *, code: str = EngineAnswerError.code) -> NoReturn:
+    raise EngineAnswerError(message, code=code)

@@ -25,8 +25,12 @@ class PolicyEngine(Protocol):
         """Get ready to judge: compile, connect, hand over the data. Called in the process that judges, after fork.
 
         Raises:
-            EngineError: the engine can't be used.
+            EngineError: the engine can't be used now. Whether it may be later, ``problem`` says: when that is not
+                empty, the engine goes on trying by itself, refuses meanwhile, and needs no second call.
         """
+
+    def problem(self) -> str:
+        """Why it can't judge now, "" when it can; cached, never blocks."""
 
     def decide(self, document: Mapping[str, Any], *, deadline_s: float) -> PolicyDecision:
         """Judge a document of ``policies/schemas/input.json``.

@@ -68,6 +68,10 @@ class EmbeddedEngine:
         """
         self._guest()
 
+    def problem(self) -> str:
+        """Nothing: what keeps this engine from judging is no passing matter, and ``prepare`` raises it."""
+        return ""
+
     def decide(self, document: Mapping[str, Any], *, deadline_s: float) -> PolicyDecision:
         """Judge a document; see ``PolicyEngine.decide``."""
         value = self.evaluate(render_document(document), deadline_s=deadline_s)

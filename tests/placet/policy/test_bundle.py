@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from placet.canonical import Digest
 from placet.errors import EngineError
 from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
 from placet.policy.catalog import Catalog, catalog, rule
@@ -106,3 +108,28 @@ def test_the_catalog_has_something_to_say_about_a_rule_that_it_does_not_know() -
     unknown = Catalog(shipped_bundle()).rule("stars.aligned")
     assert unknown.title
     assert unknown.solution
+
+
+def test_reads_the_modules_of_the_archive() -> None:
+    modules = shipped_bundle().load_modules()
+    assert "package admission.main" in modules["admission/main/main.rego"]
+    assert {name.rpartition(".")[2] for name in modules} == {"rego"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", gzip.compress(b"", mtime=0), gzip.compress(bytes(1024), mtime=0)[:-9]],
+    ids=["empty", "no-archive", "no-files", "cut"],
+)
+def test_an_archive_without_modules_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "bundle.tar.gz").write_bytes(content)
+    _change(folder, files={"bundle.tar.gz": str(Digest.of(content))})
+    with pytest.raises(EngineError) as caught:
+        load_bundle(folder).load_modules()
+    assert caught.value.code == "bundle_invalid"
+
+
+def test_an_archive_that_is_not_the_manifests_is_refused(folder: Path) -> None:
+    (folder / "bundle.tar.gz").write_bytes((folder / "bundle.tar.gz").read_bytes() + b"x")
+    with pytest.raises(EngineError, match="not the one in its manifest"):
+        load_bundle(folder).load_modules()

@@ -100,7 +100,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("environments: {production: {pin_images: 'yes'}}", "environments.production.pin_images: "),
         ("environments: {Production!: {mode: warn}}", "environments: "),
         ("environments: null", "environments: "),
-        ("- 1", "policy.yaml: "),
+        ("- 1", "policy.yaml:1: "),
         ("a: &x 1\nb: *x", "uses a YAML alias"),
         ("a: 1\na: 2", "found duplicate key"),
         ("x: 2001-01-01", "holds something that is not plain data"),
@@ -120,6 +120,23 @@ def test_a_fault_is_refused_with_the_file_the_place_and_what_to_do(tmp_path: Pat
     assert str(path) in str(caught.value)
     assert sentence in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# a\nenvironments:\n  production:\n    aprovals: [security]\n", 4),
+        ("# a\nenvironments:\n  lab:\n    mode: warn\n", 3),
+        ("# a\n\nrules:\n  risk.ceilin: {mode: warn}\n", 4),
+        ("# a\nx: [\n", 3),
+        ("a: 1\nb: 1\na: 2\n", 3),
+    ],
+)
+def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(EngineError) as caught:
+        load_policy_data(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:

@@ -11,24 +11,20 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from placet.errors import ConfigError, EngineAnswerError, EngineError, EngineTimeout, EngineUnavailable
+from placet.errors import ConfigError, EngineError, EngineUnavailable
 from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
 from placet.policy.data import load_policy_data
 from placet.policy.opa import OpaEngine
-from placet.policy.transport import MAX_BODY_BYTES, Deadline
+from placet.policy.sockets import Deadline
 from placet.policy.wasm import EmbeddedEngine
-from tests.golden.decisions.build import FOLDER
-from tests.policies.documents import Json, passing_request, unchanged_request
-from tests.policies.lying import Reply, answering
+from tests.policies.documents import passing_request, unchanged_request
 from tests.policies.programs import free_port, running_opa
 from tools.bundle import _compile, find_opa, sources
 
 DATA = load_policy_data(None)
-ALLOW: Json = json.loads((FOLDER / "allowed-in-production" / "decision.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +39,6 @@ def engine(url: str) -> Iterator[OpaEngine]:
     made.prepare()
     yield made
     made.close()
-
-
-def provenance(**changed: Any) -> Json:
-    good = {"version": "1.22.2", "bundles": {"bundle.tar.gz": {"revision": shipped_bundle().revision}}}
-    return good | changed
-
-
-def lying(result: Any = ALLOW, *, origin: Any = None, status: int = 200, **options: Any) -> Any:
-    """An answer to every query; the data is always taken."""
-    body = json.dumps({"result": result, "provenance": provenance() if origin is None else origin}).encode()
-    query = Reply(status, body, **options)
-    return lambda method, _path, _body: Reply(204) if method == "PUT" else query
 
 
 def test_gives_the_same_decisions_as_the_embedded_engine(engine: OpaEngine) -> None:
@@ -85,15 +69,15 @@ from placet.policy.opa import OpaEngine
 request = json.load(sys.stdin)
 engine = OpaEngine(sys.argv[1], load_policy_data(None))
 assert engine.decide(request, deadline_s=10).allowed
-session = engine._local.client._session
+session = engine._server._local.client._session
 child = os.fork()
 signal.alarm(60)
 for number in range(50):
     mine = request | {"uid": f"{os.getpid()}-{number}"}
     assert engine.decide(mine, deadline_s=10).allowed
 if child == 0:
-    os._exit(0 if engine._local.client._session is not session else 1)
-assert engine._local.client._session is session
+    os._exit(0 if engine._server._local.client._session is not session else 1)
+assert engine._server._local.client._session is session
 _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
@@ -138,98 +122,12 @@ def test_a_server_without_our_bundle_is_a_mismatch(tmp_path: Path) -> None:
     other.write_bytes(_compile(find_opa(), stage, "sha256:" + "0" * 64, target="rego"))
     with running_opa(other) as address:
         engine = OpaEngine(address, DATA)
+        assert engine.problem().startswith("engine_unprepared: ")
         for call in (engine.prepare, lambda: engine.decide(passing_request(), deadline_s=10)):
-            with pytest.raises(EngineError, match="not by revision") as caught:
+            with pytest.raises(EngineError, match="not one alone with the revision") as caught:
                 call()
             assert caught.value.code == "bundle_mismatch"
         engine.close()
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        provenance(version="1.22.1"),
-        provenance(version=None),
-        provenance(bundles={}),
-        provenance(bundles=None),
-        provenance(bundles={"a": {"revision": shipped_bundle().revision}, "b": {"revision": "other"}}),
-        provenance(bundles={"a": "text"}),
-        {},
-    ],
-)
-def test_another_version_or_bundle_in_the_answer_is_a_mismatch(origin: Json) -> None:
-    with answering(lying(origin=origin)) as address, pytest.raises(EngineError) as caught:
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
-    assert caught.value.code == "bundle_mismatch"
-    assert caught.value.hint
-
-
-def test_the_simulated_server_is_believed_when_it_does_not_lie() -> None:
-    with answering(lying()) as address:
-        assert OpaEngine(address, DATA).decide(passing_request(), deadline_s=10).allowed
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        ALLOW | {"uid": "another"},
-        ALLOW | {"data_digest": "sha256:" + "0" * 64},
-        ALLOW | {"rules_judged": 7, "rules_passed": 7},
-        ALLOW | {"allowed": 1},
-        {"allowed": True},
-        True,
-        None,
-        [ALLOW],
-        "allowed",
-    ],
-    ids=["uid", "data", "rules", "type", "short", "true", "null", "list", "text"],
-)
-def test_an_answer_that_is_no_decision_about_this_request_is_refused(result: Any) -> None:
-    with answering(lying(result)) as address, pytest.raises(EngineAnswerError) as caught:
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
-    assert caught.value.code == "engine_answer_invalid"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(200, b"<html><body>It works!</body></html>", headers={"Content-Type": "text/html"}),
-        Reply(200, b""),
-        Reply(200, b"\xff\xfe\x00"),
-        Reply(200, b"{}"),
-        Reply(200, b"[]"),
-        Reply(200, b"null"),
-        Reply(200, b'{"result": {}}'),
-        Reply(200, b'{"provenance": []}'),
-        Reply(200, json.dumps({"provenance": provenance()}).encode()),
-        Reply(200, b"[" * 100_000),
-        Reply(200, b'{"result": "' + b"x" * (MAX_BODY_BYTES + 1) + b'"}'),
-        Reply(302, b"", headers={"Location": "http://127.0.0.1:1/"}),
-        Reply(400, b'{"code": "invalid_parameter"}'),
-        Reply(500, b"eval_conflict_error"),
-        Reply(204),
-    ],
-    ids=[
-        "html", "empty", "binary", "object", "list", "null", "no provenance", "odd provenance", "undefined", "deep",
-        "huge", "redirect", "400", "500", "204",
-    ],
-)  # fmt: skip
-def test_an_answer_of_an_odd_shape_is_refused(reply: Reply) -> None:
-    with answering(lambda *_: reply) as address, pytest.raises(EngineAnswerError) as caught:
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
-    assert caught.value.code == "engine_answer_invalid"
-
-
-@pytest.mark.parametrize("status", [0, 401, 403, 404, 429, 502, 503, 504])
-def test_a_server_that_does_not_serve_is_unavailable(status: int) -> None:
-    with answering(lambda *_: Reply(status, b"no")) as address, pytest.raises(EngineUnavailable) as caught:
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
-    assert caught.value.code == "engine_unavailable"
-
-
-def test_a_body_that_is_cut_short_is_no_decision() -> None:
-    with answering(lying(cut=10)) as address, pytest.raises(EngineUnavailable):
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=10)
 
 
 def test_a_refused_connection_is_unavailable() -> None:
@@ -238,84 +136,6 @@ def test_a_refused_connection_is_unavailable() -> None:
         with pytest.raises(EngineUnavailable) as caught:
             call()
         assert caught.value.code == "engine_unavailable"
-
-
-def test_a_server_that_says_nothing_is_a_timeout() -> None:
-    with answering(lambda *_: Reply(hold=True)) as address, pytest.raises(EngineTimeout) as caught:
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=0.2)
-    assert caught.value.code == "engine_timeout"
-
-
-def test_a_body_that_drips_in_is_a_timeout() -> None:
-    def drops() -> Iterator[bytes]:
-        yield from [b" "] * 400
-
-    with answering(lambda *_: Reply(200, pieces=drops)) as address, pytest.raises(EngineTimeout):
-        OpaEngine(address, DATA).decide(passing_request(), deadline_s=0.3)
-
-
-def test_no_time_left_is_a_timeout_and_nothing_is_sent() -> None:
-    asked: list[str] = []
-    with answering(lambda method, *_: asked.append(method) or Reply(200)) as address:  # type: ignore[func-returns-value]
-        for deadline_s in (0, -1, float("nan"), float("-inf")):
-            with pytest.raises(EngineTimeout):
-                OpaEngine(address, DATA).decide(passing_request(), deadline_s=deadline_s)
-    assert asked == []
-
-
-def test_a_connection_that_was_closed_meanwhile_is_opened_again() -> None:
-    replies = iter([Reply(0), lying()("POST", "", b"")])
-    with answering(lambda *_: next(replies)) as address:
-        assert OpaEngine(address, DATA).decide(passing_request(), deadline_s=10).allowed
-
-
-def test_a_push_that_is_not_taken_is_unavailable() -> None:
-    for reply in (
-        Reply(400, b'{"code": "x", "message": "y"}'),
-        Reply(200, b"<html>"),
-        Reply(200, b"[]"),
-        Reply(500, b""),
-    ):
-        with answering(lambda *_, reply=reply: reply) as address, pytest.raises(EngineError) as caught:
-            OpaEngine(address, DATA).prepare()
-        assert caught.value.code in {"engine_unavailable", "engine_answer_invalid"}
-
-
-def test_a_server_that_takes_the_data_and_judges_with_other_data_is_refused_at_start() -> None:
-    with answering(lying(ALLOW | {"data_digest": "other"})) as address, pytest.raises(EngineAnswerError):
-        OpaEngine(address, DATA).prepare()
-
-
-def test_an_input_that_is_not_of_the_schema_is_never_sent() -> None:
-    asked: list[str] = []
-    with answering(lambda method, *_: asked.append(method) or Reply(200)) as address:  # type: ignore[func-returns-value]
-        with pytest.raises(EngineError) as caught:
-            OpaEngine(address, DATA).decide(passing_request() | {"uid": "\ud800"}, deadline_s=10)
-        assert caught.value.code == "input_invalid"
-    assert asked == []
-
-
-def test_what_is_sent_is_canonical_with_the_token_and_asks_for_provenance() -> None:
-    seen: list[tuple[str, str, bytes]] = []
-
-    def answer(method: str, path: str, body: bytes) -> Reply:
-        seen.append((method, path, body))
-        reply: Reply = lying()(method, path, body)
-        return reply
-
-    with answering(answer) as address:
-        OpaEngine(address, DATA, token="t").decide(passing_request(), deadline_s=10)
-    ((method, path, body),) = seen
-    assert (method, path) == ("POST", "/v1/data/admission/main/decision?provenance=true")
-    assert json.loads(body) == {"input": passing_request()}
-    assert b" " not in body.replace(b"admission control", b"")
-
-
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with answering(lying()) as address:
-        assert OpaEngine(address, DATA).decide(passing_request(), deadline_s=10).allowed
 
 
 @pytest.mark.parametrize(
@@ -329,6 +149,7 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
         "http://opa?x=1",
         "http://u:p@opa",
         "http://opa:port",
+        "https://opa/v1",
     ],
 )
 def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
@@ -336,12 +157,54 @@ def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
         OpaEngine(url, DATA)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://opa", "http://10.0.0.7:8181", "http://opa.policy.svc", "http://127.0.0.1.evil"]
+)
+def test_plain_http_to_another_machine_is_a_configuration_error(url: str) -> None:
+    for token in ("", "a-token"):
+        with pytest.raises(ConfigError, match="plain http to another machine") as caught:
+            OpaEngine(url, DATA, token=token)
+        assert "https://" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "http://127.8.9.1:1", "http://[::1]:8181", "http://localhost:80"])
+def test_plain_http_to_the_same_machine_is_taken(url: str) -> None:
+    OpaEngine(url, DATA, token="a-token").close()
+
+
+@pytest.mark.parametrize("token", ["two words", "line\n", "\x00", "schlüssel"])
+def test_a_token_that_no_header_can_carry_is_a_configuration_error_that_does_not_show_it(token: str) -> None:
+    with pytest.raises(ConfigError, match="PLACET_OPA_TOKEN") as caught:
+        OpaEngine("http://127.0.0.1", DATA, token=token)
+    assert token not in str(caught.value)
+
+
+def test_authorities_that_are_none_are_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate", "utf-8")
+    for name in ("ca.pem", "missing.pem"):
+        with pytest.raises(ConfigError, match=r"policy\.opa_ca"):
+            OpaEngine("https://opa", DATA, ca_file=str(tmp_path / name))
+    with pytest.raises(ConfigError, match="goes with an https"):
+        OpaEngine("http://127.0.0.1", DATA, ca_file=str(tmp_path / "ca.pem"))
+
+
 def test_addresses_are_read_as_written() -> None:
-    engine = OpaEngine("https://[::1]:8443", DATA, ca_file="/etc/opa/ca.pem")
-    assert engine._client(Deadline(1)).root_url == "https://[::1]:8443/v1"
-    session: Any = engine._client(Deadline(1))._session
-    assert session.verify == "/etc/opa/ca.pem"
-    assert OpaEngine("http://opa", DATA)._client(Deadline(1)).root_url == "http://opa:8181/v1"
+    engine = OpaEngine("https://[::1]:8443", DATA)
+    assert engine._server._client(Deadline(1)).root_url == "https://[::1]:8443/v1"
+    assert OpaEngine("http://127.0.0.1", DATA)._server._client(Deadline(1)).root_url == "http://127.0.0.1:8181/v1"
+
+
+def test_a_server_is_asked_who_it_is_and_given_nothing() -> None:
+    with running_opa() as address:
+        engine = OpaEngine(address, DATA)
+        engine.identify()
+        assert engine._server.read_data("placet", Deadline(10)) is None
+        engine.close()
+        pushing = OpaEngine(address, DATA, push=True)
+        with pytest.raises(EngineError) as caught:
+            pushing.identify()
+        assert caught.value.code == "bundle_mismatch"
+        pushing.close()
 
 
 def test_a_closed_engine_judges_no_more(url: str) -> None:
