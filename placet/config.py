@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema_rs
-import yaml
-
-from placet.errors import ConfigError
+from placet.settings_file import Settings, load_settings
 
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
 DEFAULT_PORT: Final = 8443
-_NAME: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"}
+CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+_NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
 _PATH: Final = {"type": "string", "minLength": 1}
+_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
 
 SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -61,31 +60,171 @@ SCHEMA: Final[dict[str, Any]] = {
             "properties": {
                 "engine": {
                     "enum": ["embedded", "opa"],
+                    "default": "embedded",
                     "description": "embedded (Wasm, in process) or opa (a server).",
                 },
                 "opa_url": {"type": "string", "pattern": "^https?://", "description": "Address of the OPA server."},
+                "opa_ca": {**_PATH, "description": "Authorities (PEM) of OPA's certificate; the system's without it."},
+                "opa_bundle": {
+                    "enum": ["push", "pull"],
+                    "default": "pull",
+                    "description": "push: the gate gives OPA its policies and data; pull: OPA has the bundle from "
+                    "elsewhere, and the gate gives it the data and compares.",
+                },
+                "opa_timeout_seconds": {
+                    "type": "number",
+                    "minimum": 0.05,
+                    "maximum": 10,
+                    "default": 2.0,
+                    "description": "The longest that one answer of OPA may take.",
+                },
                 "data": {**_PATH, "description": "Your policy data, merged over the defaults."},
             },
         },
         "autoscalers": {
             "enum": ["none", "unknown", "lookup"],
+            "default": "unknown",
             "description": "Where replica ceilings come from: no autoscaler is used, unknown (the worst is assumed), "
             "or a look-up at the API server.",
         },
-        "kubeconfig": {**_PATH, "description": "For autoscalers: lookup; the service account is used without it."},
+        "parents": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether what belongs to another object (a controller's Pod, a scale) is judged by that "
+            "object, looked up at the API server, or like any other object.",
+        },
+        "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
         "server": {
             "type": "object",
             "additionalProperties": False,
             "properties": {
-                "host": {"type": "string", "description": "Address to listen on."},
-                "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+                "host": {
+                    "type": "string",
+                    "minLength": 1,
+                    "default": "127.0.0.1",
+                    "description": "Address to listen on.",
+                },
+                "port": {**_PORT, "default": DEFAULT_PORT, "description": "TCP port of the webhook, TLS."},
                 "tls_cert": {**_PATH, "description": "Serving certificate (PEM, with its chain)."},
                 "tls_key": {**_PATH, "description": "Its private key (PEM)."},
-                "threads": {"type": "integer", "minimum": 1, "maximum": 64, "description": "Reviews judged at once."},
+                "tls_minimum": {
+                    "enum": ["1.2", "1.3"],
+                    "default": "1.3",
+                    "description": "The oldest TLS that is spoken.",
+                },
+                "client_ca": {
+                    **_PATH,
+                    "description": "Authorities (PEM) of the API server's client certificate; reviews without one "
+                    "are refused.",
+                },
+                "client_names": {
+                    "type": "array",
+                    "minItems": 1,
+                    "uniqueItems": True,
+                    "items": {"type": "string", "minLength": 1},
+                    "description": "Common names or DNS names of client certificates that may ask.",
+                },
+                "status_port": {
+                    **_PORT,
+                    "description": "Plain HTTP port for /healthz, /readyz and /metrics; on the TLS port without it.",
+                },
+                "threads": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 64,
+                    "default": 4,
+                    "description": "Reviews judged at once.",
+                },
+                "drain_seconds": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": 300,
+                    "default": 15.0,
+                    "description": "How long to go on serving after SIGTERM, so that callers find another replica.",
+                },
+            },
+        },
+        "log": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "level": {
+                    "enum": ["debug", "info", "warning", "error"],
+                    "default": "info",
+                    "description": "The least that is logged.",
+                },
+                "format": {
+                    "enum": ["json", "text"],
+                    "default": "json",
+                    "description": "One JSON object a line, or plain text.",
+                },
             },
         },
     },
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """Where policies are judged.
+
+    Attributes:
+        engine: ``embedded`` or ``opa``.
+        opa_url: address of the OPA server, "" when embedded.
+        opa_ca: authorities of its certificate; None for the system's.
+        opa_bundle: ``push`` or ``pull``.
+        opa_timeout_s: the longest that one answer may take.
+        data: operator's policy data, or None.
+    """
+
+    engine: str
+    opa_url: str
+    opa_ca: Path | None
+    opa_bundle: str
+    opa_timeout_s: float
+    data: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How the webhook listens.
+
+    Attributes:
+        host: address to listen on.
+        port: TCP port, TLS.
+        tls_cert: serving certificate, or None when nothing is served.
+        tls_key: its key.
+        tls_minimum: ``1.2`` or ``1.3``.
+        client_ca: authorities of callers' certificates; None when callers need none.
+        client_names: names that may ask; empty without ``client_ca``.
+        status_port: plain HTTP port of health and metrics, or None.
+        threads: reviews judged at once.
+        drain_s: how long to go on serving after SIGTERM, seconds.
+    """
+
+    host: str
+    port: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_minimum: str
+    client_ca: Path | None
+    client_names: tuple[str, ...]
+    status_port: int | None
+    threads: int
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged, and how.
+
+    Attributes:
+        level: ``debug`` | ``info`` | ``warning`` | ``error``.
+        format: ``json`` or ``text``.
+    """
+
+    level: str
+    format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +241,12 @@ class Config:
         store: SQLite file of the record.
         log_key: private key that signs checkpoints.
         origin: origin line of checkpoints.
-        engine: ``embedded`` or ``opa``.
-        opa_url: address of the OPA server, "" when embedded.
-        policy_data: operator's policy data, or None.
+        policy: where policies are judged.
         autoscalers: ``none`` | ``unknown`` | ``lookup``.
-        kubeconfig: for ``lookup``; None means the Pod's service account.
-        host: address to listen on.
-        port: TCP port.
-        tls_cert: serving certificate, or None when nothing is served.
-        tls_key: its key.
-        threads: reviews judged at once.
+        parents: ``none`` | ``lookup``.
+        kubeconfig: for look-ups; None means the Pod's service account.
+        server: how the webhook listens.
+        log: what is logged.
     """
 
     file: Path
@@ -123,64 +258,66 @@ class Config:
     store: Path
     log_key: Path
     origin: str
-    engine: str
-    opa_url: str
-    policy_data: Path | None
+    policy: PolicyConfig
     autoscalers: str
+    parents: str
     kubeconfig: Path | None
-    host: str
-    port: int
-    tls_cert: Path | None
-    tls_key: Path | None
-    threads: int
+    server: ServerConfig
+    log: LogConfig
 
 
 def load_config(file: Path) -> Config:
     """Read and check a configuration file. Paths in it are relative to its folder.
 
     Raises:
-        ConfigError: unreadable, not YAML, an unknown key, a wrong value, or a threshold that no keyring can meet.
+        ConfigError: unreadable, not YAML, a key twice, an unknown key, a wrong value, or a threshold that no keyring
+            can meet; the message names the file and the line.
     """
-    try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(
-            f"{file}: can't be read: {exc.strerror}", hint="placet init writes a configuration to start from."
-        ) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{file}: not YAML: {str(exc).splitlines()[-1].strip()}") from exc
-    problems = [_describe(error) for error in jsonschema_rs.validator_for(SCHEMA).iter_errors(value)]
-    if problems:
-        raise ConfigError(f"{file}: {'; '.join(problems)}", hint="docs/formats.md lists every key.")
-    return _build(file, value)
+    return build_config(load_settings(file, SCHEMA))
 
 
-def _describe(error: jsonschema_rs.ValidationError) -> str:
-    where = ".".join(str(part) for part in error.instance_path)
-    return f"{where}: {error.message}" if where else error.message
+def build_config(settings: Settings) -> Config:
+    """The configuration that checked settings mean.
 
-
-def _build(file: Path, value: dict[str, Any]) -> Config:
-    folder = file.resolve().parent
+    Raises:
+        ConfigError: keys that do not go together, with file and line.
+    """
+    file, value = settings.file, settings.value
+    # Not resolve(): a ConfigMap volume is made of links into a folder that goes away with the next update.
+    folder = file.absolute().parent
     keyring, record = value["keyring"], value["record"]
-    policy, server = value.get("policy", {}), value.get("server", {})
+    policy, server = _section(value, "policy"), _section(value, "server")
+    top, log = {**_defaults(SCHEMA), **value}, _section(value, "log")
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
 
     if keyring["threshold"] > len(keyring["roots"]):
         roots = len(keyring["roots"])
-        raise ConfigError(
-            f"{file}: keyring.threshold: {keyring['threshold']} signatures can't come from {roots} roots",
+        raise settings.error(
+            ("keyring", "threshold"),
+            f"{keyring['threshold']} signatures can't come from {roots} roots",
             hint="Name more roots or lower the threshold.",
         )
-    engine = policy.get("engine", "embedded")
+    engine = policy["engine"]
     if (engine == "opa") != ("opa_url" in policy):
-        raise ConfigError(f"{file}: policy: engine opa and opa_url go together", hint="Give both, or neither.")
+        raise settings.error(
+            ("policy", "opa_url" if "opa_url" in policy else "engine"),
+            "engine opa and opa_url go together",
+            hint="Give both, or neither.",
+        )
     if ("tls_cert" in server) != ("tls_key" in server):
-        raise ConfigError(f"{file}: server: tls_cert goes with tls_key")
+        raise settings.error(
+            ("server", "tls_cert" if "tls_cert" in server else "tls_key"), "tls_cert goes with tls_key"
+        )
+    if ("client_ca" in server) != ("client_names" in server):
+        raise settings.error(
+            ("server", "client_ca" if "client_ca" in server else "client_names"),
+            "client_ca goes with client_names",
+            hint="An authority signs for many; name the certificates of the API server.",
+        )
     return Config(
-        file=file.resolve(),
+        file=file.absolute(),
         cluster=value["cluster"],
         keyring_file=folder / keyring["file"],
         root_files=tuple(folder / root for root in keyring["roots"]),
@@ -189,14 +326,37 @@ def _build(file: Path, value: dict[str, Any]) -> Config:
         store=folder / record["store"],
         log_key=folder / record["log_key"],
         origin=record.get("origin", f"placet.dev/log/{value['cluster']}"),
-        engine=engine,
-        opa_url=policy.get("opa_url", ""),
-        policy_data=path(policy.get("data")),
-        autoscalers=value.get("autoscalers", "unknown"),
+        policy=PolicyConfig(
+            engine=engine,
+            opa_url=policy.get("opa_url", ""),
+            opa_ca=path(policy.get("opa_ca")),
+            opa_bundle=policy["opa_bundle"],
+            opa_timeout_s=float(policy["opa_timeout_seconds"]),
+            data=path(policy.get("data")),
+        ),
+        autoscalers=top["autoscalers"],
+        parents=top["parents"],
         kubeconfig=path(value.get("kubeconfig")),
-        host=server.get("host", "127.0.0.1"),
-        port=server.get("port", DEFAULT_PORT),
-        tls_cert=path(server.get("tls_cert")),
-        tls_key=path(server.get("tls_key")),
-        threads=server.get("threads", 4),
+        server=ServerConfig(
+            host=server["host"],
+            port=server["port"],
+            tls_cert=path(server.get("tls_cert")),
+            tls_key=path(server.get("tls_key")),
+            tls_minimum=server["tls_minimum"],
+            client_ca=path(server.get("client_ca")),
+            client_names=tuple(server.get("client_names", ())),
+            status_port=server.get("status_port"),
+            threads=server["threads"],
+            drain_s=float(server["drain_seconds"]),
+        ),
+        log=LogConfig(level=log["level"], format=log["format"]),
     )
+
+
+def _section(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """A section as it was written, over the defaults that the schema names."""
+    return {**_defaults(SCHEMA["properties"][name]), **value.get(name, {})}
+
+
+def _defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: part["default"] for name, part in schema["properties"].items() if "default" in part}

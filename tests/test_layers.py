@@ -14,7 +14,7 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parent.parent
 LAYERS: Final = ("scorer", "placet", "webhook")
 NOT_SHIPPED: Final = frozenset({"tests", "tools", "benchmarks"})
-HTTP: Final = frozenset({"flask", "granian", "werkzeug"})
+HTTP: Final = frozenset({"flask", "httptools", "uvloop", "werkzeug"})
 _DYNAMIC: Final = frozenset({"import_module", "__import__"})
 
 

@@ -3,38 +3,109 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+import time
+from typing import Any, Final, Protocol
 
 from placet.decide import Deadline, Gate
 from placet.decision import Decision
 from placet.messages import render_message, render_warnings
-from placet.review import parse_review
+from placet.review import AdmissionRequest, parse_review
+from webhook import logs
 
-_LOG: Final = logging.getLogger("placet.webhook")
+INTERNAL_CODE: Final = "internal_error"
 INTERNAL_MESSAGE: Final = (
     "placet could not decide, so it refuses: internal error (gate.internal/internal_error). "
     "Nothing is wrong with the workload that is known; tell the platform team, whose log names this request's uid."
 )
 
 
-def review(gate: Gate, raw: bytes, *, environment: str, deadline: Deadline) -> dict[str, Any]:
+class Observer(Protocol):
+    """Hears of every decision, after its answer stands and whatever it was."""
+
+    def decided(self, decision: Decision, *, seconds: float) -> None:
+        """A review was decided, in so many seconds."""
+
+    def undecided(self, code: str) -> None:
+        """A review was refused for a fault of ours."""
+
+
+class LogOnly:
+    """Counts nothing."""
+
+    def decided(self, decision: Decision, *, seconds: float) -> None:
+        """See :class:`Observer`."""
+
+    def undecided(self, code: str) -> None:
+        """See :class:`Observer`."""
+
+
+_NOBODY: Final = LogOnly()
+
+
+def review(
+    gate: Gate,
+    raw: bytes,
+    *,
+    environment: str,
+    deadline: Deadline,
+    caller_authenticated: bool = False,
+    observer: Observer = _NOBODY,
+) -> dict[str, Any]:
     """The AdmissionReview that answers.
+
+    Args:
+        gate: decides.
+        raw: the body.
+        environment: from the path, unverified text.
+        deadline: when the answer must be there.
+        caller_authenticated: whether the caller proved to be the API server.
+        observer: hears of the decision.
 
     Raises:
         ReviewError: the body can't be answered at all (HTTP 4xx).
     """
+    started_s = time.perf_counter()
     request = parse_review(raw)
     try:
-        decision = gate.decide(request, environment=environment, deadline=deadline)
-        if decision.recorded is None and not request.dry_run:
-            _LOG.error(
-                "denied without a record uid=%s violations=%s", request.uid, [v.code for v in decision.violations]
-            )
-        return render_review(decision)
+        decision = gate.decide(
+            request, environment=environment, deadline=deadline, caller_authenticated=caller_authenticated
+        )
+        answer = render_review(decision)
     except Exception:  # noqa: BLE001 - see the next line
         # The one catch: whatever is left denies, and the trace goes to the log, never to the caller.
-        _LOG.exception("undecided uid=%s", request.uid)
+        _tell_undecided(request, environment, observer)
         return _envelope({"uid": request.uid, "allowed": False, "status": _status(INTERNAL_MESSAGE, [])})
+    _tell(decision, observer, seconds=time.perf_counter() - started_s)
+    return answer
+
+
+def _tell(decision: Decision, observer: Observer, *, seconds: float) -> None:
+    """Log and count. A fault in that must not turn an allow that is in the record into a refusal."""
+    try:
+        logs.say_decision(decision, seconds=seconds)
+        observer.decided(decision, seconds=seconds)
+    except Exception:  # noqa: BLE001 - as above
+        logs.say(logging.ERROR, "a decision could not be counted", exc_info=True, uid=decision.request.uid)
+
+
+def _tell_undecided(request: AdmissionRequest, environment: str, observer: Observer) -> None:
+    logs.say(
+        logging.ERROR,
+        "denied without a decision",
+        exc_info=True,
+        uid=logs.told(request.uid),
+        environment=logs.told(environment),
+        decision="deny",
+        operation=request.operation,
+        kind=logs.told(request.kind),
+        namespace=logs.told(request.namespace),
+        name=logs.told(request.name),
+        user=logs.told(request.username),
+        codes=[f"gate.internal/{INTERNAL_CODE}"],
+        dry_run=request.dry_run,
+        request_digest=str(request.digest),
+    )
+    observer.undecided(INTERNAL_CODE)
 
 
 def render_review(decision: Decision) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import logging
+import signal
 from pathlib import Path
 
 import click
 
-from placet.cli.output import safe, say, style
-from placet.config import CONFIG_VARIABLE, Config, load_config
+from placet.config import CONFIG_VARIABLE, load_config
 from placet.errors import ConfigError
 
 
@@ -21,6 +20,7 @@ from placet.errors import ConfigError
     default=Path("placet.yaml"),
     show_default=True,
     envvar=CONFIG_VARIABLE,
+    show_envvar=True,
     help="The configuration file.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Listen here instead of server.port.")
@@ -35,57 +35,48 @@ def serve(config_file: Path, port: int | None) -> None:
     The configuration, the roots, the policy bundle and the record are checked first; what can't be used ends the
     command with exit code 2 before a port is opened. A keyring that is missing or has expired does not: every review is
     refused, and /readyz says why, until there is one that can be trusted.
+
+    \b
+    Signals:
+      SIGHUP   reads the configuration, the data and the certificates again; a changed file is noticed without it
+      SIGTERM  not ready at once; goes on serving for server.drain_seconds, finishes what has begun, ends with 0
+      SIGINT   the same without going on
+
+    \b
+    Exit codes:
+      0  ended by SIGTERM or SIGINT
+      2  it could not start
+
+    \b
+    Environment:
+      PLACET_CONFIG              the configuration file
+      PLACET_LOG_KEY_PASSPHRASE  opens the log's key
+      PLACET_OPA_TOKEN           is shown to OPA
+      PLACET_PATH_TOKEN          last segment of the path that the API server has to call
+
+    \b
+    See also: placet config check, placet init
     """
+    from webhook import logs  # noqa: PLC0415 - every command loads this module; the rest is for this one alone
+    from webhook.runtime import Runtime  # noqa: PLC0415
+    from webhook.server import run_server  # noqa: PLC0415
+    from webhook.server_ports import open_listener  # noqa: PLC0415
+    from webhook.tls import Certificates  # noqa: PLC0415
+
     config = load_config(config_file)
-    if config.tls_cert is None or config.tls_key is None:
+    settings = config.server
+    if settings.tls_cert is None or settings.tls_key is None:
         raise ConfigError(
             f"{config.file}: server: tls_cert and tls_key are missing",
             hint="The API server speaks TLS only; placet init makes a certificate for trying things out.",
         )
-    for file in (config.tls_cert, config.tls_key):
-        if not file.is_file():
-            raise ConfigError(f"{config.file}: server: {file} does not exist")
-    from webhook.wsgi import check_parts  # noqa: PLC0415 - loads the engine's libraries
-
-    if waiting := check_parts(config):
-        say(f"{style('warning', 'yellow', err=True)}: every review is refused until this is mended: {safe(waiting)}")
-    _require_free(config.host, port or config.port)
-    _run(config, port=port or config.port)
-
-
-def _require_free(host: str, port: int) -> None:
-    """Say in a sentence what the server would say in a trace.
-
-    Raises:
-        ConfigError: nothing can listen there.
-    """
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return
-    except OSError as exc:
-        raise ConfigError(
-            f"can't listen on {host} port {port}: {exc.strerror or exc}",
-            code="port_unusable",
-            hint="Another process may hold it; set server.host and server.port, or --port.",
-        ) from exc
-
-
-def _run(config: Config, *, port: int) -> None:
-    from granian import Granian  # noqa: PLC0415 - only when serving
-    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415
-    from granian.log import LogLevels  # noqa: PLC0415
-
-    os.environ[CONFIG_VARIABLE] = str(config.file)
-    Granian(
-        "webhook.wsgi:create",
-        factory=True,
-        address=config.host,
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=1,  # one process writes one SQLite log
-        blocking_threads=config.threads,
-        http=HTTPModes.http1,  # the API server speaks HTTP/1.1 to services
-        ssl_cert=config.tls_cert,
-        ssl_key=config.tls_key,
-        log_level=LogLevels.warning,
-    ).serve()
+    Certificates.load(settings)
+    for tried in (port or settings.port, settings.status_port):
+        if tried is not None:
+            open_listener(settings.host, tried).close()
+    # Until the server takes it over, a hangup would end the process; files that change meanwhile are noticed anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    runtime = Runtime.open(config)
+    if waiting := runtime.problems().get("keyring"):
+        logs.say(logging.WARNING, "every review is refused until this is mended", detail=logs.told(waiting))
+    run_server(runtime, settings, port=port)

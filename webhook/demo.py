@@ -35,6 +35,9 @@ def demo(folder: Path | None) -> None:
 
     Starts the real webhook with TLS on a free port of this machine, sends it reviews that a real API server wrote,
     and runs the same commands that a team would type. Needs no cluster.
+
+    \b
+    See also: placet init, placet serve
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=False)

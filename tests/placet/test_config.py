@@ -31,9 +31,9 @@ def write(folder: Path, text: str) -> Path:
 
 def test_defaults_are_the_cautious_ones(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL))
-    assert config.engine == "embedded"
+    assert config.policy.engine == "embedded"
     assert config.autoscalers == "unknown"
-    assert config.host == "127.0.0.1"
+    assert config.server.host == "127.0.0.1"
     assert config.origin == "placet.dev/log/prod-eu-1"
 
 
@@ -68,6 +68,19 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, change: tuple[str, st
         load_config(file)
     assert str(file) in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_paths_survive_a_change_of_a_mounted_config_map(tmp_path: Path) -> None:
+    for version in ("..1", "..2"):
+        (tmp_path / version).mkdir()
+        write(tmp_path / version, MINIMAL)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "placet.yaml").symlink_to("..data/placet.yaml")
+    before = load_config(tmp_path / "placet.yaml")
+    (tmp_path / "next").symlink_to("..2")
+    (tmp_path / "next").rename(tmp_path / "..data")
+    assert before.keyring_file == tmp_path / "keyring.json"
+    assert load_config(tmp_path / "placet.yaml") == before
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

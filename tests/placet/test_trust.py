@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.keyring import VerifiedKeyring, load_keyring
 from placet.errors import AuditError, KeyringError
 from placet.trust import FileTrust
 from tests.simulators.desk import ApprovalDesk
@@ -56,9 +58,77 @@ def test_an_older_keyring_never_counts_again(files: Files) -> None:
     files.publish(3)
     trust.load(files.desk.now)
     files.publish(2)
+    assert trust.load(files.desk.now)[0].version == 3
+    assert trust.refused is not None
+    assert trust.refused.code == "keyring_rollback"
+    assert files.seen == [3]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff" * 10])
+def test_a_file_that_is_no_keyring_leaves_the_one_before_in_force(files: Files, content: bytes | None) -> None:
+    trust = files.trust()
+    files.publish(3)
+    trust.load(files.desk.now)
+    if content is None:
+        files.keyring.unlink()
+    else:
+        files.keyring.write_bytes(content)
+    assert trust.load(files.desk.now)[0].version == 3
+    assert trust.refused is not None
+    files.publish(4)
+    assert trust.load(files.desk.now)[0].version == 4
+    assert trust.refused is None
+
+
+def test_a_refused_file_does_not_prolong_what_is_in_force(files: Files) -> None:
+    trust = files.trust()
+    expires = trust.load(files.desk.now)[0].expires
+    files.keyring.write_bytes(b"{}")
+    trust.load(expires - timedelta(seconds=1))
     with pytest.raises(KeyringError) as caught:
+        trust.load(expires)
+    assert caught.value.code == "keyring_malformed"
+
+
+def test_a_keyring_for_later_comes_into_force_when_its_time_has_come(files: Files) -> None:
+    trust = files.trust()
+    now = files.desk.now
+    trust.load(now)
+    later = now + timedelta(hours=1)
+    files.desk.document["issued"] = f"{later:%Y-%m-%dT%H:%M:%SZ}"
+    files.publish(2)
+    assert trust.load(now)[0].version == 1
+    assert trust.refused is not None
+    assert trust.refused.code == "keyring_not_yet_valid"
+    assert trust.load(later)[0].version == 2
+    assert files.seen == [1, 2]
+
+
+def test_a_refused_file_is_not_verified_again_at_each_decision(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust = files.trust()
+    trust.load(files.desk.now)
+    calls: list[bytes] = []
+
+    def refuse(raw: bytes, **_: object) -> VerifiedKeyring:
+        calls.append(raw)
+        raise KeyringError("no")
+
+    monkeypatch.setattr("placet.trust.verify_keyring", refuse)
+    files.keyring.write_bytes(b"{}")
+    for _ in range(5):
         trust.load(files.desk.now)
-    assert caught.value.code == "keyring_rollback"
+    assert len(calls) == 1
+    trust.load(files.desk.now + timedelta(seconds=1))
+    assert len(calls) == 2
+
+
+def test_a_first_keyring_that_is_refused_is_an_error_every_time(files: Files) -> None:
+    files.keyring.write_bytes(b"{}")
+    trust = files.trust()
+    for _ in range(2):
+        with pytest.raises(KeyringError):
+            trust.load(files.desk.now)
+    assert trust.in_force is None
 
 
 def test_a_restart_does_not_forget_the_newest_version(files: Files) -> None:
@@ -107,3 +177,59 @@ def test_a_folder_that_went_away_is_an_error_not_an_empty_one(files: Files) -> N
     with pytest.raises(KeyringError) as caught:
         trust.load(files.desk.now)
     assert caught.value.code == "revocations_unreadable"
+
+
+def test_a_keyring_that_has_not_changed_for_a_while_is_not_read_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.publish(1)
+    trust = files.trust()
+    reads: list[Path] = []
+
+    def counted(path: Path) -> bytes:
+        reads.append(path)
+        return load_keyring(path)
+
+    monkeypatch.setattr("placet.trust.load_keyring", counted)
+    now_ns = files.keyring.stat().st_ctime_ns
+    monkeypatch.setattr("placet.trust.time.time_ns", lambda: now_ns + 1_000_000_000)
+    for _ in range(3):  # written just now: it may be written again within one tick of the clock
+        assert trust.load(files.desk.now)[0].version == 1
+    assert len(reads) == 3
+    monkeypatch.setattr("placet.trust.time.time_ns", lambda: now_ns + 3_000_000_000)
+    for _ in range(3):
+        assert trust.load(files.desk.now)[0].version == 1
+    assert len(reads) == 4
+
+
+@pytest.mark.parametrize("how", ["written over", "replaced", "touched"])
+def test_a_settled_keyring_that_changes_in_any_way_is_read_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    files.publish(1)
+    trust = files.trust()
+    monkeypatch.setattr("placet.trust.time.time_ns", lambda: 2**62)
+    assert trust.load(files.desk.now)[0].version == 1
+    times = files.keyring.stat()
+    files.desk.document["version"] = 2
+    if how == "replaced":
+        beside = files.keyring.with_suffix(".new")
+        beside.write_bytes(files.desk.keyring_bytes)
+        os.utime(beside, ns=(times.st_atime_ns, times.st_mtime_ns))
+        beside.replace(files.keyring)
+    else:
+        files.keyring.write_bytes(files.desk.keyring_bytes)
+    if how == "touched":  # whoever sets the times back can't set back that of the change
+        os.utime(files.keyring, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert trust.load(files.desk.now)[0].version == 2
+
+
+def test_a_settled_keyring_that_goes_away_is_missed(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.publish(1)
+    trust = files.trust()
+    monkeypatch.setattr("placet.trust.time.time_ns", lambda: 2**62)
+    trust.load(files.desk.now)
+    files.keyring.unlink()
+    trust.load(files.desk.now)  # what was accepted holds until it expires
+    assert trust.refused is not None
+    assert trust.refused.code == "keyring_missing"

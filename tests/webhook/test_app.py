@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from placet.errors import ReviewError
 from tests.simulators.gate import GateDesk, example, review
 from webhook import admission
 from webhook.app import budget_s, create_app
+from webhook.gates import Gates
+from webhook.readiness import Finding, Report
 from webhook.settings import HttpSettings
 
 PATH = "/v1/admit/production"
@@ -30,7 +33,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateDesk]:
 
 @pytest.fixture
 def client(desk: GateDesk) -> FlaskClient:
-    return create_app(desk.gate, ready=dict, settings=HttpSettings(max_body_bytes=100_000)).test_client()
+    settings = HttpSettings(max_body_bytes=100_000)
+    return create_app(Gates(desk.gate), ready=lambda _server: Report(), settings=settings).test_client()
 
 
 def body() -> bytes:
@@ -94,6 +98,29 @@ def test_a_body_without_a_length_is_411(client: FlaskClient) -> None:
     assert answer.status_code == 411
 
 
+@pytest.mark.parametrize("length", ["-1", "+5", "1_0", " 5", "five", "\u0665", "9" * 40])
+def test_a_length_that_is_no_number_is_411(client: FlaskClient, length: str) -> None:
+    answer = client.post(
+        PATH, data=body(), content_type="application/json", environ_overrides={"CONTENT_LENGTH": length}
+    )
+    assert (answer.status_code, answer.get_json()["code"]) == (411, "review_length_required")
+
+
+def test_waiting_for_a_thread_counts_against_the_deadline(client: FlaskClient) -> None:
+    received = {"placet.received": time.monotonic() - 60}
+    answer = client.post(PATH, data=body(), content_type="application/json", environ_overrides=received)
+    message = answer.get_json()["response"]["status"]["message"]
+    assert "deadline_exceeded" in message
+
+
+def test_any_path_and_query_gets_an_answer(client: FlaskClient) -> None:
+    for path in ("/v1/admit/%ff%fe", "/v1/admit/%0a", "/v1/admit/..%2f", f"{PATH}?" + "a=1&" * 100 + "timeout=1s"):
+        answer = client.post(path, data=body(), content_type="application/json")
+        assert answer.status_code in {200, 400, 404}
+        if answer.status_code == 200:
+            assert "environment_unknown" in answer.get_json()["response"]["status"]["message"]
+
+
 def test_a_body_shorter_than_its_length_is_400(client: FlaskClient) -> None:
     answer = client.post(
         PATH,
@@ -105,7 +132,19 @@ def test_a_body_shorter_than_its_length_is_400(client: FlaskClient) -> None:
     assert answer.get_json()["code"] in {"review_truncated", "http_400"}
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", PATH, 405), ("POST", "/", 404), ("PUT", PATH, 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", PATH, 405),
+        ("PUT", PATH, 405),
+        ("POST", "/", 404),
+        ("POST", "/v1/admit", 404),
+        ("POST", "/v1/admit/", 404),
+        ("POST", f"{PATH}/", 404),
+        ("POST", f"{PATH}/more", 404),
+        ("GET", "/metrics", 404),
+    ],
+)
 def test_other_methods_and_paths_are_4xx(client: FlaskClient, method: str, path: str, status: int) -> None:
     assert client.open(path, method=method).status_code == status
 
@@ -133,9 +172,15 @@ def test_whatever_is_left_is_a_denial_without_a_trace(
 
 
 def test_readiness_names_what_is_wrong_and_liveness_does_not_care(desk: GateDesk) -> None:
-    client = create_app(desk.gate, ready=lambda: {"record": "store_locked: busy"}).test_client()
+    report = Report(
+        problems={"record": Finding("store_locked", "busy")},
+        warnings={"configuration": Finding("config_invalid", "a typo")},
+    )
+    client = create_app(Gates(desk.gate), ready=lambda _server: report).test_client()
     assert client.get("/readyz").status_code == 503
-    assert client.get("/readyz").get_data(as_text=True) == "record: store_locked: busy\n"
+    assert client.get("/readyz").get_data(as_text=True) == (
+        "record: store_locked: busy\nwarning configuration: config_invalid: a typo\n"
+    )
     assert client.get("/healthz").status_code == 200
 
 

@@ -18,6 +18,8 @@ from placet.messages import render_refusal, render_warnings
 from placet.review import AdmissionRequest, GroupVersionKind
 from tests.simulators.gate import GateDesk, example, review
 from webhook.app import create_app
+from webhook.gates import Gates
+from webhook.readiness import Report
 
 ROLES = ("technical", "security", "business", "executive")
 
@@ -31,7 +33,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateDesk]:
 
 @pytest.fixture(scope="module")
 def client(desk: GateDesk) -> FlaskClient:
-    return create_app(desk.gate, ready=dict).test_client()
+    return create_app(Gates(desk.gate), ready=lambda _server: Report()).test_client()
 
 
 @st.composite

@@ -1,0 +1,242 @@
+"""What is in force as a record of its own, and what changed since the last one.
+
+A leaf of type ``configuration``: docs/formats-audit.md. Digests and names of keys stand in the leaf; beside it,
+erasable, the settings and the merged policy data. Neither holds a secret: secrets come from the process's environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from placet.audit.log import Appended, AuditLog
+from placet.audit.record import CONFIGURATION, SCHEMA
+from placet.canonical import Digest, render_canonical
+from placet.config import Config
+from placet.policy.data import PolicyData
+from placet.policy.engine import PolicyEngine
+from placet.record import render_time
+
+SETTINGS_ATTACHMENT: Final = "settings"
+DATA_ATTACHMENT: Final = "data"
+_MAX_LISTED: Final = 64
+_LONGEST_KEY: Final = 160
+_MODES: Final = ("enforce", "warn", "audit")
+_NEEDS_RESTART: Final = ("cluster", "record.", "server.")
+# Attributes of Config whose keys in the file have other names.
+_KEYS: Final = {
+    "keyring_file": "keyring.file",
+    "root_files": "keyring.roots",
+    "root_threshold": "keyring.threshold",
+    "revocations": "keyring.revocations",
+    "store": "record.store",
+    "log_key": "record.log_key",
+    "origin": "record.origin",
+    "policy.opa_timeout_s": "policy.opa_timeout_seconds",
+    "server.drain_s": "server.drain_seconds",
+}
+_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server")
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """A setting that lets more through than before.
+
+    Attributes:
+        key: as in the policy data, ``environments.production.mode``.
+        before: its value before.
+        after: its value now.
+    """
+
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs from what was recorded last.
+
+    Attributes:
+        keys: of the configuration, and ``data.<key>`` of the policy data, sorted.
+        downgrades: those that let more through.
+        first: whether nothing was recorded before.
+        compared: whether what was in force before is still known key by key.
+    """
+
+    keys: tuple[str, ...]
+    downgrades: tuple[Downgrade, ...]
+    first: bool = False
+    compared: bool = True
+
+
+def flatten_config(config: Config) -> dict[str, str | int | list[str]]:
+    """Every key of the configuration file with its value in force; no floating point."""
+    flat = {}
+    for name, value in _leaves(dataclasses.asdict(config), ""):
+        if name != "file":
+            flat[_KEYS.get(name, name)] = _plain(value)
+    return flat
+
+
+def find_restart_keys(before: Config, after: Config) -> tuple[str, ...]:
+    """Keys that differ and take effect at the next start alone."""
+    old, new = flatten_config(before), flatten_config(after)
+    return tuple(sorted(key for key in new if old[key] != new[key] and key.startswith(_NEEDS_RESTART)))
+
+
+def keep_restart_settings(before: Config, after: Config) -> Config:
+    """The new configuration, with the settings of before where a running process can't change them."""
+    return dataclasses.replace(after, **{name: getattr(before, name) for name in _RESTART_FIELDS})
+
+
+def find_change(log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine) -> Change | None:
+    """Compare with the newest record; None when nothing differs.
+
+    Raises:
+        AuditError: the record can't be read.
+    """
+    newest = log.newest(CONFIGURATION)
+    if newest is None:
+        return Change((), (), first=True)
+    settings, rules = flatten_config(config), _policy(engine)
+    digests = (str(_digest(settings)), str(data.digest))
+    if (newest.get("settings_digest"), newest.get("data_digest")) == digests and newest.get("policy") == rules:
+        return None
+    old_settings = _read(log.newest_attachment(CONFIGURATION, SETTINGS_ATTACHMENT))
+    old_data = _read(log.newest_attachment(CONFIGURATION, DATA_ATTACHMENT))
+    keys = [key for key in ("revision", "engine", "engine_version") if newest.get("policy", {}).get(key) != rules[key]]
+    changed = [f"policy.{key}" if key == "revision" else key for key in keys]
+    if old_settings is None or old_data is None:
+        return Change(tuple(changed), (), compared=False)
+    changed += _differing(old_settings, settings)
+    changed += [f"data.{key}" for key in _differing(dict(_leaves(old_data, "")), dict(_leaves(data.value, "")))]
+    return Change(tuple(sorted(set(changed))), tuple(_downgrades(old_data, data.value)))
+
+
+def record_change(
+    log: AuditLog,
+    change: Change,
+    config: Config,
+    data: PolicyData,
+    engine: PolicyEngine,
+    *,
+    moment: datetime,
+    cause: str,
+    pending: Iterable[str] = (),
+) -> Appended:
+    """Make the change a record.
+
+    Args:
+        log: to append to.
+        change: of :func:`find_change`.
+        config: what is in force from now on.
+        data: the same.
+        engine: the same.
+        moment: aware UTC.
+        cause: ``start`` or ``reload``.
+        pending: keys that have changed in the file and wait for a restart.
+
+    Raises:
+        AuditError: it could not be recorded, and must not count.
+    """
+    settings = flatten_config(config)
+    body = {
+        "schema": SCHEMA,
+        "type": CONFIGURATION,
+        "time": render_time(moment),
+        "cluster": config.cluster,
+        "cause": cause,
+        "settings_digest": str(_digest(settings)),
+        "data_digest": str(data.digest),
+        "policy": _policy(engine),
+        "first": change.first,
+        "compared": change.compared,
+        "changed": _listed(change.keys),
+        "downgrades": [
+            {"key": one.key[:_LONGEST_KEY], "from": one.before, "to": one.after}
+            for one in change.downgrades[:_MAX_LISTED]
+        ],
+        "pending_restart": _listed(pending),
+    }
+    kept = {SETTINGS_ATTACHMENT: render_canonical(settings), DATA_ATTACHMENT: render_canonical(data.value)}
+    return log.append(body, attachments=kept)
+
+
+def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Settings of environments and rules that let more through; one that is new has no before."""
+    for name, old in sorted(before.get("environments", {}).items()):
+        new = after["environments"].get(name)
+        for key, looser in _LOOSER.items():
+            if new is not None and looser(old.get(key), new[key]):
+                yield Downgrade(f"environments.{name}.{key}", _shown(old.get(key)), _shown(new[key]))
+    old_rules, new_rules = before.get("rules", {}), after["rules"]
+    for rule in sorted({*old_rules, *new_rules}):
+        old_mode, new_mode = old_rules.get(rule, {}).get("mode", ""), new_rules.get(rule, {}).get("mode", "")
+        if new_mode in _MODES[1:] and old_mode != new_mode and _weaker(old_mode or _MODES[0], new_mode):
+            yield Downgrade(f"rules.{rule}.mode", old_mode, new_mode)
+
+
+def _weaker(before: Any, after: Any) -> bool:
+    return before in _MODES and after in _MODES and _MODES.index(after) > _MODES.index(before)
+
+
+_LEVELS: Final = ("low", "medium", "high", "critical")
+_LOOSER: Final[Mapping[str, Any]] = {
+    "mode": _weaker,
+    "coverage": lambda before, after: (before, after) == ("strict", "labelled"),
+    "accept_declared": lambda before, after: after and not before,
+    "pin_images": lambda before, after: before and not after,
+    "approvals": lambda before, after: not set(before or ()) <= set(after),
+    "bindings": lambda before, after: not set(before or ()) <= set(after),
+    "max_level": lambda before, after: _LEVELS.index(after) > _LEVELS.index(before),
+}
+
+
+def _shown(value: object) -> str:
+    return ",".join(sorted(map(str, value))) if isinstance(value, list) else json.dumps(value).strip('"')
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+
+
+def _leaves(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _leaves(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", item
+
+
+def _plain(value: Any) -> str | int | list[str]:
+    match value:
+        case bool() | float() | None | Path():
+            return "" if value is None else str(value)
+        case int() | str():
+            return value
+        case _:
+            return [str(item) for item in value]
+
+
+def _policy(engine: PolicyEngine) -> dict[str, str]:
+    return {"revision": engine.revision, "engine": engine.name, "engine_version": engine.version}
+
+
+def _digest(settings: Mapping[str, Any]) -> Digest:
+    return Digest.of(render_canonical(settings))
+
+
+def _read(raw: bytes | None) -> dict[str, Any] | None:
+    value = None if raw is None else json.loads(raw)
+    return value if isinstance(value, dict) else None
+
+
+def _listed(keys: Iterable[str]) -> list[str]:
+    listed = [key[:_LONGEST_KEY] for key in keys]
+    return listed if len(listed) <= _MAX_LISTED else [*listed[:_MAX_LISTED], "..."]

@@ -1,0 +1,199 @@
+"""Everything that a new configuration replaces at once: policy data, engine, trust, cluster facts, the gate on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from placet.approvals.keyring import VerifiedKeyring
+from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_trust
+from placet.audit.log import AuditLog
+from placet.cluster import ClusterFacts
+from placet.config import Config
+from placet.decide import Gate
+from placet.errors import EngineError, KeyringError
+from placet.parents import Parents
+from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.engine import PolicyEngine
+from placet.record import LogRecorder, render_time
+from placet.trust import FileTrust
+from webhook.measured import MeasuredEngine
+from webhook.metrics import Metrics
+from webhook.selftest import self_test
+
+_MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A gate and all that it rests on, but the record.
+
+    Attributes:
+        config: in force.
+        data: merged policy data.
+        engine: prepared, or on its way to it.
+        trust: keyring and revocations.
+        roots: digests of the root files that ``trust`` was made with.
+        facts: what the cluster knows of autoscalers.
+        parents: where objects are looked up that others belong to.
+        gate: decides.
+    """
+
+    config: Config
+    data: PolicyData
+    engine: PolicyEngine
+    trust: FileTrust
+    roots: tuple[str, ...]
+    facts: ClusterFacts
+    parents: Parents
+    gate: Gate
+
+
+class GenerationBuilder:
+    """Builds gates on one log."""
+
+    def __init__(self, log: AuditLog, metrics: Metrics, *, clock: Callable[[], datetime]) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+
+    def build(self, config: Config, former: Generation | None) -> Generation:
+        """Build aside, and test. Nothing of the former one is touched.
+
+        The first of a process need not wait for an engine that goes on trying by itself, such as an OPA that starts
+        later: it refuses meanwhile, and is tested before readiness says that it is there.
+
+        Args:
+            config: what to build from.
+            former: what serves now; its trust is kept where nothing about it changed, so that it goes on refusing
+                keyrings that are older than what it has seen.
+
+        Raises:
+            PlacetError: a part can't be used.
+        """
+        data = load_policy_data(config.policy.data)
+        engine = MeasuredEngine(build_engine(config, data), self._metrics.policy_evaluated)
+        try:
+            waiting = _prepare(engine, may_wait=former is None)
+            roots = tuple(digest_file(file) for file in _root_files(config))
+            trust = self._trust(config, former, roots)
+            facts, parents = self._cluster(config, former)
+            recorder = LogRecorder(self._log, cluster=config.cluster)
+            gate = build_gate(
+                config,
+                trust=trust,
+                recorder=recorder,
+                history=recorder,
+                cluster_facts=facts,
+                clock=self._clock,
+                data=data,
+                engine=engine,
+                parents=parents,
+            )
+            if not waiting:
+                self_test(config, data, engine, trust, self._clock)
+        except BaseException:
+            engine.close()
+            raise
+        return Generation(config, data, engine, trust, roots, facts, parents, gate)
+
+    def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
+        if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):
+            return former.trust
+        trust = build_trust(
+            config,
+            newest_version=newest_keyring_version(self._log),
+            on_change=lambda keyring, moment: record_keyring(self._log, config.cluster, keyring, moment),
+        )
+        if former is not None and _is_trusted(former.trust, self._clock()):
+            trust.load(self._clock())  # what can trust nothing does not replace what does
+        return trust
+
+    def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents]:
+        if former is not None and _cluster_keys(config) == _cluster_keys(former.config):
+            return former.facts, former.parents
+        return build_cluster_facts(config), build_parents(config)
+
+
+def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
+    """Digests of the content of the files that a reload reads, by path.
+
+    The content itself: Kubernetes replaces the files of a ConfigMap or Secret by another folder behind a symbolic link,
+    and neither the time nor the inode of what a path leads to has to change for that.
+    """
+    files = [config_file, *_root_files(config), *([config.policy.data] if config.policy.data else []), config.log_key]
+    return {str(file): digest_file(file) for file in files}
+
+
+def digest_file(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file, or what keeps it from being read."""
+    try:
+        with file.open("rb") as content:
+            return sha256(content.read(_MAX_FILE_BYTES)).hexdigest()
+    except OSError as error:
+        return f"unreadable {error.errno}"
+
+
+def newest_keyring_version(log: AuditLog) -> int:
+    """The newest version that was ever in force here, 0 before the first."""
+    newest = log.newest("keyring")
+    return 0 if newest is None else int(newest["version"])
+
+
+def record_keyring(log: AuditLog, cluster: str, keyring: VerifiedKeyring, moment: datetime) -> None:
+    """A keyring that comes into force is a record of its own: no older one is accepted after it.
+
+    Raises:
+        AuditError: it could not be recorded.
+    """
+    if keyring.version <= newest_keyring_version(log):
+        return
+    log.append(
+        {
+            "schema": "placet.dev/record/v1",
+            "type": "keyring",
+            "time": render_time(moment),
+            "cluster": cluster,
+            "version": keyring.version,
+            "statement": str(keyring.digest),
+            "expires": render_time(keyring.expires),
+        }
+    )
+
+
+def _prepare(engine: PolicyEngine, *, may_wait: bool) -> bool:
+    """Prepare; whether the engine can't judge yet, and goes on trying."""
+    try:
+        engine.prepare()
+    except EngineError:
+        if not may_wait or not engine.problem():
+            raise
+        return True
+    return False
+
+
+def _root_files(config: Config) -> list[Path]:
+    files: list[Path] = []
+    for path in config.root_files:
+        files += sorted([*path.glob("*.pub"), *path.glob("*.pem")]) if path.is_dir() else [path]
+    return files
+
+
+def _trust_keys(config: Config) -> tuple[object, ...]:
+    return config.keyring_file, config.root_files, config.root_threshold, config.revocations
+
+
+def _cluster_keys(config: Config) -> tuple[object, ...]:
+    return config.autoscalers, config.parents, config.kubeconfig
+
+
+def _is_trusted(trust: FileTrust, now: datetime) -> bool:
+    try:
+        trust.load(now)
+    except KeyringError:
+        return False
+    return True

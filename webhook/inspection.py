@@ -1,0 +1,155 @@
+"""One look at every part of the gate, made in the background; what it finds is what /readyz answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from placet.approvals.keyring import VerifiedKeyring
+from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
+from placet.audit.log import Health
+from placet.errors import EngineError, PlacetError
+from webhook import logs
+from webhook.generation import Generation
+from webhook.measured import MeasuredLog
+from webhook.metrics import Metrics
+from webhook.readiness import PARTS, Finding, Report
+from webhook.selftest import self_test
+
+BUSY_S: Final = 2.0
+PENDING: Final = "checkpoint_pending"
+STALE_CHECKPOINT: Final = timedelta(seconds=3 * CHECKPOINT_EVERY_S)
+_PASSING: Final = frozenset({"store_locked", "store_unavailable"})
+_WRITABLE: Final = Health(writable=True, code="", detail="", size=0, signed_size=0)
+
+
+class Inspector:
+    """Looks at the parts, and remembers what it said: each fault is logged when it comes and when it goes."""
+
+    def __init__(
+        self,
+        log: MeasuredLog,
+        checkpointer: Checkpointer,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._log = log
+        self._checkpointer = checkpointer
+        self._metrics = metrics
+        self._clock = clock
+        self._said: dict[tuple[str, str], str] = {}
+        self._tested: Generation | None = None
+        self._locked_before = False
+        self._unsigned_since: datetime | None = None
+        self._keyring: tuple[int, str] | None = None
+        self._was_ready: bool | None = None
+
+    def look(self, generation: Generation, warnings: dict[str, Finding]) -> Report:
+        """Look at everything; may block as long as the store or the engine does.
+
+        Args:
+            generation: what serves.
+            warnings: of parts that others look at.
+        """
+        now = self._clock()
+        problems: dict[str, Finding] = {}
+        warnings = dict(warnings)
+        self._look_at_keyring(generation, now, problems, warnings)
+        self._look_at_record(now, problems, warnings)
+        if engine := self._look_at_engine(generation):
+            problems["engine"] = engine
+        report = Report(problems, warnings)
+        self._tell(report)
+        return report
+
+    def _look_at_keyring(
+        self, generation: Generation, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]
+    ) -> None:
+        trust = generation.trust
+        try:
+            self._say_version(trust.load(now)[0])
+        except PlacetError as error:
+            problems["keyring"] = Finding(error.code, str(error))
+        else:
+            if refused := trust.refused:
+                warnings["keyring"] = Finding(refused.code, f"{refused}; the one before stays in force")
+        kept = trust.in_force
+        self._metrics.keyring_expires(None if kept is None else kept.expires)
+
+    def _say_version(self, keyring: VerifiedKeyring) -> None:
+        known = (keyring.version, str(keyring.digest))
+        if known != self._keyring:
+            first, self._keyring = self._keyring is None, known
+            logs.say(logging.INFO, "keyring in force", version=keyring.version, expires=keyring.expires.isoformat())
+            if not first:
+                self._metrics.reloaded("applied")
+
+    def _look_at_record(self, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]) -> None:
+        busy = self._log.wrote_within(BUSY_S)
+        health = _WRITABLE if busy else self._log.health()
+        if not health.writable:
+            found = Finding(health.code, health.detail)
+            # Another process may write for a moment; that is no reason to send callers elsewhere.
+            passing = health.code in _PASSING and not self._locked_before
+            (warnings if passing else problems)["record"] = found
+        self._locked_before = health.code in _PASSING
+        if checkpoint := self._look_at_checkpoint(now, health, busy=busy):
+            problems["checkpoint"] = checkpoint
+
+    def _look_at_checkpoint(self, now: datetime, health: Health, *, busy: bool) -> Finding | None:
+        signed = self._checkpointer.signed_at
+        if signed is None:
+            return Finding(PENDING, "the record is being compared with its last checkpoint")
+        self._metrics.checkpoint_signed(signed)
+        if busy or health.size > self._log.signed_size:
+            self._unsigned_since = max(self._unsigned_since or now, signed)
+        else:
+            self._unsigned_since = None
+        if self._unsigned_since is not None and now - self._unsigned_since > STALE_CHECKPOINT:
+            return Finding("checkpoint_stale", f"last signed at {signed.isoformat()}, and not all since is signed for")
+        return None
+
+    def _look_at_engine(self, generation: Generation) -> Finding | None:
+        """What the engine says of itself, and what it says of a document whose answer is known."""
+        if problem := generation.engine.problem():
+            self._tested = None
+            code, _, detail = problem.partition(": ")
+            return Finding(code, detail)
+        if self._tested is generation:
+            return None
+        try:
+            self_test(generation.config, generation.data, generation.engine, generation.trust, self._clock)
+        except EngineError as error:
+            return Finding(error.code, str(error))
+        self._tested = generation
+        return None
+
+    def _tell(self, report: Report) -> None:
+        """Log what is new and what is gone; set the gauges."""
+        present: dict[tuple[str, str], Finding] = {}
+        for word, findings in (("problem", report.problems), ("warning", report.warnings)):
+            present.update({(word, part): found for part, found in findings.items()})
+        for key, found in present.items():
+            if self._said.get(key) == found.code:
+                continue
+            level = logging.ERROR if key[0] == "problem" else logging.WARNING
+            if found.code == PENDING:
+                level = logging.INFO
+            logs.say(level, f"readiness {key[0]}", part=key[1], code=found.code, detail=logs.told(found.detail))
+            if key == ("warning", "keyring"):
+                self._metrics.reloaded("refused_keyring")
+        for key in self._said.keys() - present.keys():
+            logs.say(logging.INFO, f"readiness {key[0]} gone", part=key[1], code=self._said[key])
+        self._say_ready(report)
+        self._said = {key: found.code for key, found in present.items()}
+        for part in PARTS:
+            self._metrics.part(part, ready=part not in report.problems, stale=part in report.warnings)
+
+    def _say_ready(self, report: Report) -> None:
+        ready = not report.problems
+        if ready is not self._was_ready:
+            logs.say(logging.INFO, "ready" if ready else "not ready", parts=sorted(report.problems))
+        self._was_ready = ready

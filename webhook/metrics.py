@@ -1,0 +1,306 @@
+"""What the gate counts. No text that a user chose is ever a label: each label's values are listed or capped."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from placet.approvals.rejections import RejectionCode
+from placet.decision import Decision
+from placet.model import LEVELS, ROLES
+from webhook.server_state import ServerState
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+EXPIRING_WITHIN: Final = timedelta(days=7)
+_MAX_APPROVALS: Final = 10_000
+_MAX_CODES: Final = 128
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_REVIEW_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_POLICY_S: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
+_APPEND_S: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+_REJECTIONS: Final = frozenset(RejectionCode)
+_MODES: Final = frozenset({"enforce", "warn", "audit"})
+
+
+# A second series for each, of the time that the process began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, as it is registered and as docs/operations-metrics.md lists it.
+
+    Attributes:
+        kind: ``Counter``, ``Gauge`` or ``Histogram`` of prometheus_client.
+        name: without ``_total``, which the library adds to counters.
+        labels: names of its labels.
+        meaning: a sentence.
+        buckets: of a histogram, upper bounds in seconds.
+    """
+
+    kind: Any
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def exposed_name(self) -> str:
+        """As a scrape shows it."""
+        return f"{self.name}_total" if self.kind is Counter else self.name
+
+
+REQUESTS: Final = Metric(
+    Counter, "placet_admission_requests", "Reviews that were answered with a decision. `environment` is `unknown` "
+    "where the policy data has no such one; `risk` is `none` where nothing was scored.",
+    ("decision", "mode", "environment", "risk", "dry_run"),
+)  # fmt: skip
+DURATION: Final = Metric(
+    Histogram, "placet_admission_duration_seconds", "From the body of a review, read, to its answer.", (), _REVIEW_S
+)
+POLICY: Final = Metric(
+    Histogram, "placet_policy_evaluation_duration_seconds", "One judgement of the policy engine.", (), _POLICY_S
+)
+SIGNATURES: Final = Metric(
+    Counter, "placet_signature_verifications", "Approvals that were checked: `verified`, or the code of the rejection.",
+    ("role", "result"),
+)  # fmt: skip
+EXPIRING: Final = Metric(
+    Gauge, "placet_approvals_expiring", "Approvals of admitted workloads that stop counting within seven days: those "
+    "of the last 1,000 admissions at start, and all since.",
+)  # fmt: skip
+DENIALS: Final = Metric(
+    Counter,
+    "placet_gate_denials",
+    "Refusals for a reason of the gate's own (`gate.<step>/<code>`), by code.",
+    ("code",),
+)
+UNRECORDED: Final = Metric(
+    Counter, "placet_unrecorded_denials", "Refusals that could not be kept in the record; each is logged as an error."
+)
+REFUSALS: Final = Metric(
+    Counter, "placet_http_refusals", "Calls that were answered with 4xx and no decision, by code.", ("code",)
+)
+RECORDS: Final = Metric(Counter, "placet_audit_records", "Records that this process made durable.")
+APPEND: Final = Metric(
+    Histogram, "placet_audit_append_duration_seconds", "One append to the record, until it is durable or has failed.",
+    (), _APPEND_S,
+)  # fmt: skip
+WRITE_FAILURES: Final = Metric(
+    Counter, "placet_audit_write_failures", "Appends that failed, by code; each refuses what it was for.", ("code",)
+)
+CHECKPOINT_AGE: Final = Metric(
+    Gauge, "placet_audit_checkpoint_age_seconds", "Since this process last signed a checkpoint; at most about 660 in a "
+    "quiet log, where a heartbeat comes every ten minutes. NaN before the first.",
+)  # fmt: skip
+RELOADS: Final = Metric(
+    Counter, "placet_policy_reload", "Changes of configuration, policy data, roots or keyring that were noticed: "
+    "`applied`, `unchanged`, or `refused_<part>`, where what was in force before stays in force.",
+    ("result",),
+)  # fmt: skip
+POLICY_INFO: Final = Metric(
+    Gauge, "placet_policy_info", "1 for the policies (`revision`) and the policy data (`data`) in force.",
+    ("revision", "data"),
+)  # fmt: skip
+KEYRING_EXPIRY: Final = Metric(
+    Gauge, "placet_keyring_expiry_timestamp_seconds", "When the keyring in force expires; 0 when there is none."
+)
+CERTIFICATE_EXPIRY: Final = Metric(
+    Gauge, "placet_certificate_expiry_timestamp_seconds", "When a certificate in use expires.", ("kind",)
+)
+READY: Final = Metric(
+    Gauge, "placet_ready", "Whether a part lets this gate decide rightly; any 0 makes /readyz answer 503.", ("part",)
+)
+STALE: Final = Metric(
+    Gauge, "placet_stale", "1 where a newer file of a part was refused and the older one stays in force.", ("part",)
+)
+CONNECTIONS: Final = Metric(Gauge, "placet_connections_open", "Connections of the TLS port, handshakes included.")
+WAITING: Final = Metric(Gauge, "placet_reviews_waiting", "Reviews that wait for a thread.")
+SERVER_EVENTS: Final = Metric(
+    Counter, "placet_server_events", "What the server did by itself: `overloaded` (503), `evicted`, "
+    "`handshake_failed`, `timed_out`, `refused` (4xx), `crashed` (500), `certificate_reloaded`, "
+    "`certificate_reload_failed`.",
+    ("event",),
+)  # fmt: skip
+METRICS: Final = (
+    REQUESTS, DURATION, POLICY, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND, WRITE_FAILURES,
+    CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY, READY, STALE,
+    CONNECTIONS, WAITING, SERVER_EVENTS,
+)  # fmt: skip
+
+
+class Metrics:
+    """One process's metrics, in a registry of their own. Thread-safe; children of labels are looked up once."""
+
+    def __init__(self, *, clock: Callable[[], datetime]) -> None:
+        """Register every metric.
+
+        Args:
+            clock: aware UTC.
+        """
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._made = {metric.name: self._make(metric) for metric in METRICS}
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._codes: set[str] = set()
+        self._approvals: dict[str, datetime] = {}
+        self._environments: frozenset[str] = frozenset()
+        self._observe_review = self._made[DURATION.name].observe
+        self._observe_append = self._made[APPEND.name].observe
+        self.policy_evaluated: Callable[[float], None] = self._made[POLICY.name].observe
+        self._made[EXPIRING.name].set_function(self._expiring)
+        self._made[CHECKPOINT_AGE.name].set(float("nan"))
+        self._server: ServerState | None = None
+        self._server_events: dict[str, int] = {}
+
+    def render(self) -> bytes:
+        """The text of a scrape, of ``CONTENT_TYPE``."""
+        self._ask_server()
+        return generate_latest(self.registry)
+
+    def decided(self, decision: Decision, *, seconds: float) -> None:
+        """A review was answered."""
+        environment = decision.environment if decision.environment in self._environments else "unknown"
+        level = "none" if decision.findings is None else decision.findings.assessment.level
+        self._child(
+            REQUESTS,
+            "allow" if decision.allowed else "deny",
+            decision.mode if decision.mode in _MODES else "unknown",
+            environment,
+            level if level in LEVELS else "none",
+            "true" if decision.request.dry_run else "false",
+        ).inc()
+        self._observe_review(seconds)
+        for item in decision.violations:
+            if item.rule.startswith("gate."):
+                self._child(DENIALS, self._known(item.code)).inc()
+        if decision.recorded is None and not decision.request.dry_run:
+            self._made[UNRECORDED.name].inc()
+        if decision.findings is not None:
+            self._checked(decision)
+
+    def _checked(self, decision: Decision) -> None:
+        approvals = decision.findings.approvals if decision.findings is not None else None
+        for good in approvals.verified if approvals is not None else ():
+            self._child(SIGNATURES, good.role, "verified").inc()
+            if decision.allowed and not decision.request.dry_run:
+                self.approval_counts(good.approval_id, good.expires)
+        for bad in approvals.rejected if approvals is not None else ():
+            role = bad.role if bad.role in ROLES else "unknown"
+            self._child(SIGNATURES, role, bad.code if bad.code in _REJECTIONS else "other").inc()
+
+    def undecided(self, code: str) -> None:
+        """A review was refused because of a fault of the gate's own."""
+        self._child(DENIALS, self._known(code)).inc()
+        self._made[UNRECORDED.name].inc()
+
+    def refused(self, code: str) -> None:
+        """A call was answered with 4xx."""
+        self._child(REFUSALS, self._known(code)).inc()
+
+    def appended(self, code: str, seconds: float) -> None:
+        """An append has ended; its code is "" when the record is durable."""
+        self._observe_append(seconds)
+        if code:
+            self._child(WRITE_FAILURES, self._known(code)).inc()
+        else:
+            self._made[RECORDS.name].inc()
+
+    def approval_counts(self, approval_id: str, expires: datetime) -> None:
+        """An approval lets a workload run."""
+        with self._lock:
+            if approval_id in self._approvals or len(self._approvals) < _MAX_APPROVALS:
+                self._approvals[approval_id] = expires
+
+    def reloaded(self, result: str) -> None:
+        """A change was noticed; ``applied``, ``unchanged`` or ``refused_<part>``."""
+        self._child(RELOADS, self._known(result)).inc()
+
+    def judging_with(self, *, revision: str, data_digest: str, environments: Iterable[str]) -> None:
+        """These policies and data are in force from now on."""
+        self._environments = frozenset(environments)
+        info = self._made[POLICY_INFO.name]
+        info.clear()
+        info.labels(revision, data_digest).set(1)
+
+    def keyring_expires(self, moment: datetime | None) -> None:
+        """The keyring in force."""
+        self._made[KEYRING_EXPIRY.name].set(0 if moment is None else moment.timestamp())
+
+    def checkpoint_signed(self, moment: datetime) -> None:
+        """A checkpoint was signed or confirmed."""
+        self._made[CHECKPOINT_AGE.name].set_function(lambda: max(0.0, (self._clock() - moment).total_seconds()))
+
+    def part(self, part: str, *, ready: bool, stale: bool) -> None:
+        """How a part stands; parts are those of webhook/readiness.py."""
+        self._child(READY, part).set(int(ready))
+        self._child(STALE, part).set(int(stale))
+
+    def follow_server(self, server: ServerState) -> None:
+        """Show what only the server knows, from now on."""
+        self._server = server
+
+    def _ask_server(self) -> None:
+        server = self._server
+        if server is None:
+            return
+        self._made[CONNECTIONS.name].set(server.connections)
+        self._made[WAITING.name].set(server.waiting)
+        for kind, moment in server.certificate_expiries().items():
+            self._child(CERTIFICATE_EXPIRY, self._known(kind)).set(moment.timestamp())
+        with self._lock:  # two scrapes at once must not count an event twice
+            for event, count in list(server.events.items()):
+                self._child(SERVER_EVENTS, event).inc(count - self._server_events.get(event, 0))
+                self._server_events[event] = count
+
+    def _make(self, metric: Metric) -> Any:
+        options: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
+        return metric.kind(metric.name, metric.meaning, metric.labels, registry=self.registry, **options)
+
+    def _child(self, metric: Metric, *values: str) -> Any:
+        key = (metric.name, *values)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._made[metric.name].labels(*values)
+        return child
+
+    def _known(self, code: str) -> str:
+        """Codes are words of our source; should another word ever come, it and what exceeds the cap are ``other``."""
+        if code in self._codes:
+            return code
+        with self._lock:
+            if len(self._codes) >= _MAX_CODES or not _CODE.fullmatch(code):
+                return "other"
+            self._codes.add(code)
+        return code
+
+    def _expiring(self) -> float:
+        now = self._clock()
+        with self._lock:
+            for gone in [one for one, expires in self._approvals.items() if expires <= now]:
+                del self._approvals[gone]
+            return sum(expires - now <= EXPIRING_WITHIN for expires in self._approvals.values())
+
+
+def render_table() -> str:
+    """Every metric, for docs/operations-metrics.md."""
+    rows = "\n".join(
+        f"| `{one.exposed_name}` | {one.kind.__name__.lower()} | {', '.join(f'`{label}`' for label in one.labels)} "
+        f"| {one.meaning} |"
+        for one in METRICS
+    )
+    return f"| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}\n"
