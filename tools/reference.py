@@ -1,4 +1,4 @@
-"""Write the tables that are made from code into docs/formats.md.
+"""Write the tables that are made from code into formats.md, commands.md, opa.md and operations-metrics.md of docs/.
 
     python tools/reference.py            # write them again
     python tools/reference.py --check    # only say whether they differ; exit 1 when they do
@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.approvals.rejections import render_meanings
+from placet.cli import root
+from placet.cli.reference import render_commands
 from placet.config import SCHEMA
+from placet.policy.failures import render_failures
+from webhook.metrics import render_table
 
-DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
+_DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+DOCUMENTS: Final = (_DOCS / "formats.md", _DOCS / "commands.md", _DOCS / "opa.md", _DOCS / "operations-metrics.md")
 _BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -27,14 +32,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
     check = parser.parse_args().check
-    before = DOCUMENT.read_text(encoding="utf-8")
+    return max([_refresh(document, check=check) for document in DOCUMENTS])
+
+
+def _refresh(document: Path, *, check: bool) -> int:
+    before = document.read_text(encoding="utf-8")
     after = fill(before)
     if before == after:
         return 0
     if check:
-        print(f"{DOCUMENT.name} differs from what the code says; run: make docs", file=sys.stderr)
+        print(f"{document.name} differs from what the code says; run: make docs", file=sys.stderr)
         return 1
-    DOCUMENT.write_text(after, encoding="utf-8")
+    document.write_text(after, encoding="utf-8")
     return 0
 
 
@@ -68,11 +77,14 @@ def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping
 def _type(value: Mapping[str, Any]) -> str:
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
-    return {"string": "text", "integer": "integer", "array": "list of text"}[value["type"]]
+    return {"string": "text", "integer": "integer", "number": "number", "array": "list of text"}[value["type"]]
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "commands": lambda: render_commands(root),
     "configuration": render_configuration,
+    "engine-failures": render_failures,
+    "metrics": render_table,
     "rejections": render_meanings,
 }
 

@@ -2,90 +2,139 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import os
 import sys
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
 from placet import __version__
+from placet.cli.group import PLUGIN, Lazy, LazyGroup, keep_lines, name_program
 from placet.cli.output import fail
+from placet.cli.process import DEBUG_VARIABLE, run, run_step, told_from_answers
 from placet.errors import PlacetError
 
-DEBUG_VARIABLE: Final = "PLACET_DEBUG"
-
-# command name -> module under placet.cli that holds a click command or group of the same name
-_COMMANDS: Final = {
-    "approve": "approve",
-    "audit": "audit",
-    "digest": "digest",
-    "evidence": "evidence",
-    "init": "init",
-    "keyring": "keyring",
-    "keys": "keys",
-    "plan": "plan",
-    "revoke": "revoke",
-    "score": "score",
-    "verify": "verify",
+# A command's module under placet.cli has a click command or group of the command's name.
+_SUMMARIES: Final = {
+    "approve": "Sign workloads for an environment, in one role.",
+    "audit": "Find, read, verify and prove what was decided.",
+    "completion": "Print the script that completes placet's commands in a shell.",
+    "config": "Check, describe and show the configuration of a gate.",
+    "digest": "Print the projection digest of workloads: what an approval signs.",
+    "evidence": "Attest the facts that the risk is assessed from, and check such attestations.",
+    "help": "Show the help of a command.",
+    "init": "Make keys, a signed keyring, a configuration and an example team in a folder.",
+    "keyring": "Say who may approve and attest what.",
+    "keys": "Make, show and fetch the keys that sign approvals, evidence and keyrings.",
+    "plan": "Say whether workloads would be admitted, and what is missing.",
+    "revoke": "Take an approval back, by its id.",
+    "score": "Show the risk score, where each part of it comes from, and what would lower it.",
+    "verify": "Show which approvals on workloads count, and why others do not.",
 }
+# Commands of a higher layer, which announces them as entry points: placet/ never imports it.
+_PLUGGED: Final = {
+    "demo": "Show a model refused, approved, admitted and proved.",
+    "serve": "Run the admission webhook.",
+}
+_ENTRY_POINTS: Final = "placet.commands"
 
 
-def _keep_lines(command: click.Command) -> click.Command:
-    r"""Make the ``\b`` of raw docstrings the mark by which click keeps a paragraph's line breaks."""
-    if command.help:
-        command.help = command.help.replace("\\b\n", "\b\n")
-    for child in command.commands.values() if isinstance(command, click.Group) else ():
-        _keep_lines(child)
-    return command
+class _Plugged(Lazy):
+    """A command that another layer announces."""
+
+    __slots__ = ()
+
+    def load(self) -> click.Command:
+        """Import it by its entry point."""
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=_ENTRY_POINTS, name=self.attribute):
+            command: click.Command = point.load()
+            return command
+        raise PlacetError(f"`placet {self.attribute}` is not installed", hint="Install placet again.")
 
 
-class _LazyGroup(click.Group):
-    """A group that imports a command's module when the command is named."""
+class _Root(LazyGroup):
+    """The whole command line."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        plugged = {point.name for point in importlib.metadata.entry_points(group="placet.commands")}
-        return sorted({*_COMMANDS, *plugged})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if module := _COMMANDS.get(cmd_name):
-            return _keep_lines(getattr(importlib.import_module(f"placet.cli.{module}"), cmd_name))
-        for point in importlib.metadata.entry_points(group="placet.commands", name=cmd_name):
-            return _keep_lines(point.load())
-        return None
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; --help is answered here."""
+        with told_from_answers():
+            return super().make_context(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes one sentence on stderr and exit code 2."""
+        # What is coloured is decided stream by stream in placet.cli.output; nothing is to be stripped after that.
+        ctx.color = True
         try:
-            return super().invoke(ctx)
+            with told_from_answers():
+                return super().invoke(ctx)
         except PlacetError as exc:
             fail(exc)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Root,
+    lazy={
+        **{name: Lazy(f"placet.cli.{name}", name, text) for name, text in _SUMMARIES.items()},
+        **{name: _Plugged("", name, text) for name, text in _PLUGGED.items()},
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="placet")
 def root() -> None:
     r"""Signed approvals for model workloads on Kubernetes.
 
+    A workload that serves a model enters a cluster only with the approvals that its environment and its risk call for.
+    These commands make keys and approvals, say beforehand what the gate would answer, run the gate, and read, verify
+    and prove its record. `placet help` with a command's name says more about it.
+
     \b
-    Exit codes: 0 fine, 1 violations found, 2 wrong usage or could not tell.
+    Examples:
+      placet init gate --cluster prod-eu-1 --no-passphrase
+      placet plan -f deploy.yaml -e production --config gate/placet.yaml
+      placet help audit verify
+
+    \b
+    Exit codes:
+      0    fine
+      1    violations found
+      2    wrong usage, or it could not be told
+      130  interrupted with Ctrl-C
+      141  nobody read the output to its end
+
+    \b
+    Environment:
+      PLACET_CONFIG             the configuration file, instead of ./placet.yaml
+      PLACET_AUDIT_STORE        the record that `placet audit` reads
+      PLACET_KEY_PASSPHRASE     opens a private key that signs
+      PLACET_LOG_KEY_PASSPHRASE opens the key that signs the record's checkpoints
+      KUBECONFIG                clusters to ask, as for kubectl
+      NO_COLOR, FORCE_COLOR     never, or always, write in colour
+      PLACET_DEBUG              shows where an internal error came from
+
+    \b
+    See also: placet help COMMAND, placet completion, docs/commands.md
     """
 
 
-def main() -> None:
+keep_lines(root)
+
+
+def main() -> NoReturn:
     """Entry point of the console script."""
-    if not sys.flags.utf8_mode and sys.stdout.encoding.lower() != "utf-8":
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # a TextIOWrapper in a process of its own
-    _keep_lines(root)
-    try:
-        root(prog_name="placet")
-    except Exception as exc:
-        if os.environ.get(DEBUG_VARIABLE):
-            raise
-        fail(
-            PlacetError(
-                f"internal error: {type(exc).__name__}",
-                hint=f"This is a fault of placet: set {DEBUG_VARIABLE}=1 to see where, and report it.",
-            )
-        )
+    run(root, program="placet")
+
+
+def kubectl_main() -> NoReturn:
+    """Entry point of ``kubectl-placet``, which kubectl runs as ``kubectl placet``."""
+    run(name_program(root, PLUGIN), program=PLUGIN)
+
+
+def kubectl_complete() -> NoReturn:
+    """Entry point of ``kubectl_complete-placet``, which kubectl asks for what may come next."""
+    from placet.cli.completion import complete_for_kubectl
+
+    run_step(lambda: complete_for_kubectl(root, sys.argv[1:]))
+
+
+__all__ = ["DEBUG_VARIABLE", "kubectl_complete", "kubectl_main", "main", "root"]

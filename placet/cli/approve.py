@@ -21,10 +21,11 @@ from placet.approvals.signing import Signer, add_signature, load_signer, sign_st
 from placet.approvals.statement import ApprovalStatement, Audience, parse_statement, render_statement
 from placet.cli.approval_view import show_changes, show_workload
 from placet.cli.clock import now_utc
+from placet.cli.options import environment_option, filename_option, key_options, namespace_option, situation_options
 from placet.cli.output import say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
-from placet.cli.session import Session, open_session, situation_options
-from placet.cli.workloads import write_annotations
+from placet.cli.session import Session, open_session
+from placet.cli.workloads import Source, write_annotations
 from placet.decision import Decision
 from placet.errors import InputError
 from placet.judge import Findings
@@ -56,9 +57,11 @@ class Terms:
 
 
 @click.command()
-@situation_options
+@filename_option(required=True)
+@environment_option(required=True)
+@namespace_option
 @click.option("--role", type=click.Choice(ROLES), required=True, help="In which role you sign.")
-@click.option("--key", "key_uri", required=True, help="Your key: a file, awskms:, gcpkms:, azurekms:, hsm: or hv: URI.")
+@key_options
 @click.option(
     "--days", type=click.IntRange(1, LONGEST_DAYS), default=DEFAULT_DAYS, show_default=True, help="How long it holds."
 )
@@ -79,12 +82,21 @@ class Terms:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A file for a patch, envelope or bundle; stdout by default."
 )
+@situation_options
 @click.option(
-    "--public-key", type=click.Path(path_type=Path), help="Its public key (PEM); needed for keys that are no files."
+    "--kubeconfig", type=click.Path(path_type=Path), help="An API server, to know how far autoscalers may go."
 )
 @passphrase_option
 @click.option("--yes", is_flag=True, help="Sign without asking.")
 def approve(
+    *,
+    filenames: tuple[str, ...],
+    namespace: str | None,
+    kubeconfig: Path | None,
+    environment: str,
+    config_file: Path,
+    record: Path | None,
+    requester: str,
     role: str,
     key_uri: str,
     days: int,
@@ -97,22 +109,35 @@ def approve(
     public_key: Path | None,
     passphrase_file: Path | None,
     yes: bool,
-    **given: Any,
 ) -> None:
     r"""Sign workloads for an environment, in one role.
+
+    Shows the workload, its images, the risk with what it is made of and what changed since it was last approved, asks,
+    and signs. The approval holds for this content, in this environment and namespace, up to this risk, for these days;
+    it is not written when it would not count. Nothing in the manifest changes but the annotation of your role.
 
     \b
     Examples:
       placet approve -f deploy.yaml -e production --role security --key ~/keys/sam.key
-      placet approve -f deploy.yaml -e production --role business --key awskms:alias/bea --days 7
+      placet approve -f deploy.yaml -e production --role business --key awskms:alias/bea --public-key bea.pub --days 7
       placet approve -f deploy.yaml -e staging --role technical --key tara.key --write patch | \
         kubectl patch deployment llama --patch-file /dev/stdin
 
-    Shows the workload, its images, the risk with what it is made of and what changed since it was last approved, asks,
-    and signs. The approval holds for this content, in this environment and namespace, up to this risk, for these days;
-    it is not written when it would not count.
+    \b
+    Exit codes:
+      0  signed
+      2  not signed: it would not count, nobody agreed, or something could not be read
+
+    \b
+    Environment:
+      PLACET_CONFIG          the configuration file
+      PLACET_KEY_PASSPHRASE  opens the key
+
+    \b
+    See also: placet plan, placet verify, placet revoke, docs/approvers.md
     """
-    session = open_session(**given)
+    source = Source.of(filenames=filenames, targets=(), namespace=namespace, kubeconfig=kubeconfig, context="")
+    session = open_session(source, environment=environment, config_file=config_file, record=record, requester=requester)
     if form != "manifest" and len(session.manifests) > 1:
         raise InputError(
             f"{len(session.manifests)} workloads, one {form}", hint="Name one workload, or write into the manifests."
@@ -127,7 +152,7 @@ def approve(
         decision = session.decide(manifest)
         workload, findings = _examined(manifest, decision)
         show_workload(session, workload, findings)
-        show_changes(session, workload, record=given["record"], against=against)
+        show_changes(session, workload, record=record, against=against)
         joined = _open_envelope(workload, findings, terms, signer)
         statement = _statement(session, workload, findings, terms) if joined is None else _read(joined)
         _show_terms(statement, joined=joined is not None)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import click
 
@@ -24,9 +24,13 @@ from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.audit.stores import Reader
 from placet.audit.stores.file import open_readonly
-from placet.audit.verify import Progress, verify_file
-from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
-from placet.cli.record import listed_lines, shown_lines
+from placet.audit.verify import verify_file
+from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
+from placet.cli.group import Group
+from placet.cli.options import output_option
+from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
+from placet.cli.progress import Progress
+from placet.cli.record import LISTED_HEAD, listed_row, shown_lines
 from placet.errors import FormatError, InputError, TamperError
 
 _MOMENTS: Final = [
@@ -36,6 +40,9 @@ _MOMENTS: Final = [
     "%Y-%m-%dT%H:%M:%S.%fZ",
     "%Y-%m-%dT%H:%M:%S%z",
 ]
+LIST_SCHEMA: Final = "placet.dev/audit-list/v1"
+SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
+PROVED_SCHEMA: Final = "placet.dev/audit-proof-verification/v1"
 _MAX_NOTE_BYTES: Final = 64 * 1024
 
 
@@ -49,6 +56,7 @@ def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--store",
         required=True,
         envvar="PLACET_AUDIT_STORE",
+        show_envvar=True,
         type=click.Path(path_type=Path),
         help="SQLite file of the record, live or a copy. It is not changed.",
     )(command)
@@ -65,32 +73,64 @@ def _keys_option(*, required: bool = True) -> Callable[[Callable[..., Any]], Cal
     )
 
 
-def _form_option(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option("-o", "--output", "form", type=click.Choice(forms), default="text", show_default=True)
-
-
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
-    """Find, read, verify and prove what was decided."""
+    r"""Find, read, verify and prove what was decided.
+
+    Reads the record of a gate, live or a copy, and never changes it. Verifying needs no more than the log's verifier
+    key, and no network.
+
+    \b
+    Examples:
+      placet audit list --store record.sqlite --decision deny --days 7
+      placet audit verify --store record.sqlite --log-key keys/log.vkey
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: docs/formats-audit.md
+    """
 
 
 @audit.command("list")
 @_store_option
-@click.option("--kind", default="", help="Kind of the object, as in Deployment.")
-@click.option("--name", default="", help="Name of the object.")
-@click.option("-n", "--namespace", default="", help="Namespace of the object.")
-@click.option("--environment", default="", help="Environment that was decided for.")
-@click.option("--model", default="", help="Name of the model.")
-@click.option("--user", default="", help="Who asked for the change.")
+@click.option("--kind", default="", shell_complete=complete_recorded("kind"), help="Kind, as in Deployment.")
+@click.option("--name", default="", shell_complete=complete_recorded("name"), help="Name of the object.")
+@click.option(
+    "-n", "--namespace", default="", shell_complete=complete_recorded("namespace"), help="Namespace of the object."
+)
+@click.option(
+    "-e",
+    "--environment",
+    default="",
+    shell_complete=complete_environment,
+    help="Environment that was decided for.",
+)
+@click.option("--model", default="", shell_complete=complete_recorded("model"), help="Name of the model.")
+@click.option("--user", default="", shell_complete=complete_recorded("user"), help="Who asked for the change.")
 @click.option("--decision", type=click.Choice(["allow", "deny"]), help="What was answered.")
-@click.option("--violation", default="", help="A rule, a code, or rule:code that the decision names.")
-@click.option("--type", "leaf_type", type=click.Choice([*LEAF_TYPES, "any"]), default="decision", show_default=True)
+@click.option(
+    "--violation",
+    default="",
+    shell_complete=complete_rule,
+    help="A rule, a code, or rule:code that the decision names.",
+)
+@click.option(
+    "--type",
+    "leaf_type",
+    type=click.Choice([*LEAF_TYPES, "any"]),
+    default="decision",
+    show_default=True,
+    help="Which kind of record.",
+)
 @click.option("--days", type=click.IntRange(min=1), help="Only the last so many days.")
 @click.option("--since", type=click.DateTime(_MOMENTS), help="From this moment on; UTC unless it says otherwise.")
 @click.option("--until", type=click.DateTime(_MOMENTS), help="Before this moment.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most records to show.")
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
-@_form_option("text", "json")
+@output_option("table", "json", "yaml")
 def list_records(
     store: Path,
     decision: str | None,
@@ -100,10 +140,27 @@ def list_records(
     until: datetime | None,
     limit: int,
     after: str,
-    form: str,
+    output: str,
     **texts: str,
 ) -> None:
-    """List records, the newest first."""
+    r"""List records, the newest first.
+
+    By default decisions, 50 at most. In text and table form a line each, cut to the terminal where it is one.
+
+    \b
+    Examples:
+      placet audit list --store record.sqlite
+      placet audit list --store record.sqlite --decision deny --violation role_missing --days 30
+      placet audit list --store record.sqlite --kind Deployment --name llama -o json
+      placet audit list --store record.sqlite --type any --limit 5
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: placet audit show
+    """
     if days is not None and since is not None:
         raise click.UsageError("give --days or --since, not both")
     query = Query(
@@ -115,12 +172,11 @@ def list_records(
     )
     with open_readonly(store) as reader:
         page = find(reader, query, limit=limit, after=after)
-    if form == "json":
+    if output in {"json", "yaml"}:
         records = [{"index": one.index, "leaf_hash": one.leaf_hash.hex(), "record": one.body} for one in page.found]
-        print_result({"records": records, "cursor": page.cursor}, form)
+        print_result({"schema": LIST_SCHEMA, "records": records, "cursor": page.cursor}, output)
         return
-    for line in listed_lines(page.found):
-        click.echo(line)
+    print_table(LISTED_HEAD, [listed_row(one) for one in page.found])
     if not page.found:
         say("No record matches.")
     if page.cursor:
@@ -129,11 +185,26 @@ def list_records(
 
 @audit.command()
 @_store_option
-@click.argument("record")
+@click.argument("record", shell_complete=complete_decision)
 @_keys_option(required=False)
-@_form_option("text", "json")
-def show(store: Path, record: str, log_keys: tuple[str, ...], form: str) -> None:
-    """Show one record: RECORD is a decision id, the uid of a request, or an index."""
+@output_option("json", "yaml")
+def show(store: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
+    r"""Show one record: RECORD is a decision id, the uid of a request, or an index.
+
+    With --log-key it is also proved that a signed checkpoint has it.
+
+    \b
+    Examples:
+      placet audit show 0 --store record.sqlite
+      placet audit show 0 --store record.sqlite --log-key keys/log.vkey -o yaml
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: placet audit list finds ids; placet audit prove
+    """
     keys = _read_keys(log_keys) if log_keys else []
     with open_readonly(store) as reader:
         stored = _find(reader, record)
@@ -144,9 +215,15 @@ def show(store: Path, record: str, log_keys: tuple[str, ...], form: str) -> None
             prove_inclusion(reader, stored, keys)
             proved = True
     status = "proved" if proved else "signed" if latest is not None else "not signed yet"
-    if form == "json":
-        value = {"index": found.index, "leaf_hash": found.leaf_hash.hex(), "status": status, "record": found.body}
-        print_result(value, form)
+    if output != "text":
+        value = {
+            "schema": SHOWN_SCHEMA,
+            "index": found.index,
+            "leaf_hash": found.leaf_hash.hex(),
+            "status": status,
+            "record": found.body,
+        }
+        print_result(value, output)
         return
     for line in shown_lines(found, status=status, signed_size=latest.size if latest else 0):
         click.echo(line)
@@ -165,26 +242,45 @@ def show(store: Path, record: str, log_keys: tuple[str, ...], form: str) -> None
     type=click.Path(path_type=Path),
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
-@_form_option("text", "json")
+@output_option("json", "yaml")
 def verify(
-    store: Path | None, proof: Path | None, log_keys: tuple[str, ...], saved: tuple[Path, ...], form: str
+    store: Path | None, proof: Path | None, log_keys: tuple[str, ...], saved: tuple[Path, ...], output: str
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
+    Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
+    was cut back or written anew. Shows how far it is where stderr is a terminal.
+
     \b
-    Exit codes: 0 verified, 1 tampered with, 2 could not tell.
+    Examples:
+      placet audit verify --store record.sqlite --log-key keys/log.vkey
+      placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
+      placet audit verify --proof proof.json --log-key keys/log.vkey
+
+    \b
+    Exit codes:
+      0  verified
+      1  tampered with
+      2  it could not be told
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
     keys = _read_keys(log_keys)
     if proof is not None:
-        _verify_proof(proof, keys, form)
+        _verify_proof(proof, keys, output)
         return
     if store is None:
         raise click.UsageError("give --store or --proof")
     checkpoints = [(str(path), _read(path, _MAX_NOTE_BYTES)) for path in saved]
-    with _Bar() as bar:
-        result = verify_file(store, keys, saved=checkpoints, progress=bar.update)
-    if form == "json":
-        print_result(result.render(), form)
+    with Progress("leaves") as progress:
+        result = verify_file(store, keys, saved=checkpoints, progress=progress)
+    if output != "text":
+        print_result(result.render(), output)
     else:
         _print_verification(result)
     if not result.verified:
@@ -193,15 +289,28 @@ def verify(
 
 @audit.command()
 @_store_option
-@click.argument("record", required=False)
+@click.argument("record", required=False, shell_complete=complete_decision)
 @click.option(
     "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
 )
 @_keys_option()
 def prove(store: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]) -> None:
-    """Write a file that proves a record, and verifies alone, to stdout.
+    r"""Write a file that proves a record, and verifies alone, to stdout.
 
-    RECORD is a decision id, the uid of a request, or an index.
+    RECORD is a decision id, the uid of a request, or an index. Whoever has the file and the log's verifier key needs
+    nothing else: placet audit verify --proof.
+
+    \b
+    Examples:
+      placet audit prove 0 --store record.sqlite --log-key keys/log.vkey > proof.json
+      placet audit prove --consistency saved.note --store record.sqlite --log-key keys/log.vkey > extends.json
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: placet audit verify
     """
     if (record is None) == (consistency is None):
         raise click.UsageError("give RECORD or --consistency, one of them")
@@ -217,7 +326,21 @@ def prove(store: Path, record: str | None, consistency: Path | None, log_keys: t
 @audit.command()
 @_store_option
 def checkpoint(store: Path) -> None:
-    """Write the last signed checkpoint to stdout, to be kept where others look after it."""
+    r"""Write the last signed checkpoint to stdout, to be kept where others look after it.
+
+    Each one that is kept closes the record up to its size: `placet audit verify --checkpoint` holds it against it.
+
+    \b
+    Examples:
+      placet audit checkpoint --store record.sqlite > saved.note
+
+    \b
+    Environment:
+      PLACET_AUDIT_STORE  the record, instead of --store
+
+    \b
+    See also: placet audit verify
+    """
     with open_readonly(store) as reader:
         latest = reader.latest_checkpoint()
     if latest is None:
@@ -230,17 +353,28 @@ def checkpoint(store: Path) -> None:
 @click.option("--name", required=True, help="Name of the log, as in placet.dev/log/prod-eu-1.")
 @click.option("--new", is_flag=True, help="Make the key; an existing file is never overwritten.")
 def key(file: Path, name: str, new: bool) -> None:
-    """Print the verifier key of the log's private key FILE (PKCS#8 PEM, Ed25519)."""
+    r"""Print the verifier key of the log's private key FILE (PKCS#8 PEM, Ed25519).
+
+    The verifier key is what --log-key takes, and no secret. An encrypted private key is not opened here.
+
+    \b
+    Examples:
+      placet audit key keys/log.key --name placet.dev/log/prod-eu-1
+      placet audit key new-log.key --name placet.dev/log/prod-eu-1 --new
+
+    \b
+    See also: placet audit verify
+    """
     made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
     click.echo(str(made.verifier))
 
 
-def _verify_proof(path: Path, keys: list[VerifierKey], form: str) -> None:
+def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
     try:
         verified = verify_proof(_read(path, MAX_PROOF_BYTES), keys)
     except TamperError as exc:
-        if form == "json":
-            print_result({"verified": False, "kind": exc.code, "sentence": str(exc)}, form)
+        if output != "text":
+            print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)
         else:
             click.echo(f"{style('NOT VERIFIED', 'red', bold=True)} {safe(exc.code)}: {safe(exc)}")
         sys.exit(EXIT_VIOLATIONS)
@@ -248,12 +382,18 @@ def _verify_proof(path: Path, keys: list[VerifierKey], form: str) -> None:
         sentence = (
             f"leaf {verified.index} is in the log {verified.checkpoint.origin} of {verified.checkpoint.size} leaves"
         )
-        value = {"verified": True, "sentence": sentence, "index": verified.index, "record": verified.leaf.body}
+        value = {
+            "schema": PROVED_SCHEMA,
+            "verified": True,
+            "sentence": sentence,
+            "index": verified.index,
+            "record": verified.leaf.body,
+        }
     else:
         sentence = f"the log {verified.new.origin} of {verified.new.size} leaves extends the one of {verified.old.size}"
-        value = {"verified": True, "sentence": sentence}
-    if form == "json":
-        print_result(value, form)
+        value = {"schema": PROVED_SCHEMA, "verified": True, "sentence": sentence}
+    if output != "text":
+        print_result(value, output)
     else:
         click.echo(f"{style('VERIFIED', 'green', bold=True)} {safe(sentence)}")
 
@@ -304,32 +444,3 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-class _Bar:
-    """A progress bar on stderr where that is a terminal; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
-
-    @property
-    def update(self) -> Progress:
-        """For ``verify_file``."""
-        return self._update if _on_terminal() else lambda _done, _total: None
-
-    def _update(self, done: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = click.progressbar(length=total, label="leaves", file=sys.stderr)
-        self._bar.length = max(total, 1)
-        self._bar.update(done - self._bar.pos)
-
-
-def _on_terminal() -> bool:
-    return sys.stderr.isatty()

@@ -9,17 +9,17 @@ from typing import Any, Final
 
 import click
 
-from placet.cli.output import fail, print_result, safe, say, style
-from placet.errors import InputError, ManifestError, WorkloadError
-from placet.manifests import Manifest, load_manifests, locate
+from placet.cli.options import output_option, workload_options
+from placet.cli.output import print_result, print_table, safe, say, style
+from placet.cli.workloads import Source, located, no_workload, place, plain_place, say_skipped
+from placet.errors import InputError, WorkloadError
+from placet.manifests import Manifest
 from placet.model import Projection
 from placet.projection import find_kind, project, redact
 from placet.workload import read_workload
 
-_HINTS: Final = {
-    "field_mistyped": "The API server would refuse it too. Text that looks like a number or a boolean needs quotes.",
-    "no_containers": "A patch has no digest; build the whole object first (kubectl kustomize, helm template).",
-}
+SCHEMA: Final = "placet.dev/digest/v1"
+_HEAD: Final = ("WORKLOAD", "NAMESPACE", "PLACE", "PROJECTION")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class _Digested:
 
     manifest: Manifest
     projection: Projection
+    default_namespace: str
 
     @property
     def resource(self) -> str:
@@ -36,7 +37,7 @@ class _Digested:
 
     @property
     def namespace(self) -> str:
-        return str(self._metadata.get("namespace") or "default")
+        return str(self._metadata.get("namespace") or self.default_namespace)
 
     @property
     def _metadata(self) -> dict[str, Any]:
@@ -45,65 +46,65 @@ class _Digested:
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--filename",
-    "filenames",
-    multiple=True,
-    required=True,
-    metavar="FILE",
-    help="A file, a folder or - (repeatable).",
-)
+@workload_options
 @click.option("--explain", is_flag=True, help="Print the projection itself: the canonical JSON whose digest it is.")
 @click.option("--show-secrets", is_flag=True, help="With --explain, print values of variables and headers in clear.")
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
-def digest(*, filenames: tuple[str, ...], explain: bool, show_secrets: bool, output: str) -> None:
+@output_option("table", "json", "yaml")
+def digest(*, explain: bool, show_secrets: bool, output: str, **named: Any) -> None:
     r"""Print the projection digest of workloads: what an approval signs.
 
     The digest covers what runs, with which data and which rights. It is the same for the file, for what the API
-    server makes of it, and after a change of replicas, labels or resource sizes or a restart.
+    server makes of it, and after a change of replicas, labels or resource sizes or a restart. Needs no configuration,
+    and for files no cluster.
 
     \b
     Examples:
       placet digest -f deploy.yaml
       placet digest -f k8s/ -f job.yaml -o json
       kubectl get deployment llama -o yaml | placet digest -f -
+      placet digest deployment/llama -n ml-serving --context prod-eu-1
       placet digest -f deploy.yaml --explain
 
     With --show-secrets the text of --explain is exact: the SHA-256 of the line, without its end, is the digest.
+
+    \b
+    Environment:
+      KUBECONFIG  clusters to ask, as for kubectl
+
+    \b
+    See also: placet approve, docs/formats-projection.md
     """
     if show_secrets and not explain:
-        fail(InputError("--show-secrets goes with --explain"))
-    found = list(_digest_all(filenames))
+        raise InputError("--show-secrets goes with --explain")
+    source = Source.of(**named)
+    found = list(_digest_all(source))
     if not found:
-        fail(
-            InputError(
-                f"no workload in {', '.join(filenames)}",
-                hint="Workloads are Pods, ReplicationControllers, Deployments, StatefulSets, DaemonSets, ReplicaSets, "
-                "Jobs and CronJobs.",
-            )
+        raise no_workload(source.names())
+    if output == "table":
+        print_table(
+            _HEAD,
+            [(each.resource, each.namespace, place(each.manifest), each.projection.digest) for each in found],
         )
-    if output != "text":
-        print_result([_plain(each, explain=explain, show_secrets=show_secrets) for each in found], output)
-        return
-    for each in found:
-        if explain:
+    elif output != "text":
+        workloads = [_plain(each, explain=explain, show_secrets=show_secrets) for each in found]
+        print_result({"schema": SCHEMA, "workloads": workloads}, output)
+    elif explain:
+        for each in found:
             click.echo(_explained(each.projection, show_secrets=show_secrets))
-        else:
+    else:
+        for each in found:
             click.echo(f"{each.projection.digest}  {safe(each.resource)} (namespace {safe(each.namespace)})")
 
 
-def _digest_all(filenames: tuple[str, ...]) -> Iterator[_Digested]:
-    for manifest in load_manifests(filenames):
-        where = f"{safe(manifest.file)}:{manifest.line}"
+def _digest_all(source: Source) -> Iterator[_Digested]:
+    for manifest in source.load():
         if find_kind(manifest.object) is None:
-            kind = f"{manifest.object['apiVersion']} {manifest.object['kind']}"
-            say(f"skipped: {where}: {safe(kind)} is no workload that placet digests")
+            say_skipped(manifest)
             continue
         try:
-            digested = _Digested(manifest, project(manifest.object))
+            digested = _Digested(manifest, project(manifest.object), source.namespace)
         except WorkloadError as exc:
-            raise _located(exc, manifest) from exc
+            raise located(exc, manifest) from exc
         _warn(manifest)
         yield digested
 
@@ -114,15 +115,7 @@ def _warn(manifest: Manifest) -> None:
         read_workload(manifest.object)
     except WorkloadError as exc:
         label = style("warning", "yellow", err=True)
-        say(f"{label}: {safe(_located(exc, manifest))}; the gate will refuse it")
-
-
-def _located(error: WorkloadError, manifest: Manifest) -> ManifestError:
-    """The error with file and line, from the path that its message starts with."""
-    path = str(error).partition(": ")[0]
-    line = locate(manifest, path) if " " not in path else manifest.line
-    hint = error.hint or _HINTS.get(error.code, "")
-    return ManifestError(str(error), file=manifest.file, line=line, code=error.code, hint=hint)
+        say(f"{label}: {safe(located(exc, manifest))}; the gate will refuse it")
 
 
 def _explained(projection: Projection, *, show_secrets: bool) -> str:
@@ -134,8 +127,7 @@ def _explained(projection: Projection, *, show_secrets: bool) -> str:
 def _plain(each: _Digested, *, explain: bool, show_secrets: bool) -> dict[str, Any]:
     manifest = each.manifest
     plain: dict[str, Any] = {
-        "file": manifest.file,
-        "line": manifest.line,
+        **plain_place(manifest),
         "workload": each.resource,
         "namespace": each.namespace,
         "projection": str(each.projection.digest),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,10 +17,20 @@ from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import load_signer, sign_statement
 from placet.canonical import Digest
 from placet.cli import clock
-from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
+from placet.cli.group import Group
+from placet.cli.options import (
+    environment_option,
+    filename_option,
+    key_options,
+    namespace_option,
+    output_option,
+    trust_options,
+    workload_options,
+)
+from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, style
 from placet.cli.passphrase import passphrase_option, secrets_from
-from placet.cli.trust_options import load_trust, trust_options
-from placet.cli.workloads import Found, load_workloads, write_annotations
+from placet.cli.trust_options import load_trust
+from placet.cli.workloads import Found, Source, load_workloads, plain_place, write_annotations
 from placet.errors import FormatError, InputError
 from placet.evidence.adapters import MAX_REPORT_BYTES, parse_bom, parse_coverage_json
 from placet.evidence.predicates import CLASSIFICATIONS, STRATEGIES
@@ -36,10 +46,25 @@ from placet.evidence.verify import EvidenceContext, EvidenceFindings, check_evid
 from placet.model import DOMAIN, Workload
 from scorer import Coverage, Rollback
 
+SCHEMA: Final = "placet.dev/evidence/v1"
+_HEAD: Final = ("WORKLOAD", "NAMESPACE", "PLACE", "FACT", "EVIDENCE", "VALUE")
 
-@click.group()
+
+@click.group(cls=Group)
 def evidence() -> None:
-    """Attest the facts that the risk is assessed from, and check such attestations."""
+    r"""Attest the facts that the risk is assessed from, and check such attestations.
+
+    A fact that nobody attests is unknown, and what is unknown scores worst. Evidence is an in-toto statement, signed
+    by a key that the keyring lets attest that fact, and carried by the workload as an annotation.
+
+    \b
+    Examples:
+      placet evidence attest -f deploy.yaml --rollback-minutes 3 --key ci.key --write
+      placet evidence verify -f deploy.yaml -e production
+
+    \b
+    See also: placet score, docs/approvers.md
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +82,12 @@ class _Given:
 
 
 @evidence.command()
-@click.option("-f", "--filename", "filenames", multiple=True, required=True, help="The workload's manifest.")
-@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
-@click.option("--key", "key_uri", required=True, help="Your key: a file, awskms:, gcpkms:, azurekms:, hsm: or hv: URI.")
-@click.option("--public-key", type=click.Path(path_type=Path), help="Its public key, for keys that are not files.")
+@filename_option(required=True)
+@namespace_option
+@key_options
 @click.option("--fact", type=click.Choice(["coverage", "model"]), help="What --from is a report of.")
 @click.option(
-    "--from", "report", type=click.Path(path_type=Path), help="coverage.py's JSON report, or a CycloneDX ML-BOM."
+    "--from", "report", type=click.Path(path_type=Path), help="JSON report of coverage.py, or a CycloneDX ML-BOM."
 )
 @click.option(
     "--image",
@@ -83,7 +107,7 @@ class _Given:
 @passphrase_option
 def attest(
     filenames: tuple[str, ...],
-    namespace: str,
+    namespace: str | None,
     key_uri: str,
     public_key: Path | None,
     *,
@@ -92,7 +116,7 @@ def attest(
     passphrase_file: Path | None,
     **given: Any,
 ) -> None:
-    r"""Sign facts about a workload: its test coverage, its model, a rollback drill, its deployment strategy.
+    r"""Sign facts about a workload: coverage, model, rollback drill, strategy.
 
     \b
     Examples:
@@ -100,8 +124,19 @@ def attest(
       placet evidence attest -f deploy.yaml --fact model --from mlbom.json --key ci.key --write
       placet evidence attest -f deploy.yaml --parameters 70600000000 --data-classification confidential \
         --rollback-minutes 3 --strategy blue_green --key ci.key --write
+
+    Says nothing about whether the facts are true: whoever holds the key answers for that. Without --write the signed
+    envelope goes to --out or to stdout, and the manifest stays as it is.
+
+    \b
+    Environment:
+      PLACET_KEY_PASSPHRASE  opens the key
+
+    \b
+    See also: placet evidence verify, placet keyring grant
     """
-    found = load_workloads(filenames, namespace)
+    source = Source.of(filenames=filenames, targets=(), namespace=namespace, kubeconfig=None, context="")
+    found = load_workloads(source)
     if len(found) != 1:
         raise InputError(f"{len(found)} workloads; evidence is about one", hint="Name the file of one workload.")
     statements = _statements(_Given(**given), found[0].workload)
@@ -223,27 +258,56 @@ def _read(file: Path) -> bytes:
 
 
 @evidence.command()
-@click.option("-f", "--filename", "filenames", multiple=True, required=True, help="A file, a folder or - (repeatable).")
-@click.option("-e", "--environment", required=True, help="Where it is going.")
-@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@workload_options
+@environment_option(required=False)
 @trust_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def verify(filenames: tuple[str, ...], environment: str, namespace: str, output: str, **trusted: Any) -> None:
+@output_option("table", "json", "yaml")
+def verify(
+    *,
+    filenames: tuple[str, ...],
+    targets: tuple[str, ...],
+    namespace: str | None,
+    kubeconfig: Path | None,
+    context: str,
+    environment: str | None,
+    output: str,
+    **trusted: Any,
+) -> None:
     r"""Show which facts are attested, and why other evidence does not count.
 
-    Exit code 1 when a piece of evidence does not count, or a workload has none.
+    Needs no policy and, for files, no cluster. What the facts do to the risk is told by `placet score`.
 
     \b
-    Example:
+    Examples:
+      placet evidence verify -f deploy.yaml -e production
       placet evidence verify -f deploy.yaml -e production --keyring keyring.dsse.json --root roots/ --threshold 2
+      placet evidence verify deployment/llama -n ml-serving -o table
+
+    \b
+    Exit codes:
+      0  every workload has evidence, and each piece of it counts
+      1  a piece of evidence does not count, or a workload has none
+      2  it could not be told
+
+    \b
+    Environment:
+      PLACET_CONFIG  the configuration file
+      KUBECONFIG     clusters to ask, as for kubectl
+
+    \b
+    See also: placet evidence attest, placet score
     """
+    source = Source.of(
+        filenames=filenames, targets=targets, namespace=namespace, kubeconfig=kubeconfig, context=context
+    )
     now = clock.now_utc()
     trust = load_trust(now=now, **trusted)
+    where = source.environment(environment)
     results: list[tuple[Found, EvidenceFindings]] = []
-    for found in load_workloads(filenames, namespace):
+    for found in load_workloads(source):
         workload = found.workload
-        context = EvidenceContext(
-            environment=environment,
+        one = EvidenceContext(
+            environment=where,
             cluster=trust.cluster,
             namespace=workload.namespace,
             projection=workload.projection.digest,
@@ -251,13 +315,30 @@ def verify(filenames: tuple[str, ...], environment: str, namespace: str, output:
             model=workload.model,
             now=now,
         )
-        results.append((found, check_evidence(workload.evidence, keyring=trust.keyring, context=context)))
-    if output == "json":
-        print_result({"workloads": [_plain(found, findings) for found, findings in results]}, "json")
-    else:
-        _show(results)
+        results.append((found, check_evidence(workload.evidence, keyring=trust.keyring, context=one)))
+    _print(results, output)
     if any(findings.rejected or not findings.facts.sources for _, findings in results):
         sys.exit(EXIT_VIOLATIONS)
+
+
+def _print(results: Sequence[tuple[Found, EvidenceFindings]], form: str) -> None:
+    match form:
+        case "text":
+            _show(results)
+        case "table":
+            print_table(_HEAD, [row for found, findings in results for row in _rows(found, findings)])
+        case _:
+            value = {"schema": SCHEMA, "workloads": [_plain(found, findings) for found, findings in results]}
+            print_result(value, form)
+
+
+def _rows(found: Found, findings: EvidenceFindings) -> list[tuple[str, ...]]:
+    place = (found.workload.resource, found.workload.namespace, found.place)
+    rows: list[tuple[str, ...]] = [
+        (*place, fact, "verified", _describe(value)) for fact, value in _values(findings).items()
+    ]
+    rows += [(*place, bad.name, "rejected", bad.code) for bad in findings.rejected]
+    return rows or [(*place, "", "none", "")]
 
 
 def _show(results: Sequence[tuple[Found, EvidenceFindings]]) -> None:
@@ -287,8 +368,7 @@ def _plain(found: Found, findings: EvidenceFindings) -> dict[str, Any]:
     return {
         "workload": found.workload.resource,
         "namespace": found.workload.namespace,
-        "file": found.manifest.file,
-        "line": found.manifest.line,
+        **plain_place(found.manifest),
         "facts": {
             fact: {"value": _plain_value(value), "statement": findings.facts.sources[fact]}
             for fact, value in _values(findings).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,11 @@ from placet.approvals.times import render_time
 from placet.audit.note import generate_log_key
 from placet.certificates import make_serving_certificate
 from placet.cli.clock import now_utc
+from placet.cli.init_cluster import COMMANDS, render_in_cluster, render_values, yaml_text
 from placet.cli.keyring_source import canonical_payload, key_entry, render_source
 from placet.cli.output import say
 from placet.cli.passphrase import new_passphrase, passphrase_option
+from placet.config import CLUSTER_PATTERN
 from placet.errors import InputError
 from placet.model import ROLES
 
@@ -78,10 +81,13 @@ keys/log.key        signs checkpoints of the record                            g
 keys/log.vkey       verifies them                                              auditors (not secret)
 roots/*.pub         the roots' public keys, pinned in placet.yaml              gate (not secret)
 revocations/        approvals that were taken back                             gate (not secret)
-tls/                a certificate for localhost, to try things out             replace it in production
-record.sqlite       the record, once the gate has run                          gate, auditors
+tls/                a certificate for trying things out, for 90 days           replace it in production
+values.yaml         values for the Helm chart                                  platform team (not secret)
+in-cluster.yaml     the configuration for manifests/install.yaml, without helm platform team
+record.sqlite       the record, once the gate has run here                     gate, auditors
 
 The people are examples: replace them in keyring.yaml, then placet keyring sign.
+
 """
 
 
@@ -119,17 +125,30 @@ class _Maker:
 def init(folder: Path, cluster: str, autoscalers: str, passphrase_file: Path | None, no_passphrase: bool) -> None:
     r"""Make keys, a signed keyring, a configuration and an example team in a folder.
 
+    README.txt in it says what each file is for and who should hold it. Nothing that exists is touched: in a folder that
+    has a placet.yaml nothing is done, so that it may be run twice. Private keys are encrypted with a passphrase that is
+    asked for, or taken from PLACET_KEY_PASSPHRASE. The people are examples, to be replaced in keyring.yaml.
+
     \b
     Examples:
       placet init gate --cluster prod-eu-1
       placet init . --cluster demo --no-passphrase --autoscalers none
 
-    Nothing that exists is touched: in a folder that has a placet.yaml, nothing is done. Private keys are encrypted
-    with a passphrase that is asked for, or taken from PLACET_KEY_PASSPHRASE.
+    \b
+    Environment:
+      PLACET_KEY_PASSPHRASE  encrypts the private keys, where nobody can be asked
+
+    \b
+    See also: placet config check, placet serve, placet keyring sign
     """
     if (folder / "placet.yaml").exists():
         say(f"{folder / 'placet.yaml'} is there already: nothing was changed")
         return
+    if not re.fullmatch(CLUSTER_PATTERN, cluster):
+        raise InputError(
+            f"{cluster[:80]!r} can't be the name of a cluster",
+            hint="Lower-case letters, digits, dots and dashes, such as prod-eu-1.",
+        )
     passphrase = None if no_passphrase else new_passphrase(passphrase_file)
     _make(_Maker(folder, passphrase), cluster=cluster, autoscalers=autoscalers)
     say(f"made {folder}: README.txt says what each file is for and who should hold it")
@@ -148,26 +167,32 @@ def _make(maker: _Maker, *, cluster: str, autoscalers: str) -> None:
             ) from exc
     (folder / "keys").chmod(0o700)
     roots = [maker.key(f"root-{number}") for number in range(1, ROOTS + 1)]
-    root_files = []
-    for number, root in enumerate(roots, 1):
-        root_files.append(f"roots/root-{number}.pub")
-        maker.text(root_files[-1], KeySigner.of(root).public_key.pem)
+    public = {f"root-{number}.pub": KeySigner.of(root).public_key.pem for number, root in enumerate(roots, 1)}
+    for name, pem in public.items():
+        maker.text(f"roots/{name}", pem)
     source = render_source(_keyring(maker, now_utc()))
     maker.text("keyring.yaml", source)
     payload = canonical_payload(source, file=folder / "keyring.yaml")
     envelope = sign_payload(KeySigner.of(roots[0]), payload, KEYRING_PAYLOAD_TYPE)
     for root in roots[1:ROOT_THRESHOLD]:
         envelope = add_signature(envelope, KeySigner.of(root))
-    (folder / "keyring.dsse.json").write_bytes(render_envelope(envelope) + b"\n")
+    rendered = render_envelope(envelope)
+    (folder / "keyring.dsse.json").write_bytes(rendered + b"\n")
     log_key = generate_log_key(folder / "keys" / "log.key", name=f"placet.dev/log/{cluster}")
     maker.text("keys/log.vkey", f"{log_key.verifier}\n")
     make_serving_certificate(folder / "tls", hosts=("localhost", "127.0.0.1", "placet.placet-system.svc"))
+    _write_settings(maker, cluster=cluster, autoscalers=autoscalers, roots=public, envelope=rendered.decode())
+
+
+def _write_settings(maker: _Maker, *, cluster: str, autoscalers: str, roots: dict[str, str], envelope: str) -> None:
+    """The files that people read and edit; placet.yaml last, which says that the folder is complete."""
+    shared: dict[str, Any] = {"cluster": cluster, "autoscalers": autoscalers, "threshold": ROOT_THRESHOLD}
     maker.text("policy-data.yaml", POLICY_DATA)
-    maker.text("README.txt", EXPLAINED)
-    maker.text(
-        "placet.yaml",
-        CONFIG.format(cluster=cluster, roots=", ".join(root_files), threshold=ROOT_THRESHOLD, autoscalers=autoscalers),
-    )
+    maker.text("values.yaml", render_values(**shared, roots=roots, envelope=envelope, policy_data=POLICY_DATA))
+    maker.text("in-cluster.yaml", render_in_cluster(**shared, roots=list(roots)))
+    maker.text("README.txt", EXPLAINED + COMMANDS)
+    shared["cluster"] = yaml_text(cluster)
+    maker.text("placet.yaml", CONFIG.format(**shared, roots=", ".join(f"roots/{name}" for name in roots)))
 
 
 def _keyring(maker: _Maker, now: datetime) -> dict[str, Any]:

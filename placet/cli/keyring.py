@@ -23,6 +23,8 @@ from placet.approvals.signing import add_signature, load_signer, sign_payload
 from placet.approvals.times import render_time
 from placet.canonical import parse_json
 from placet.cli import clock
+from placet.cli.complete import complete_environment
+from placet.cli.group import Group
 from placet.cli.keyring_source import (
     canonical_payload,
     edit_source,
@@ -32,9 +34,10 @@ from placet.cli.keyring_source import (
     parse_source,
     render_new_source,
 )
+from placet.cli.keyring_view import print_keyring
+from placet.cli.options import key_options, output_option, roots_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
-from placet.cli.trust_options import roots_options
 from placet.errors import FormatError, InputError, KeyringError, SigningKeyError
 from placet.model import LEVELS, ROLES
 
@@ -46,22 +49,28 @@ _SOURCE: Final = click.option(
     show_default=True,
     help="The keyring's source.",
 )
-_output = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+VERDICT_SCHEMA: Final = "placet.dev/keyring-verification/v1"
 _NOT_A_VERDICT: Final = frozenset({"keyring_missing", "keyring_roots"})
 
 
-@click.group()
+@click.group(cls=Group)
 def keyring() -> None:
     r"""Say who may approve and attest what.
 
+    The keyring is edited as YAML (keyring.yaml) and counts only once root keys have signed it (keyring.dsse.json).
+    Commands that change the source leave its comments and its order as they are, and never touch what is signed.
+
     \b
-    A new keyring, from nothing:
+    Examples, a new keyring from nothing:
       placet keyring init
       placet keyring add alice@example.org --person p-alice --key alice.pub
       placet keyring grant alice@example.org --role technical --environment production --max-risk high
       placet keyring sign --key root-1.key
       placet keyring sign --key root-2.key
       placet keyring verify keyring.dsse.json --root root-1.pub --root root-2.pub
+
+    \b
+    See also: placet keys generate, docs/formats-approvals.md
     """
 
 
@@ -74,6 +83,11 @@ def init(source: Path, days: int) -> None:
     \b
     Example:
       placet keyring init -f keyring.yaml --days 90
+
+    Nothing that exists is overwritten. `placet init` makes a keyring with example people, signed, at once.
+
+    \b
+    See also: placet keyring add, placet init
     """
     now = clock.now_utc()
     try:
@@ -98,6 +112,11 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
     Examples:
       placet keyring add alice@example.org --person p-alice --key alice.pub --username oidc:alice
       placet keyring add alice@example.org --key alice-new.pub
+
+    Counts once the roots have signed. Rights are given by `placet keyring grant`.
+
+    \b
+    See also: placet keyring grant, placet keys generate
     """
     now = clock.now_utc()
     entry = key_entry(_load_public(key_file), valid_from=now, valid_until=now + timedelta(days=days))
@@ -125,7 +144,13 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
 @_SOURCE
 @click.option("--role", type=click.Choice(ROLES), help="May approve in this role.")
 @click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
-@click.option("--environment", "environments", multiple=True, help="In this environment (repeatable).")
+@click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    shell_complete=complete_environment,
+    help="In this environment (repeatable).",
+)
 @click.option("--max-risk", type=click.Choice(LEVELS), help="Up to this risk level; needed with --role.")
 @click.option(
     "--model", "models", multiple=True, default=("*",), show_default=True, help="For this model (repeatable)."
@@ -154,6 +179,11 @@ def grant(
     Examples:
       placet keyring grant alice@example.org --role technical --environment production --max-risk high
       placet keyring grant ci@example.org --fact coverage --fact rollback
+
+    Adds to what the identity may do already; to take something away, edit the file. Counts once the roots have signed.
+
+    \b
+    See also: placet keyring sign, placet keyring show
     """
     if (role is None) == (not facts):
         raise InputError("name either --role or --fact")
@@ -191,7 +221,7 @@ def grant(
     "how",
     required=True,
     type=click.Choice(["superseded", "compromised"]),
-    help="superseded: what it signed before stays good. compromised: nothing does.",
+    help="With superseded, what it signed before stays good; with compromised, nothing does.",
 )
 def revoke_key(fingerprint: str, source: Path, how: str) -> None:
     r"""Revoke a key of an identity, named by its fingerprint or the first 8 or more digits of it.
@@ -199,6 +229,11 @@ def revoke_key(fingerprint: str, source: Path, how: str) -> None:
     \b
     Example:
       placet keyring revoke-key 1f0c2a9b --as compromised
+
+    Counts once the roots have signed. Single approvals are taken back by `placet revoke`.
+
+    \b
+    See also: placet keyring renew, placet keyring sign
     """
     now = render_time(clock.now_utc())
     shortest = 8
@@ -227,6 +262,11 @@ def revoke_approval(approval_id: str, source: Path) -> None:
     \b
     Example:
       placet keyring revoke-approval 5f0cbb0e-9d0c-4dd8-9d0a-6a2b7c6f1d11
+
+    Counts once the roots have signed. Whoever may approve can revoke at once, without the roots: `placet revoke`.
+
+    \b
+    See also: placet revoke, placet keyring sign
     """
 
     def change(document: Any) -> None:
@@ -246,6 +286,11 @@ def renew(source: Path, days: int) -> None:
     \b
     Example:
       placet keyring renew --days 90
+
+    A gate never goes back to an older version, so one that was signed is never signed again with another content.
+
+    \b
+    See also: placet keyring sign
     """
     now = clock.now_utc()
     version = 0
@@ -261,10 +306,7 @@ def renew(source: Path, days: int) -> None:
 
 @keyring.command()
 @_SOURCE
-@click.option(
-    "--key", "key_uri", required=True, help="The root key: a file, awskms:, gcpkms:, azurekms:, hsm:, hv: URI."
-)
-@click.option("--public-key", type=click.Path(path_type=Path), help="Its public key, for keys that are not files.")
+@key_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -280,6 +322,16 @@ def sign(source: Path, key_uri: str, public_key: Path | None, out: Path, passphr
     Examples:
       placet keyring sign --key root-1.key
       placet keyring sign --key awskms:alias/root-2 --public-key root-2.pub
+
+    Each root signs the same content in turn, on its own machine if it likes; the gate asks for as many as its
+    configuration says. Read what you sign: placet keyring show.
+
+    \b
+    Environment:
+      PLACET_KEY_PASSPHRASE  opens the key
+
+    \b
+    See also: placet keyring renew, placet keyring verify
     """
     payload = canonical_payload(load_source_text(source), file=source)
     content = parse_source(payload.decode("utf-8"), file=source)
@@ -321,13 +373,25 @@ def _payload_of(envelope: Envelope) -> KeyringPayload:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("keyring.dsse.json"))
 @roots_options
 @click.option("--minimum-version", type=click.IntRange(min=0), default=0, help="Refuse an older one.")
-@_output
+@output_option("json", "yaml")
 def verify(file: Path, roots: tuple[Path, ...], threshold: int | None, minimum_version: int, output: str) -> None:
-    r"""Check a signed keyring as the gate does. Exit code 1 when it does not count.
+    r"""Check a signed keyring as the gate does.
+
+    Signatures of the roots, form, version and time. What it says is shown by `placet keyring show`.
 
     \b
-    Example:
+    Examples:
       placet keyring verify keyring.dsse.json --root roots/ --threshold 2
+      placet keyring verify --root root-1.pub -o json
+
+    \b
+    Exit codes:
+      0  a gate with these roots would use it
+      1  it would not
+      2  it could not be told: the file or a root can't be read
+
+    \b
+    See also: placet keyring show, placet config check
     """
     pinned = load_roots(roots)
     raw = load_keyring(file)
@@ -339,69 +403,43 @@ def verify(file: Path, roots: tuple[Path, ...], threshold: int | None, minimum_v
     except KeyringError as exc:
         if exc.code in _NOT_A_VERDICT:
             raise
-        if output == "json":
-            print_result({"valid": False, "code": exc.code, "sentence": str(exc)}, "json")
-        else:
+        if output == "text":
             click.echo(f"{style('rejected', 'red')}  {safe(exc)} ({exc.code})")
             say(f"  {exc.hint}")
+        else:
+            verdict = {"schema": VERDICT_SCHEMA, "valid": False, "code": exc.code, "sentence": str(exc)}
+            print_result(verdict, output)
         sys.exit(EXIT_VIOLATIONS)
-    if output == "json":
-        print_result({"valid": True, "version": found.version, "expires": render_time(found.expires)}, "json")
+    expires = render_time(found.expires)
+    if output == "text":
+        click.echo(f"{style('verified', 'green')}  version {found.version}, until {expires}")
     else:
-        click.echo(f"{style('verified', 'green')}  version {found.version}, until {render_time(found.expires)}")
+        print_result({"schema": VERDICT_SCHEMA, "valid": True, "version": found.version, "expires": expires}, output)
 
 
 @keyring.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("keyring.dsse.json"))
-@_output
+@output_option("table", "json", "yaml")
 def show(file: Path, output: str) -> None:
-    r"""Show what a signed keyring says. This verifies nothing: `placet keyring verify` does.
+    r"""Show what a signed keyring says.
+
+    Verifies nothing: `placet keyring verify` does. Times are UTC.
 
     \b
-    Example:
-      placet keyring show keyring.dsse.json
+    Examples:
+      placet keyring show
+      placet keyring show keyring.dsse.json -o table
+      placet keyring show keyring.dsse.json -o json
+
+    \b
+    See also: placet keyring verify
     """
     try:
         envelope = parse_envelope(load_keyring(file).rstrip(b"\n"), max_bytes=MAX_KEYRING_BYTES)
         content = _payload_of(envelope)
     except FormatError as exc:
         raise InputError(f"{file} is not a signed keyring: {exc}") from exc
-    if output == "json":
-        value = parse_json(envelope.payload, max_bytes=MAX_KEYRING_BYTES, max_depth=8)
-        print_result({"keyring": value, "signatures": [one.keyid for one in envelope.signatures]}, "json")
-        return
-    for line in _describe(content):
-        click.echo(line)
-    for signature in envelope.signatures:
-        click.echo(f"signature    {safe(signature.keyid)}")
-    say("not verified here: placet keyring verify")
-
-
-def _describe(content: KeyringPayload) -> list[str]:
-    lines = [
-        f"version      {content.version}",
-        f"issued       {render_time(content.issued)}",
-        f"expires      {render_time(content.expires)}",
-        f"thresholds   {', '.join(f'{role} {number}' for role, number in content.thresholds.items())}",
-        f"revoked      {len(content.revoked_approvals)} approvals",
-    ]
-    for identity in content.identities:
-        lines.append(f"\n{identity.id}  ({identity.person})")
-        for key in identity.keys:
-            ended = f", {key.revocation} {render_time(key.revoked_at)}" if key.revoked_at is not None else ""
-            until = f"{render_time(key.valid_from)} to {render_time(key.valid_until)}{ended}"
-            lines.append(f"  key      {key.public_key.fingerprint}  {key.public_key.scheme}, {until}")
-        lines.extend(
-            f"  approves {grant.role} up to {grant.max_risk} in {', '.join(grant.environments)}"
-            f"; models {', '.join(grant.models)}; namespaces {', '.join(grant.namespaces)}"
-            for grant in identity.grants
-        )
-        lines.extend(
-            f"  attests  {', '.join(one.facts)}; models {', '.join(one.models)}"
-            f"; environments {', '.join(one.environments or ('*',))}"
-            for one in identity.attests
-        )
-    return lines
+    print_keyring(envelope, content, output)
 
 
 def _load_public(file: Path) -> PublicKey:

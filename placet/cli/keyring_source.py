@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,9 @@ from placet.approvals.keys import PublicKey
 from placet.approvals.times import render_time
 from placet.canonical import render_canonical
 from placet.errors import FormatError, InputError
+from placet.kubeyaml import Document, UnreadableError, parse_documents
 from placet.model import ROLES
+from placet.settings_file import nearest_line
 
 _HEADER: Final = """\
 # The keyring's source. Nothing here counts until root keys have signed it: placet keyring sign.
@@ -28,14 +31,8 @@ _HEADER: Final = """\
 _EMPTY: Final = "there are no identities yet"
 
 
-class _TextTimes(yaml.SafeLoader):
-    """Times stay the text that is signed; PyYAML alone would make dates of them."""
-
-
-_TextTimes.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_PATH: Final = re.compile(r"keyring((?:\.\w+|\[\d+\])*)(?: has an unknown field '(\w+)')?")
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 def render_new_source(*, now: datetime, expires: datetime) -> str:
@@ -73,14 +70,14 @@ def parse_source(text: str, *, file: Path) -> KeyringPayload:
     """The source as the verifier will read it.
 
     Raises:
-        InputError: it is not YAML, or not a keyring that would be accepted.
+        InputError: it is not YAML, or not a keyring that would be accepted; with file and line.
     """
+    document = _load(text, file=file)
     try:
-        return read_keyring_payload(_load(text))
+        return read_keyring_payload(document.value)
     except FormatError as exc:
-        raise InputError(f"{file} is not a keyring: {exc}") from exc
-    except yaml.YAMLError as exc:
-        raise InputError(f"{file} is not YAML: {' '.join(str(exc).split())[:200]}") from exc
+        line = nearest_line(document.lines, _steps(str(exc)))
+        raise InputError(f"{file}:{line}: not a keyring that would count: {exc}") from exc
 
 
 def canonical_payload(text: str, *, file: Path) -> bytes:
@@ -90,11 +87,27 @@ def canonical_payload(text: str, *, file: Path) -> bytes:
         InputError: it is not such a source.
     """
     parse_source(text, file=file)
-    return render_canonical(_load(text))
+    return render_canonical(_load(text, file=file).value)
 
 
-def _load(text: str) -> Any:
-    return yaml.load(text, Loader=_TextTimes)  # noqa: S506 - a SafeLoader
+def _load(text: str, *, file: Path) -> Document:
+    """The one document, read as manifests are: a key twice is an error, and times stay the text that is signed."""
+    try:
+        documents = parse_documents(text.encode("utf-8"))
+    except UnreadableError as exc:
+        raise InputError(f"{file}:{exc.line}: not YAML that placet takes: {exc}") from exc
+    if len(documents) != 1:
+        raise InputError(f"{file}: {len(documents)} documents, and not one", hint="`placet keyring init` makes one.")
+    return documents[0]
+
+
+def _steps(message: str) -> tuple[str | int, ...]:
+    """Where a message about a keyring says that the fault is: ``keyring.identities[0].person is missing``."""
+    found = _PATH.match(message)
+    if found is None:
+        return ()
+    steps: tuple[str | int, ...] = tuple(name or int(index) for name, index in _STEP.findall(found[1]))
+    return (*steps, found[2]) if found[2] else steps
 
 
 def edit_source(path: Path, change: Callable[[Any], None]) -> None:
@@ -114,7 +127,9 @@ def edit_source(path: Path, change: Callable[[Any], None]) -> None:
     try:
         document = writer.load(load_source_text(path))
     except YAMLError as exc:
-        raise InputError(f"{path} is not YAML: {' '.join(str(exc).split())[:200]}") from exc
+        mark = getattr(exc, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        raise InputError(f"{path}{line}: not YAML: {getattr(exc, 'problem', None) or type(exc).__name__}") from exc
     if not isinstance(document, dict) or not isinstance(document.get("identities"), list):
         raise InputError(f"{path} is not a keyring's source", hint="`placet keyring init` makes a new one.")
     change(document)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import click
-import yaml
 
 from placet.errors import PlacetError
 from placet.text import safe
@@ -19,8 +19,20 @@ EXIT_USAGE: Final = 2
 
 
 def use_colour(stream: Any) -> bool:
-    """Whether the stream is a terminal and NO_COLOR is not set (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and bool(stream.isatty())
+    """Whether to write in colour: on a terminal, unless the environment says otherwise.
+
+    NO_COLOR (https://no-color.org) comes first, then FORCE_COLOR and CLICOLOR_FORCE (https://bixense.com/clicolors),
+    CLICOLOR=0 and a terminal without colours. An empty variable says nothing; FORCE_COLOR=0 says no.
+    """
+    environment = os.environ
+    if environment.get("NO_COLOR"):
+        return False
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        if value := environment.get(name):
+            return value not in {"0", "false"}
+    if environment.get("CLICOLOR") == "0" or environment.get("TERM") == "dumb":
+        return False
+    return bool(stream.isatty())
 
 
 def style(text: str, colour: str, *, bold: bool = False, err: bool = False) -> str:
@@ -38,13 +50,23 @@ def print_result(value: Any, form: str) -> None:
     """Machine output on stdout.
 
     Args:
-        value: JSON value.
+        value: JSON value; an object that starts with its ``schema``.
         form: ``json`` or ``yaml``.
     """
     if form == "yaml":
+        import yaml
+
         click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
     else:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on stdout, cut to the terminal where stdout is one."""
+    from placet.cli.table import table_lines, terminal_width
+
+    for line in table_lines(head, rows, width=terminal_width()):
+        click.echo(line)
 
 
 def fail(error: PlacetError) -> NoReturn:
@@ -55,4 +77,15 @@ def fail(error: PlacetError) -> NoReturn:
     sys.exit(EXIT_USAGE)
 
 
-__all__ = ["EXIT_FINE", "EXIT_USAGE", "EXIT_VIOLATIONS", "fail", "print_result", "safe", "say", "style", "use_colour"]
+__all__ = [
+    "EXIT_FINE",
+    "EXIT_USAGE",
+    "EXIT_VIOLATIONS",
+    "fail",
+    "print_result",
+    "print_table",
+    "safe",
+    "say",
+    "style",
+    "use_colour",
+]

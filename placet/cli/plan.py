@@ -3,97 +3,72 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
-from placet.cli.session import open_session, situation_options
-from placet.decision import Decision
-from placet.manifests import Manifest
-from placet.messages import render_message, render_warnings
-from scorer import explain
+from placet.cli.options import environment_option, output_option, situation_options, workload_options
+from placet.cli.output import EXIT_VIOLATIONS
 
 
 @click.command()
+@workload_options
+@environment_option(required=False)
 @situation_options
-@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True)
-def plan(output: str, **given: Any) -> None:
+@output_option("table", "json", "yaml", "junit", "sarif", "github")
+def plan(
+    output: str,
+    environment: str | None,
+    config_file: Path,
+    record: Path | None,
+    requester: str,
+    **named: Any,
+) -> None:
     r"""Say whether workloads would be admitted, and what is missing.
+
+    Runs the webhook's own functions, with the same configuration, keyring and policies, on manifests or on objects as
+    they are in a cluster. Nothing is recorded and nothing is changed. What the webhook would know and this command is
+    not told (a record, an API server, who applies it) is assumed to be the worst, and each assumption is named.
+
+    A live object is judged as if it were created now: whether what runs would still be let in.
 
     \b
     Examples:
-      placet plan -f deploy.yaml --environment production
-      placet plan -f k8s/ -e staging --record record.sqlite -o json
+      placet plan -f deploy.yaml -e production
+      placet plan -f k8s/ -e staging --record record.sqlite -o table
       helm template chart | placet plan -f - -e production
+      placet plan deployment/llama -n ml-serving --context prod-eu-1
+      placet plan -f deploy.yaml -e production -o sarif > placet.sarif
 
-    Runs the webhook's own functions. Exit code 0 when everything would be admitted, 1 when something would be refused.
+    \b
+    Exit codes:
+      0  everything would be admitted
+      1  something would be refused
+      2  it could not be told
+
+    \b
+    Environment:
+      PLACET_CONFIG  the configuration file
+      KUBECONFIG     clusters to ask, as for kubectl
+
+    \b
+    See also: placet approve, placet score, placet verify
     """
-    session = open_session(**given)
-    decisions = [(manifest, session.decide(manifest)) for manifest in session.manifests]
-    if output == "text":
-        for manifest, decision in decisions:
-            _show(manifest, decision)
-        for assumption in session.assumptions:
-            click.echo(f"assumed: {assumption}")
-    else:
-        print_result(
-            {
-                "decisions": [_plain(manifest, decision) for manifest, decision in decisions],
-                "assumptions": list(session.assumptions),
-            },
-            output,
-        )
+    from placet.cli.progress import Progress
+    from placet.cli.session import open_session
+    from placet.cli.workloads import Source
+
+    source = Source.of(**named)
+    session = open_session(source, environment=environment, config_file=config_file, record=record, requester=requester)
+    decisions = []
+    with Progress("workloads") as progress:
+        for manifest in session.manifests:
+            decisions.append((manifest, session.decide(manifest)))
+            progress(len(decisions), len(session.manifests))
+
+    from placet.cli.plan_view import print_plan
+
+    print_plan(session, decisions, output)
     if not all(decision.allowed for _, decision in decisions):
         sys.exit(EXIT_VIOLATIONS)
-
-
-def _show(manifest: Manifest, decision: Decision) -> None:
-    name = decision.workload.resource if decision.workload is not None else str(manifest.object.get("kind", ""))
-    click.echo(style(f"{safe(name)}  {safe(manifest.file)}:{manifest.line}", "white", bold=True))
-    if decision.findings is not None:
-        for line in explain.render(decision.findings.assessment):
-            click.echo(f"  {line}")
-        _show_approvals(decision)
-    for warning in render_warnings(decision):
-        click.echo(f"{style('warning', 'yellow')}: {warning}")
-    if decision.allowed:
-        click.echo(style("would be admitted", "green"))
-    else:
-        click.echo(f"{style('would be refused', 'red')}:\n{render_message(decision)}")
-    click.echo("")
-
-
-def _show_approvals(decision: Decision) -> None:
-    if decision.findings is None:
-        return
-    for item in decision.findings.evidence.rejected:
-        click.echo(f"  evidence {safe(item.name)}: does not count: {safe(item.sentence)}")
-    for approval in decision.findings.approvals.verified:
-        click.echo(
-            f"  approval {approval.role}: by {safe(approval.person)}, risk up to {approval.max_risk}, "
-            f"until {approval.expires:%Y-%m-%d %H:%M} UTC"
-        )
-    for rejected in decision.findings.approvals.rejected:
-        click.echo(f"  approval {safe(rejected.role)}: does not count: {safe(rejected.sentence)}")
-
-
-def _plain(manifest: Manifest, decision: Decision) -> dict[str, Any]:
-    workload, findings, policy = decision.workload, decision.findings, decision.policy
-    return {
-        "file": manifest.file,
-        "line": manifest.line,
-        "workload": None if workload is None else workload.resource,
-        "namespace": None if workload is None else workload.namespace,
-        "projection": None if workload is None else str(workload.projection.digest),
-        "allowed": decision.allowed,
-        "risk": None if findings is None else explain.to_json(findings.assessment),
-        "required_roles": [] if policy is None else list(policy.required_roles),
-        "granted_roles": [] if policy is None else list(policy.granted_roles),
-        "violations": [
-            {"rule": item.rule, "code": item.code, "severity": item.severity, "details": dict(item.details)}
-            for item in decision.violations
-        ],
-        "warnings": list(render_warnings(decision)),
-        "message": render_message(decision),
-    }

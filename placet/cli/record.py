@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from placet.audit.query import Found
 from placet.audit.record import DECISION
 from placet.cli.output import safe, style
 
-_GAP: Final = "  "
-_HEAD: Final = ("TIME", "DECISION", "ENVIRONMENT", "NAMESPACE", "OBJECT", "MODEL", "RISK", "USER", "VIOLATIONS", "ID")
-_DECISION_COLUMN: Final = 1
+LISTED_HEAD: Final = (
+    "TIME",
+    "DECISION",
+    "ENVIRONMENT",
+    "NAMESPACE",
+    "OBJECT",
+    "MODEL",
+    "RISK",
+    "USER",
+    "VIOLATIONS",
+    "ID",
+)
+_TITLE_WIDTH: Final = 13
 _SECONDS: Final = len("2026-11-22T18:00:00")
-
-
-def listed_lines(found: Sequence[Found]) -> Iterator[str]:
-    """A table, the head first; nothing for no records."""
-    if not found:
-        return
-    rows = [_HEAD, *(_row(one) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        colour = {"deny": "red", "allow": "green"}.get(row[_DECISION_COLUMN])
-        if colour:
-            cells[_DECISION_COLUMN] = style(cells[_DECISION_COLUMN], colour)
-        yield _GAP.join(cells).rstrip()
 
 
 def shown_lines(found: Found, *, status: str, signed_size: int) -> Iterator[str]:
@@ -41,8 +37,9 @@ def shown_lines(found: Found, *, status: str, signed_size: int) -> Iterator[str]
     if body["type"] == DECISION:
         yield from _decision_lines(body)
     else:
+        width = max(_TITLE_WIDTH, *(len(name) + 2 for name in body))
         for name in sorted(body):
-            yield _line(name, body[name])
+            yield _line(name, body[name], width=width)
     yield ""
     yield _line("leaf", f"{found.index}, hash {found.leaf_hash.hex()}")
     proof = {
@@ -92,7 +89,8 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     yield _line("projection", body.get("projection", ""))
 
 
-def _row(one: Found) -> tuple[str, ...]:
+def listed_row(one: Found) -> tuple[str, ...]:
+    """A record as a line of a table, under ``LISTED_HEAD``."""
     body = one.body
     if body["type"] != DECISION:
         cells = (body["time"][:_SECONDS], body["type"], "", "", "", "", "", "", "", str(one.index))
@@ -109,7 +107,7 @@ def _row(one: Found) -> tuple[str, ...]:
             ",".join(dict.fromkeys(_text(entry, "code") for entry in _list(body, "violations"))),
             _text(body, "decision_id"),
         )
-    return tuple(safe(cell) or "-" for cell in cells)
+    return cells
 
 
 def _object(body: Mapping[str, Any]) -> str:
@@ -123,8 +121,8 @@ def _risk(body: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (shown, _text(risk, "level"))))
 
 
-def _line(title: str, value: object) -> str:
-    return f"{safe(title):<13}{safe(value)}".rstrip()
+def _line(title: str, value: object, *, width: int = _TITLE_WIDTH) -> str:
+    return f"{safe(title):<{width}}{safe(value)}".rstrip()
 
 
 def _text(body: object, name: str) -> str:

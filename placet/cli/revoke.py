@@ -12,6 +12,8 @@ from placet.approvals.revocations import SUFFIX
 from placet.approvals.signing import load_signer, sign_statement
 from placet.approvals.statement import RevocationStatement, render_statement
 from placet.cli import clock
+from placet.cli.complete import complete_environment
+from placet.cli.options import key_options
 from placet.cli.output import say
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.errors import FormatError, InputError
@@ -21,9 +23,10 @@ from placet.model import ROLES
 @click.command()
 @click.argument("approval_id")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="The approval's role.")
-@click.option("-e", "--environment", required=True, help="The approval's environment.")
-@click.option("--key", "key_uri", required=True, help="Your key: a file, awskms:, gcpkms:, azurekms:, hsm: or hv: URI.")
-@click.option("--public-key", type=click.Path(path_type=Path), help="Its public key, for keys that are not files.")
+@click.option(
+    "-e", "--environment", required=True, shell_complete=complete_environment, help="The approval's environment."
+)
+@key_options
 @click.option("--ticket", default="", help="A ticket that says more.")
 @click.option("--reason", default="", help="Your words, kept with the revocation.")
 @click.option("--out", type=click.Path(path_type=Path), help="File or folder; ./<approval id>.dsse.json by default.")
@@ -39,15 +42,25 @@ def revoke(
     out: Path | None,
     passphrase_file: Path | None,
 ) -> None:
-    r"""Take an approval back, by its id: whoever may approve in that role and environment may revoke.
+    r"""Take an approval back, by its id.
 
-    Writes a signed revocation. It counts once it lies in the gate's folder of revocations, and never expires.
+    Whoever may approve in that role and environment may revoke. Writes a signed revocation, which counts once it lies
+    in the gate's folder of revocations, and never expires.
 
     \b
     Examples:
       placet revoke 5f0cbb0e-9d0c-4dd8-9d0a-6a2b7c6f1d11 --role security -e production --key bob.key
       placet revoke 01JD3Z8Q6W2Y4K7M9N0P1R2S3T --role business -e production --key awskms:alias/bea \
         --public-key bea.pub --reason "contract ended" --out revocations/
+
+    What was let in because of it goes on running: a revocation counts at the next admission.
+
+    \b
+    Environment:
+      PLACET_KEY_PASSPHRASE  opens the key
+
+    \b
+    See also: placet verify shows ids of approvals; placet keyring revoke-approval
     """
     signer = load_signer(
         key_uri,

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import click
+from typing import Final
 
 from placet.assemble import build_gate, build_trust
 from placet.canonical import Digest
-from placet.cli.trust_options import config_option
+from placet.cli.workloads import Source, no_workload
 from placet.cluster import Ceiling, ClusterFacts, KubernetesCluster, ManifestCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config, load_config
 from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
 from placet.errors import InputError
-from placet.manifests import Manifest, load_manifests
+from placet.manifests import Manifest
+from placet.policy.data import load_policy_data
 from placet.projection.kinds import KINDS
 from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
 
 DECISION_BUDGET_S: Final = 30.0
 _WORKLOAD_KINDS: Final = frozenset(kind.name for kind in KINDS)
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def situation_options(function: _F) -> _F:
-    """Options of every command that judges manifests."""
-    options = (
-        click.option(
-            "-f", "--filename", "filenames", multiple=True, required=True, help="A file, a folder or - (repeatable)."
-        ),
-        click.option("-e", "--environment", required=True, help="Where it is going: production, staging, development."),
-        click.option("-n", "--namespace", help="The namespace of objects that name none.", default="default"),
-        config_option,
-        click.option(
-            "--record", type=click.Path(path_type=Path), help="A record, to know whether the model was here before."
-        ),
-        click.option(
-            "--kubeconfig", type=click.Path(path_type=Path), help="An API server, to know how far autoscalers may go."
-        ),
-        click.option("--as", "requester", default="", help="Who will apply it, as the cluster knows them."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +38,7 @@ class Session:
         environment: a name, not yet checked.
         requester: "" when not given.
         manifests: the workloads among what was given, in order; non-empty.
+        namespace: of objects that name none.
         assumptions: sentences that say what was assumed for want of a record or an API server.
     """
 
@@ -99,49 +77,53 @@ class Session:
 
 
 def open_session(
-    *,
-    filenames: Sequence[str],
-    environment: str,
-    namespace: str,
-    config_file: Path,
-    record: Path | None,
-    kubeconfig: Path | None,
-    requester: str,
+    source: Source, *, environment: str | None, config_file: Path, record: Path | None, requester: str
 ) -> Session:
     """Load everything that a judgement on the command line needs.
+
+    Args:
+        source: what to judge.
+        environment: where it is going; None for what the namespace's label says.
+        config_file: the gate's configuration.
+        record: a gate's record, or None.
+        requester: "" when not known.
 
     Raises:
         PlacetError: a file can't be used, or holds no workload.
     """
     config = load_config(config_file)
-    manifests = load_manifests(filenames)
+    environment = source.environment(environment)
+    data = load_policy_data(config.policy.data)
+    _require_known(environment, data.value["environments"])
+    manifests = source.load()
     workloads = tuple(manifest for manifest in manifests if manifest.object.get("kind") in _WORKLOAD_KINDS)
     if not workloads:
-        raise InputError(
-            f"no workload in {', '.join(filenames)}",
-            hint="placet judges Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, "
-            "Jobs and CronJobs.",
-        )
-    history, cluster_facts, assumptions = _sources(config, record, kubeconfig, requester, manifests, namespace)
+        raise no_workload(source.names())
+    history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
     gate = build_gate(
         config,
+        data=data,
         trust=build_trust(config),
         recorder=None,
         history=history,
         cluster_facts=cluster_facts,
         clock=lambda: datetime.now(UTC),
     )
-    gate.settings(environment)
-    return Session(config, gate, environment, requester, workloads, namespace, assumptions)
+    return Session(config, gate, environment, requester, workloads, source.namespace, assumptions)
+
+
+def _require_known(environment: str, known: Collection[str]) -> None:
+    if environment not in known:
+        close = difflib.get_close_matches(environment, known, n=1)
+        meant = f"Did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"the policy data has no environment {environment[:80]}",
+            hint=f"{meant}Known are {', '.join(sorted(known))}.",
+        )
 
 
 def _sources(
-    config: Config,
-    record: Path | None,
-    kubeconfig: Path | None,
-    requester: str,
-    manifests: Sequence[Manifest],
-    namespace: str,
+    config: Config, record: Path | None, source: Source, requester: str, manifests: Sequence[Manifest]
 ) -> tuple[History, ClusterFacts, tuple[str, ...]]:
     assumptions: list[str] = []
     history: History = NoHistory()
@@ -152,8 +134,8 @@ def _sources(
             raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
         history = StoredHistory(record, cluster=config.cluster)
     cluster: ClusterFacts = UnknownCluster()
-    if kubeconfig is not None:
-        cluster = KubernetesCluster(str(kubeconfig))
+    if source.cluster is not None:
+        cluster = KubernetesCluster(source.cluster.files, context=source.cluster.context or None)
     elif config.autoscalers == "none":
         cluster = NoAutoscalers()
     else:
@@ -161,7 +143,7 @@ def _sources(
     if not requester:
         assumptions.append("whoever applies it has not signed any of its approvals (--as names them)")
     objects = [
-        {**item.object, "metadata": {"namespace": namespace, **(item.object.get("metadata") or {})}}
+        {**item.object, "metadata": {"namespace": source.namespace, **(item.object.get("metadata") or {})}}
         for item in manifests
     ]
     return history, _Planned(cluster, ManifestCluster(objects)), tuple(assumptions)

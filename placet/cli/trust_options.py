@@ -1,63 +1,15 @@
-"""Options that say what to trust: a configuration file, or keyring and roots by name."""
+"""What the options say is to be trusted: a configuration file's keyring, or one that is named with its roots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.revocations import Revocations, load_revocations
-from placet.config import CONFIG_VARIABLE, load_config
+from placet.config import load_config
 from placet.errors import InputError
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def config_option(function: _F) -> _F:
-    """``--config``: where keyring, roots, policy data and the cluster's name come from."""
-    return click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        default=Path("placet.yaml"),
-        show_default=True,
-        envvar=CONFIG_VARIABLE,
-        help="The gate's configuration: keyring, roots, policy data, cluster name.",
-    )(function)
-
-
-def roots_options(function: _F) -> _F:
-    """``--root`` and ``--threshold``."""
-    function = click.option(
-        "--threshold",
-        type=click.IntRange(min=1),
-        help="How many roots must have signed; all that are named by default.",
-    )(function)
-    return click.option(
-        "--root",
-        "roots",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="PEM file of a root's public key, or a folder of them (repeatable).",
-    )(function)
-
-
-def trust_options(function: _F) -> _F:
-    """``--config``, or ``--keyring`` with roots, ``--revocations`` and ``--cluster``."""
-    for option in (
-        click.option("--cluster", default="", help="The cluster's name; the configuration's by default."),
-        click.option("--revocations", type=click.Path(path_type=Path), help="Folder of signed revocations."),
-        roots_options,
-        click.option("--keyring", "keyring_file", type=click.Path(path_type=Path), help="The signed keyring."),
-        config_option,
-    ):
-        function = option(function)
-    return function
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,19 +18,21 @@ from placet.approvals.verify import (
 )
 from placet.canonical import Digest
 from placet.cli import clock
-from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
-from placet.cli.trust_options import Trust, load_trust, trust_options
-from placet.cli.workloads import Found, load_workloads
+from placet.cli.options import environment_option, output_option, trust_options, workload_options
+from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
+from placet.cli.trust_options import Trust, load_trust
+from placet.cli.workloads import Found, Source, load_workloads, plain_place
 from placet.errors import InputError
 from placet.model import BINDINGS, LEVELS
 
+SCHEMA: Final = "placet.dev/approvals/v1"
 _LOWEST: Final = LEVELS[0]
+_HEAD: Final = ("WORKLOAD", "NAMESPACE", "PLACE", "ROLE", "APPROVAL", "PERSON", "RISK", "UNTIL", "ID")
 
 
 @click.command()
-@click.option("-f", "--filename", "filenames", multiple=True, required=True, help="A file, a folder or - (repeatable).")
-@click.option("-e", "--environment", required=True, help="Where it is going.")
-@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@workload_options
+@environment_option(required=False)
 @click.option("--level", type=click.Choice(LEVELS), help="The assessed risk level; not compared when it is not named.")
 @click.option("--as", "requester", default="", help="Who will apply it, as the cluster knows them.")
 @click.option(
@@ -43,49 +45,90 @@ _LOWEST: Final = LEVELS[0]
     help="What the environment demands that approvals pin (repeatable).",
 )
 @trust_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option("table", "json", "yaml")
 def verify(
-    filenames: tuple[str, ...],
-    environment: str,
-    namespace: str,
+    *,
+    environment: str | None,
     level: str | None,
     requester: str,
     bindings: tuple[str, ...],
     output: str,
+    filenames: tuple[str, ...],
+    targets: tuple[str, ...],
+    namespace: str | None,
+    kubeconfig: Any,
+    context: str,
     **trusted: Any,
 ) -> None:
     r"""Show which approvals on workloads count, and why others do not.
 
-    Needs no cluster and no policy: which approvals are required, and the risk, are told by `placet plan`. Exit code 1
-    when an approval does not count, or a workload has none.
+    Needs no policy and, for files, no cluster. Which approvals are required, and the risk, are told by `placet plan`.
+    The keyring comes from the configuration, or by name with --keyring, --root and --threshold.
 
     \b
     Examples:
       placet verify -f deploy.yaml -e production
+      placet verify -f deploy.yaml -e production --level high -o table
+      placet verify deployment/llama -n ml-serving --context prod-eu-1
       placet verify -f deploy.yaml -e production --cluster prod-eu-1 \
         --keyring keyring.dsse.json --root roots/ --threshold 2 --level high -o json
+
+    \b
+    Exit codes:
+      0  every workload has approvals, and each of them counts
+      1  an approval does not count, or a workload has none
+      2  it could not be told
+
+    \b
+    Environment:
+      PLACET_CONFIG  the configuration file
+      KUBECONFIG     clusters to ask, as for kubectl
+
+    \b
+    See also: placet plan, placet approve, placet keyring show
     """
+    source = Source.of(
+        filenames=filenames, targets=targets, namespace=namespace, kubeconfig=kubeconfig, context=context
+    )
     now = clock.now_utc()
     trust = load_trust(now=now, **trusted)
     if not trust.cluster:
         raise InputError("the cluster is not named", hint="Approvals hold for named clusters: add --cluster NAME.")
+    where = source.environment(environment)
     results: list[tuple[Found, ApprovalFindings]] = []
-    for found in load_workloads(filenames, namespace):
-        context = _context(
-            found, trust, environment=environment, level=level, requester=requester, bindings=bindings, now=now
-        )
+    for found in load_workloads(source):
+        one = _context(found, trust, environment=where, level=level, requester=requester, bindings=bindings, now=now)
         findings = check_approvals(
-            found.workload.approvals, keyring=trust.keyring, revocations=trust.revocations, context=context
+            found.workload.approvals, keyring=trust.keyring, revocations=trust.revocations, context=one
         )
         results.append((found, findings))
-    if output == "json":
-        print_result({"workloads": [_plain(found, findings) for found, findings in results]}, "json")
-    else:
-        for found, findings in results:
-            _show(found, findings)
-        say(_compared(level, requester))
+    _print(results, output, compared=_compared(level, requester))
     if any(findings.rejected or not findings.verified for _, findings in results):
         sys.exit(EXIT_VIOLATIONS)
+
+
+def _print(results: list[tuple[Found, ApprovalFindings]], form: str, *, compared: str) -> None:
+    match form:
+        case "text":
+            for found, findings in results:
+                _show(found, findings)
+            say(compared)
+        case "table":
+            print_table(_HEAD, [row for found, findings in results for row in _rows(found, findings)])
+            say(compared)
+        case _:
+            value = {"schema": SCHEMA, "workloads": [_plain(found, findings) for found, findings in results]}
+            print_result(value, form)
+
+
+def _rows(found: Found, findings: ApprovalFindings) -> list[tuple[str, ...]]:
+    place = (found.workload.resource, found.workload.namespace, found.place)
+    rows: list[tuple[str, ...]] = [
+        (*place, one.role, "verified", one.person, one.max_risk, render_time(one.expires), one.approval_id)
+        for one in findings.verified
+    ]
+    rows += [(*place, bad.role, "rejected", bad.code, "", "", bad.approval_id) for bad in findings.rejected]
+    return rows or [(*place, "", "none", "", "", "", "")]
 
 
 def _context(
@@ -140,8 +183,7 @@ def _plain(found: Found, findings: ApprovalFindings) -> dict[str, Any]:
     return {
         "workload": found.workload.resource,
         "namespace": found.workload.namespace,
-        "file": found.manifest.file,
-        "line": found.manifest.line,
+        **plain_place(found.manifest),
         "verified": [_plain_verified(one) for one in findings.verified],
         "rejected": [_plain_rejected(one) for one in findings.rejected],
     }

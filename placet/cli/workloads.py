@@ -1,18 +1,39 @@
-"""Workloads of the manifests that a command was given."""
+"""Workloads that a command was given: in manifests, or live in a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from placet.annotate import set_annotations
-from placet.cli.output import say
-from placet.errors import InputError
-from placet.manifests import Manifest, load_manifests
+import click
+
+from placet.cli.live import FALLBACK_NAMESPACE, LiveCluster, Target, parse_target
+from placet.cli.output import safe, say
+from placet.errors import InputError, ManifestError, WorkloadError
+from placet.manifests import Manifest, load_manifests, locate
 from placet.model import Workload
 from placet.projection import find_kind
 from placet.workload import read_workload
+
+NO_WORKLOAD: Final = (
+    "placet judges Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs and CronJobs."
+)
+_HINTS: Final = {
+    "field_mistyped": "The API server would refuse it too. Text that looks like a number or a boolean needs quotes.",
+    "no_containers": "A patch has no digest; build the whole object first (kubectl kustomize, helm template).",
+}
+
+
+def place(manifest: Manifest) -> str:
+    """Where an object was found: ``deploy.yaml:3``, or ``live``."""
+    return f"{manifest.file}:{manifest.line}" if manifest.file else "live"
+
+
+def plain_place(manifest: Manifest) -> dict[str, str | int | None]:
+    """The same for machines; both are null for a live object."""
+    return {"file": manifest.file or None, "line": manifest.line or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,46 +45,140 @@ class Found:
 
     @property
     def place(self) -> str:
-        """``deploy.yaml:3``."""
-        return f"{self.manifest.file}:{self.manifest.line}"
+        """``deploy.yaml:3``, or ``live``."""
+        return place(self.manifest)
 
 
-def load_workloads(filenames: Sequence[str], namespace: str) -> tuple[Found, ...]:
-    """Every workload of files, folders or standard input.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a person named: files, or live objects of a cluster.
 
-    Args:
+    Attributes:
         filenames: as kubectl takes them.
-        namespace: for objects that name none.
+        targets: live objects; files and targets are never both given.
+        cluster: the one to ask; None when no cluster is meant.
+        namespace: of objects that name none.
+    """
+
+    filenames: tuple[str, ...]
+    targets: tuple[Target, ...]
+    cluster: LiveCluster | None
+    namespace: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        filenames: Sequence[str],
+        targets: Sequence[str],
+        namespace: str | None,
+        kubeconfig: Path | None,
+        context: str,
+    ) -> Source:
+        """Read what the options say.
+
+        Raises:
+            click.UsageError: neither files nor targets, or both.
+            InputError: a target or the kubeconfig can't be used.
+        """
+        if bool(filenames) == bool(targets):
+            raise click.UsageError(
+                "Name files with -f, or live objects as KIND/NAME, not both."
+                if filenames
+                else "Name files with -f, or live objects of a cluster as KIND/NAME."
+            )
+        named = tuple(parse_target(text) for text in targets)
+        cluster = LiveCluster(kubeconfig, context) if named or kubeconfig is not None or context else None
+        found = namespace or (cluster.namespace() if cluster is not None else FALLBACK_NAMESPACE)
+        return cls(tuple(filenames), named, cluster, found)
+
+    def load(self) -> list[Manifest]:
+        """Every object, in the order given.
+
+        Raises:
+            InputError: one can't be read.
+        """
+        if self.cluster is not None and self.targets:
+            return [self.cluster.load(target, self.namespace) for target in self.targets]
+        return load_manifests(self.filenames)
+
+    def environment(self, given: str | None) -> str:
+        """The environment that was given, or what the label of a live object's namespace says.
+
+        Raises:
+            InputError: neither.
+        """
+        if given:
+            return given
+        if self.cluster is None or not self.targets:
+            raise InputError("where it is going is not said", hint="Name the environment: -e production.")
+        return self.cluster.environment(self.namespace)
+
+    def names(self) -> str:
+        """What was named, for a message."""
+        return ", ".join([*self.filenames, *(target.resource for target in self.targets)])
+
+
+def load_workloads(source: Source) -> tuple[Found, ...]:
+    """Every workload of files, folders, standard input or a cluster.
 
     Raises:
-        ManifestError, WorkloadError: a manifest or a workload can't be read.
+        ManifestError: a manifest or a workload can't be read, with file and line.
         InputError: there is no workload.
     """
-    found = []
-    for manifest in load_manifests(filenames):
-        if find_kind(manifest.object) is not None:
-            metadata = manifest.object.get("metadata")
-            stated = metadata.get("namespace") if isinstance(metadata, dict) else None
-            found.append(Found(manifest, read_workload(manifest.object, namespace=stated or namespace)))
+    found = tuple(_read(source))
     if not found:
-        raise InputError(f"no workload in {', '.join(filenames)}", hint="Name a Deployment, Pod, Job or the like.")
-    return tuple(found)
+        raise no_workload(source.names())
+    return found
+
+
+def no_workload(where: str) -> InputError:
+    """What to raise when nothing that was named is a workload."""
+    return InputError(f"no workload in {where}", hint=NO_WORKLOAD)
+
+
+def _read(source: Source) -> Iterator[Found]:
+    for manifest in source.load():
+        if find_kind(manifest.object) is None:
+            continue
+        metadata = manifest.object.get("metadata")
+        stated = metadata.get("namespace") if isinstance(metadata, dict) else None
+        try:
+            workload = read_workload(manifest.object, namespace=stated or source.namespace)
+        except WorkloadError as exc:
+            raise located(exc, manifest) from exc
+        yield Found(manifest, workload)
+
+
+def located(error: WorkloadError, manifest: Manifest) -> ManifestError:
+    """The error with file and line, from the path that its message starts with."""
+    path = str(error).partition(": ")[0]
+    line = locate(manifest, path) if " " not in path else manifest.line
+    hint = error.hint or _HINTS.get(error.code, "")
+    return ManifestError(str(error), file=manifest.file, line=line, code=error.code, hint=hint)
+
+
+def say_skipped(manifest: Manifest) -> None:
+    """Say on stderr that an object is no workload."""
+    kind = f"{manifest.object['apiVersion']} {manifest.object['kind']}"
+    say(f"skipped: {safe(place(manifest))}: {safe(kind)} is no workload that placet digests")
 
 
 def write_annotations(manifest: Manifest, annotations: dict[str, str]) -> None:
     """Write annotations into the manifest's file; nothing else in it changes.
 
     Raises:
-        InputError: it is standard input, or can't be written.
+        InputError: it is standard input or a live object, or can't be written.
     """
-    if manifest.file == "-":
-        raise InputError(
-            "standard input can't be written into", hint="Name the file with -f, or take another form of output."
-        )
+    from placet.annotate import set_annotations
+
+    if manifest.file in {"", "-"}:
+        what = "standard input" if manifest.file else "a live object"
+        raise InputError(f"{what} can't be written into", hint="Name the file with -f, or take another form of output.")
     path = Path(manifest.file)
     try:
         text = path.read_bytes().decode("utf-8")
         path.write_bytes(set_annotations(text, manifest.index, annotations).encode("utf-8"))
     except OSError as exc:
         raise InputError(f"can't write {path}: {exc.strerror or exc}") from exc
-    say(f"written into {manifest.file}:{manifest.line}: {', '.join(sorted(annotations))}")
+    say(f"written into {safe(manifest.file)}:{manifest.line}: {', '.join(sorted(annotations))}")

@@ -89,7 +89,10 @@ def test_explanation_with_secrets_is_the_exact_bytes(file: Path) -> None:
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_machines_get_lists(file: Path, form: str) -> None:
     done = run("-f", file, "-o", form)
-    (entry,) = json.loads(done.stdout) if form == "json" else yaml.safe_load(done.stdout)
+    found = json.loads(done.stdout) if form == "json" else yaml.safe_load(done.stdout)
+    (entry,) = found["workloads"]
+    assert list(found) == ["schema", "workloads"]
+    assert found["schema"] == "placet.dev/digest/v1"
     assert entry == {
         "file": str(file),
         "line": 1,

@@ -1,0 +1,70 @@
+"""The example configuration, made from the schema: every key is in it, with its meaning and its default."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_HEAD: Final = """\
+# The configuration of a gate. Paths are relative to the folder of this file.
+# What begins with # and no space may be left out; where there is a default, it is written.
+# Secrets come from the environment alone: PLACET_LOG_KEY_PASSPHRASE, PLACET_OPA_TOKEN, PLACET_PATH_TOKEN.
+"""
+# What a person would write where the schema knows no default. A test holds that nothing is missing.
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "cluster": "prod-eu-1",
+    "keyring.file": "keyring.dsse.json",
+    "keyring.roots": ["roots/root-1.pub", "roots/root-2.pub", "roots/root-3.pub"],
+    "keyring.threshold": 2,
+    "keyring.revocations": "revocations",
+    "record.store": "record.sqlite",
+    "record.log_key": "keys/log.key",
+    "record.origin": "placet.dev/log/prod-eu-1",
+    "policy.opa_url": "http://127.0.0.1:8181",
+    "policy.opa_ca": "tls/opa-ca.crt",
+    "policy.data": "policy-data.yaml",
+    "kubeconfig": "kubeconfig",
+    "server.tls_cert": "tls/server.crt",
+    "server.tls_key": "tls/server.key",
+    "server.client_ca": "tls/apiserver-ca.crt",
+    "server.client_names": ["kube-apiserver"],
+    "server.status_port": 8080,
+}
+_WIDTH: Final = 110
+
+
+def render_example(schema: Mapping[str, Any]) -> str:
+    """A YAML text that is a valid configuration as it stands; each key that may be left out is a comment, ``#key:``.
+
+    Args:
+        schema: of the configuration.
+    """
+    return _HEAD + "\n" + "\n".join(_render(schema, "", "")) + "\n"
+
+
+def _render(schema: Mapping[str, Any], prefix: str, indent: str) -> Iterator[str]:
+    required = set(schema.get("required", ()))
+    for name, part in schema["properties"].items():
+        path = f"{prefix}{name}"
+        if part.get("type") == "object":
+            # A section without a key is null, which no configuration may hold: all of it is a comment then.
+            yield f"{indent}{'' if name in required else '#'}{name}:"
+            yield from _render(part, f"{path}.", f"{indent}  ")
+            yield ""
+            continue
+        yield from (
+            f"{indent}# {line}" for line in textwrap.wrap(str(part.get("description", "")), _WIDTH - len(indent))
+        )
+        value = part["default"] if "default" in part else _EXAMPLES[path]
+        yield f"{indent}{'' if name in required else '#'}{name}: {_scalar(value)}"
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML, in the style of JSON where that is needed."""
+    if isinstance(value, list):
+        return f"[{', '.join(_scalar(one) for one in value)}]"
+    if isinstance(value, str) and not value.replace(".", "", 1).isdigit() and ": " not in value:
+        return value
+    return json.dumps(value)

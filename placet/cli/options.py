@@ -1,0 +1,182 @@
+"""Options that several commands share, each said once. Nothing here is slow to import: help and completion need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from placet.cli.complete import (
+    complete_context,
+    complete_environment,
+    complete_target,
+)
+from placet.config import CONFIG_VARIABLE
+
+NO_NAMESPACE: Final = "default"
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FILE: Final = click.Path(path_type=Path)
+
+
+def _apply(function: _F, options: tuple[Callable[[Any], Any], ...]) -> _F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def output_option(*forms: str) -> Callable[[_F], _F]:
+    """``-o/--output``, ``text`` first and by default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(("text", *forms)),
+        default="text",
+        show_default=True,
+        help="How to print it. What programs read stands alone on stdout, and words for people on stderr.",
+    )
+
+
+def config_option(function: _F) -> _F:
+    """``--config``: where keyring, roots, policy data and the cluster's name come from."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=_FILE,
+        default=Path("placet.yaml"),
+        show_default=True,
+        envvar=CONFIG_VARIABLE,
+        show_envvar=True,
+        help="The gate's configuration: keyring, roots, policy data, cluster name.",
+    )(function)
+
+
+def roots_options(function: _F) -> _F:
+    """``--root`` and ``--threshold``."""
+    return _apply(
+        function,
+        (
+            click.option(
+                "--root",
+                "roots",
+                multiple=True,
+                type=_FILE,
+                help="PEM file of a root's public key, or a folder of them (repeatable).",
+            ),
+            click.option(
+                "--threshold",
+                type=click.IntRange(min=1),
+                help="How many roots must have signed; all that are named by default.",
+            ),
+        ),
+    )
+
+
+def trust_options(function: _F) -> _F:
+    """``--config``, or ``--keyring`` with roots, ``--revocations`` and ``--cluster``."""
+    return _apply(
+        function,
+        (
+            config_option,
+            click.option("--keyring", "keyring_file", type=_FILE, help="The signed keyring."),
+            roots_options,
+            click.option("--revocations", type=_FILE, help="Folder of signed revocations."),
+            click.option("--cluster", default="", help="The cluster's name; the configuration's by default."),
+        ),
+    )
+
+
+def filename_option(*, required: bool) -> Callable[[_F], _F]:
+    """``-f/--filename``, as kubectl has it."""
+    return click.option(
+        "-f",
+        "--filename",
+        "filenames",
+        multiple=True,
+        required=required,
+        metavar="FILE",
+        type=click.Path(),
+        help="A file, a folder or - for standard input (repeatable).",
+    )
+
+
+def namespace_option(function: _F) -> _F:
+    """``-n/--namespace``."""
+    return click.option(
+        "-n",
+        "--namespace",
+        help=f"Namespace of objects that name none; the context's where a cluster is asked, else {NO_NAMESPACE}.",
+    )(function)
+
+
+def environment_option(*, required: bool) -> Callable[[_F], _F]:
+    """``-e/--environment``."""
+    label = "" if required else " By default the label placet.dev/environment of a live object's namespace."
+    return click.option(
+        "-e",
+        "--environment",
+        required=required,
+        shell_complete=complete_environment,
+        help=f"Where it is going: production, staging, development.{label}",
+    )
+
+
+def cluster_options(function: _F) -> _F:
+    """``--kubeconfig`` and ``--context``."""
+    return _apply(
+        function,
+        (
+            click.option("--kubeconfig", type=_FILE, help="Clusters to ask; KUBECONFIG or ~/.kube/config by default."),
+            click.option(
+                "--context", "context", default="", shell_complete=complete_context, help="The context to use of it."
+            ),
+        ),
+    )
+
+
+def workload_options(function: _F) -> _F:
+    """Workloads from files, or ``KIND/NAME`` from a cluster."""
+    return _apply(
+        function,
+        (
+            click.argument("targets", nargs=-1, metavar="[KIND/NAME]...", shell_complete=complete_target),
+            filename_option(required=False),
+            namespace_option,
+            cluster_options,
+        ),
+    )
+
+
+def situation_options(function: _F) -> _F:
+    """What says where a workload is going, and what is known there: for commands that judge."""
+    return _apply(
+        function,
+        (
+            config_option,
+            click.option(
+                "--record",
+                type=_FILE,
+                help="A record, to know whether the model was here before.",
+            ),
+            click.option("--as", "requester", default="", help="Who will apply it, as the cluster knows them."),
+        ),
+    )
+
+
+def key_options(function: _F) -> _F:
+    """``--key`` and ``--public-key``: whoever signs."""
+    return _apply(
+        function,
+        (
+            click.option(
+                "--key",
+                "key_uri",
+                required=True,
+                metavar="KEY",
+                type=click.Path(),
+                help="Your key: a file, or an awskms:, gcpkms:, azurekms:, hsm: or hv: URI.",
+            ),
+            click.option("--public-key", type=_FILE, help="Its public key (PEM); needed for keys that are no files."),
+        ),
+    )
