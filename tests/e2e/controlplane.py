@@ -79,6 +79,8 @@ class ControlPlane:
         controllers: bool = False,
         webhook_client: str | None = None,
         apiserver_arguments: Sequence[str] = (),
+        controller_arguments: Sequence[str] = (),
+        folder: Path | None = None,
     ) -> None:
         """Describe the control plane; nothing runs before the ``with`` block.
 
@@ -87,18 +89,22 @@ class ControlPlane:
             controllers: also run kube-controller-manager.
             webhook_client: common name of a client certificate that the API server shows to webhooks (mTLS).
             apiserver_arguments: further command line arguments for kube-apiserver; the last one of a name wins.
+            controller_arguments: the same for kube-controller-manager.
+            folder: an empty folder to run from, which stays; a temporary one by default.
         """
+        self._given_folder = folder
         self._with_audit = audit
         self._with_controllers = controllers
         self._webhook_client = webhook_client
         self._apiserver_arguments = list(apiserver_arguments)
+        self._controller_arguments = list(controller_arguments)
         self._processes: list[Process] = []
         self._sockets: list[socket.socket] = []
         self._kubeconfigs: dict[str, Path] = {}
 
     def __enter__(self) -> Self:
         """Start everything and wait until it is ready."""
-        self.folder = Path(tempfile.mkdtemp(prefix="placet-controlplane-"))
+        self.folder = self._given_folder or Path(tempfile.mkdtemp(prefix="placet-controlplane-"))
         try:
             self._start()
         except BaseException:
@@ -113,12 +119,17 @@ class ControlPlane:
         self.stop()
 
     def stop(self) -> None:
-        """End the programs, wait for them, and remove the folder. A second call does nothing."""
+        """End the programs, wait for them, and remove the folder unless it was given. A second call does nothing."""
         while self._processes:
             self._processes.pop().stop()
         while self._sockets:
             self._sockets.pop().close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._given_folder is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def find_ended(self) -> list[Process]:
+        """The programs that ended by themselves."""
+        return [process for process in self._processes if not process.running]
 
     def _start(self) -> None:
         self.authority = Authority(self.folder, "control plane tests")
@@ -222,6 +233,8 @@ class ControlPlane:
                 "--secure-port=0",
                 "--kube-api-qps=500",  # it makes an account for each controller, and would wait 4 s between them
                 "--kube-api-burst=500",
+                "--horizontal-pod-autoscaler-sync-period=2s",  # the first look at a new one comes after it
+                *self._controller_arguments,
             ],
         )
         # A service account that only a controller makes shows that the controllers work.
@@ -233,6 +246,10 @@ class ControlPlane:
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig with a client certificate for a user; ``kubectl(user=...)`` uses the latest one of that name."""
         self._kubeconfigs[user] = self._write_kubeconfig(user, self.authority.client(user, groups))
+        return self._kubeconfigs[user]
+
+    def kubeconfig_path(self, user: str = "admin") -> Path:
+        """The kubeconfig of a user that has one, for programs other than kubectl."""
         return self._kubeconfigs[user]
 
     def grant(self, user: str, cluster_role: str = "edit") -> None:

@@ -92,7 +92,12 @@ class Process:
         launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *map(str, command)]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                launch, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+                launch,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                process_group=0,  # Ctrl-C is for who started it, and ends it in the right order
             )
 
     @property
@@ -104,6 +109,11 @@ class Process:
     def running(self) -> bool:
         """Whether the program has not ended."""
         return self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while the program runs."""
+        return self._process.poll()
 
     def wait_until(self, ready: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Poll until ``ready`` says so.

@@ -1,0 +1,72 @@
+{{- /* What a schema can't see: values that contradict each other, and those that only the user can give. */ -}}
+{{- define "placet.checks" -}}
+{{- $problems := list -}}
+{{- $v := .Values -}}
+{{- if $v.config.existingConfigMap -}}
+{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "opa.url" $v.opa.url -}}
+{{- if $given -}}
+{{- $problems = append $problems (printf "%s has no effect with config.existingConfigMap: say it in that ConfigMap, or drop one of the two" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- if not $v.cluster -}}
+{{- $problems = append $problems "cluster is empty: approvals name a cluster, so the gate has to know its own" -}}
+{{- end -}}
+{{- if and (not $v.keyring.envelope) (not $v.keyring.existingConfigMap) -}}
+{{- $problems = append $problems "there is no keyring, so nobody could approve anything: --set-file keyring.envelope=gate/keyring.dsse.json, or name a ConfigMap in keyring.existingConfigMap" -}}
+{{- end -}}
+{{- if and $v.keyring.envelope $v.keyring.existingConfigMap -}}
+{{- $problems = append $problems "keyring.envelope and keyring.existingConfigMap are both given: choose one" -}}
+{{- end -}}
+{{- if not $v.keyring.roots -}}
+{{- $problems = append $problems "keyring.roots is empty: a keyring counts only with the signatures of roots that are pinned here" -}}
+{{- else if gt (int $v.keyring.threshold) (len $v.keyring.roots) -}}
+{{- $problems = append $problems (printf "keyring.threshold is %d, and there are %d roots" (int $v.keyring.threshold) (len $v.keyring.roots)) -}}
+{{- end -}}
+{{- $ca := or $v.server.clientCa.pem $v.server.clientCa.existingConfigMap -}}
+{{- if and $ca (not $v.server.clientNames) -}}
+{{- $problems = append $problems "server.clientCa without server.clientNames: an authority signs for many; name the API server's certificates" -}}
+{{- end -}}
+{{- if and $v.server.clientNames (not $ca) -}}
+{{- $problems = append $problems "server.clientNames without server.clientCa: names are checked in certificates of that authority" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not $v.record.logKey.existingSecret) (not $v.record.logKey.pem) -}}
+{{- $problems = append $problems (printf "there is no key for the record's checkpoints: kubectl -n %s create secret generic placet-log-key --from-file=log.key=gate/keys/log.key, and record.logKey.existingSecret=placet-log-key" .Release.Namespace) -}}
+{{- end -}}
+{{- if and $v.record.logKey.existingSecret $v.record.logKey.pem -}}
+{{- $problems = append $problems "record.logKey.existingSecret and record.logKey.pem are both given: choose one" -}}
+{{- end -}}
+{{- if and (gt (int $v.replicaCount) 1) (not $v.record.persistence.enabled) -}}
+{{- $problems = append $problems "replicaCount is more than 1 and record.persistence.enabled is false: each replica would write a record of its own" -}}
+{{- end -}}
+{{- if and (gt (int $v.replicaCount) 1) (eq $v.record.persistence.accessMode "ReadWriteOncePod") -}}
+{{- $problems = append $problems "replicaCount is more than 1 and record.persistence.accessMode is ReadWriteOncePod: the second replica could not mount the record" -}}
+{{- end -}}
+{{- if and $v.certManager.enabled $v.tls.existingSecret -}}
+{{- $problems = append $problems "certManager.enabled and tls.existingSecret are both given: choose one" -}}
+{{- end -}}
+{{- if and $v.tls.caBundle (not $v.tls.existingSecret) -}}
+{{- $problems = append $problems "tls.caBundle goes with tls.existingSecret; the other kinds of certificate bring their own" -}}
+{{- end -}}
+{{- if and $v.tls.existingSecret (not $v.tls.caBundle) $v.webhook.enabled (not $v.config.existingConfigMap) -}}
+{{- $problems = append $problems "tls.existingSecret without tls.caBundle: the API server has to know its authority: --set-file tls.caBundle=ca.crt" -}}
+{{- end -}}
+{{- if include "placet.hasOpaSidecar" . -}}
+{{- if not (include "placet.opaTokenSecret" .) -}}
+{{- $problems = append $problems "policy.engine is opa, and there is no token between the webhook and OPA: opa.token.existingSecret" -}}
+{{- end -}}
+{{- if ne $v.opa.bundle "push" -}}
+{{- $problems = append $problems "opa.bundle pull goes with opa.url: the container beside the webhook gets its policies from the webhook" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.opa.url (ne $v.policy.engine "opa") -}}
+{{- $problems = append $problems "opa.url goes with policy.engine: opa" -}}
+{{- end -}}
+{{- if has .Release.Namespace (list "default" "kube-system") -}}
+{{- $problems = append $problems (printf "the release's namespace is left out of admission, and would be %s: install into one of its own (-n placet-system --create-namespace)" .Release.Namespace) -}}
+{{- end -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nplacet can't be installed like this:\n- %s\n\n`placet init` writes a values.yaml to start from; every value is explained in the chart's values.yaml.\n" (join "\n- " $problems)) -}}
+{{- end -}}
+{{- end -}}

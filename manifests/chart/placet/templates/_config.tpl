@@ -1,0 +1,59 @@
+{{- /* placet.yaml. Paths are relative to its folder, so that it says nothing about where that is mounted. */ -}}
+{{- define "placet.config" -}}
+{{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" -}}
+{{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
+{{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
+{{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
+{{- if eq .Values.policy.engine "opa" -}}
+{{- $_ := set $policy "opa_url" (.Values.opa.url | default "http://127.0.0.1:8181") -}}
+{{- $_ := set $policy "opa_bundle" .Values.opa.bundle -}}
+{{- $_ := set $policy "opa_timeout_seconds" .Values.opa.timeoutSeconds -}}
+{{- if .Values.opa.ca.existingConfigMap -}}{{- $_ := set $policy "opa_ca" "opa-ca.crt" -}}{{- end -}}
+{{- end -}}
+{{- $server := dict "host" .Values.server.host "port" 8443 "status_port" 8080 "tls_cert" "tls.crt" "tls_key" "tls.key" "tls_minimum" .Values.server.tlsMinimum "threads" (int .Values.server.threads) "drain_seconds" .Values.server.drainSeconds -}}
+{{- if .Values.server.clientNames -}}
+{{- $_ := set $server "client_ca" "client-ca.crt" -}}
+{{- $_ := set $server "client_names" .Values.server.clientNames -}}
+{{- end -}}
+{{- dict "cluster" .Values.cluster "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "server" $server "log" .Values.log | toYaml -}}
+{{- end -}}
+
+{{- /* What stands beside placet.yaml. One projected volume: certificate and key, keyring and roots change together. */ -}}
+{{- define "placet.configSources" -}}
+{{- $name := include "placet.fullname" . -}}
+- configMap:
+    name: {{ .Values.config.existingConfigMap | default (printf "%s-config" $name) }}
+{{- with .Values.keyring.existingConfigMap }}
+- configMap:
+    name: {{ . }}
+    items:
+      - key: keyring.dsse.json
+        path: keyring.dsse.json
+{{- end }}
+{{- with .Values.server.clientCa.existingConfigMap }}
+- configMap:
+    name: {{ . }}
+    items:
+      - key: {{ $.Values.server.clientCa.key }}
+        path: client-ca.crt
+{{- end }}
+{{- with .Values.opa.ca.existingConfigMap }}
+- configMap:
+    name: {{ . }}
+    items:
+      - key: {{ $.Values.opa.ca.key }}
+        path: opa-ca.crt
+{{- end }}
+- secret:
+    name: {{ include "placet.logKeySecret" . }}
+    items:
+      - key: {{ .Values.record.logKey.key }}
+        path: log.key
+- secret:
+    name: {{ include "placet.tlsSecret" . }}
+    items:
+      - key: tls.crt
+        path: tls.crt
+      - key: tls.key
+        path: tls.key
+{{- end -}}

@@ -1,0 +1,304 @@
+"""What the chart renders is what Kubernetes 1.31 to 1.37 takes, and what placet reads."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+from click.testing import CliRunner
+from cryptography import x509
+from kubernetes_validate.utils import ValidationError
+from kubernetes_validate.utils import validate as validate_kind
+
+from placet import __version__
+from placet.cli import root
+from placet.config import load_config
+from tests.e2e.processes import program_path
+from tests.e2e.registration import workload_rules
+from tests.manifests.charts import BASE, CHART, NAMESPACE, PEM, ROOT, SETS, helm, merged, objects, one, template
+from tests.manifests.custom_kinds import SCHEMAS
+from tools.manifests import INSTALL, OPA_RULES, render_install
+from webhook.metrics import METRICS
+
+RELEASES = [f"1.{minor}" for minor in range(31, 38)]
+
+
+def validate(found: dict[str, Any], release: str) -> None:
+    """Strictly; kinds of other projects by schemas of our own."""
+    own = SCHEMAS.get((found["apiVersion"], found["kind"]))
+    if own is not None:
+        problems = [error.message for error in jsonschema_rs.validator_for(own).iter_errors(found)]
+        assert problems == [], found["kind"]
+        return
+    assert validate_kind(found, release, strict=True) == release
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_helm_lint_has_nothing_to_say(name: str, tmp_path: Path) -> None:
+    done = helm("lint", "--strict", CHART, "--namespace", NAMESPACE, values=SETS[name], home=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "0 chart(s) failed" in done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_object_is_valid_for_every_release(name: str, tmp_path: Path) -> None:
+    rendered = objects(template(SETS[name], tmp_path))
+    for release in RELEASES:
+        for found in rendered:
+            validate(found, release)
+
+
+def test_a_misspelt_field_would_be_noticed(tmp_path: Path) -> None:
+    for name, kind in (("everything", "Deployment"), ("everything", "ServiceMonitor"), ("cert-manager", "Certificate")):
+        found = one(template(SETS[name], tmp_path), kind)
+        found["spec"]["replicaz"] = 1
+        with pytest.raises((ValidationError, AssertionError)):
+            validate(found, RELEASES[-1])
+
+
+def test_the_single_file_install_is_what_the_chart_renders() -> None:
+    assert INSTALL.read_text(encoding="utf-8") == render_install(program_path("helm")), "run `make manifests`"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_single_file_install_is_valid(release: str) -> None:
+    rendered = objects(INSTALL.read_text(encoding="utf-8"))
+    assert {"Namespace", "Deployment", "Service", "ValidatingWebhookConfiguration"} <= {
+        each["kind"] for each in rendered
+    }
+    for found in rendered:
+        validate(found, release)
+
+
+def test_the_chart_has_the_rules_of_opa_as_they_are() -> None:
+    assert (CHART / "files" / "authz.rego").read_text(encoding="utf-8") == OPA_RULES.read_text(encoding="utf-8")
+
+
+def test_the_opa_beside_the_webhook_is_the_one_that_compiled_the_policies() -> None:
+    manifest = json.loads((ROOT / "placet" / "_bundle" / "manifest.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert values["opa"]["image"]["tag"] == f"{manifest['compiler']}-static"
+
+
+def test_the_documented_rights_are_those_of_the_chart(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "lookups.md").read_text(encoding="utf-8")
+    documented = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    given = one(template(merged(BASE, {"autoscalers": "lookup"}), tmp_path), "ClusterRole")
+
+    def rights(role: dict[str, Any]) -> set[tuple[str, ...]]:
+        return {
+            (rule["apiGroups"][0], resource, *rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]
+        }
+
+    assert rights(given) == rights(documented)
+
+
+def test_a_template_makes_one_kind(tmp_path: Path) -> None:
+    kinds: dict[str, set[str]] = {}
+    for values in SETS.values():
+        for part in re.split(r"^---$", template(values, tmp_path), flags=re.MULTILINE):
+            source = re.search(r"^# Source: (\S+)$", part, re.MULTILINE)
+            if source is not None and (found := yaml.safe_load(part)):
+                kinds.setdefault(source[1], set()).add(f"{found['kind']}/{found['metadata']['name']}")
+    assert {source: made for source, made in kinds.items() if len(made) != 1} == {}
+
+
+@pytest.mark.parametrize("name", [name for name in SETS if "config" not in SETS[name]])
+def test_placet_reads_the_configuration_that_is_rendered(name: str, tmp_path: Path) -> None:
+    config_map = one(template(SETS[name], tmp_path), "ConfigMap", "placet-config")
+    folder = tmp_path / "config"
+    folder.mkdir()
+    for file, text in config_map["data"].items():
+        (folder / file).write_text(text, encoding="utf-8")
+    config = load_config(folder / "placet.yaml")
+    assert config.cluster == "prod-eu-1"
+    assert config.parents == SETS[name].get("parents", "lookup")
+    assert all(file.read_text(encoding="utf-8") == PEM for file in config.root_files)
+    assert config.store.resolve() == tmp_path / "record" / "record.sqlite"
+
+
+def test_the_configuration_of_placet_init_says_the_same(tmp_path: Path) -> None:
+    made = CliRunner().invoke(root, ["init", str(tmp_path / "gate"), "--cluster", "2026", "--no-passphrase"])
+    assert made.exit_code == 0, made.output
+    folder = tmp_path / "gate"
+    values = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
+    config_map = one(template(values, tmp_path), "ConfigMap", "placet-config")
+    rendered = yaml.safe_load(config_map["data"]["placet.yaml"])
+    written = yaml.safe_load((folder / "in-cluster.yaml").read_text(encoding="utf-8"))
+    for key, value in (("tls_minimum", "1.3"), ("threads", 4)):
+        assert rendered["server"].pop(key) == value
+    assert rendered == written
+    assert config_map["data"]["keyring.dsse.json"].strip() == (folder / "keyring.dsse.json").read_text().strip()
+    assert config_map["data"]["policy-data.yaml"] == (folder / "policy-data.yaml").read_text(encoding="utf-8")
+
+
+def test_every_namespace_is_asked_about_exactly_once_but_two(tmp_path: Path) -> None:
+    webhooks = one(template(BASE, tmp_path), "ValidatingWebhookConfiguration")["webhooks"]
+    labels: list[dict[str, str]] = [{}, *({"placet.dev/environment": value} for value in
+                                          ("development", "staging", "production", "prodction", ""))]  # fmt: skip
+    for given in labels:
+        for name in ("default", "kube-system", NAMESPACE):
+            namespace = {**given, "kubernetes.io/metadata.name": name}
+            asked = [item for item in webhooks if selects(item["namespaceSelector"], namespace)]
+            assert len(asked) == (1 if name == "default" else 0), namespace
+            if asked:
+                known = given.get("placet.dev/environment", "")
+                expected = known if known in {"development", "staging"} else "production"
+                assert asked[0]["clientConfig"]["service"]["path"] == f"/v1/admit/{expected}"
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """As Kubernetes evaluates In and NotIn."""
+    for term in selector["matchExpressions"]:
+        inside = labels.get(term["key"]) in term["values"]
+        if inside != (term["operator"] == "In"):
+            return False
+    return True
+
+
+def test_the_rules_are_those_that_the_gate_is_tested_with(tmp_path: Path) -> None:
+    for webhook in one(template(BASE, tmp_path), "ValidatingWebhookConfiguration")["webhooks"]:
+        ours = {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in webhook["rules"]}
+        assert ours == {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in workload_rules()}
+        assert {(*rule["operations"], rule["scope"]) for rule in webhook["rules"]} == {
+            ("CREATE", "UPDATE", "Namespaced")
+        }
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_pod_meets_the_restricted_standard(name: str, tmp_path: Path) -> None:
+    rendered = objects(template(SETS[name], tmp_path))
+    pods = [each["spec"]["template"]["spec"] for each in rendered if each["kind"] in {"Deployment", "Job"}]
+    pods += [each["spec"] for each in rendered if each["kind"] == "Pod"]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_no_token_is_mounted_and_no_right_given_without_look_ups(tmp_path: Path) -> None:
+    rendered = template(merged(BASE, {"parents": "none"}), tmp_path)
+    assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert "placet" not in [each["metadata"]["name"] for each in objects(rendered) if each["kind"] == "ClusterRole"]
+    assert one(rendered, "NetworkPolicy")["spec"]["egress"] == []
+
+
+def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
+    rules = one(template(merged(BASE, {"autoscalers": "lookup"}), tmp_path), "ClusterRole")["rules"]
+    allowed = {(rule["apiGroups"][0], resource, *rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    kinds = {
+        "": ("replicationcontrollers",),
+        "apps": ("deployments", "statefulsets", "daemonsets", "replicasets"),
+        "batch": ("jobs", "cronjobs"),
+    }
+    expected = {(group, kind, "get") for group, names in kinds.items() for kind in names}
+    assert allowed == {*expected, ("autoscaling", "horizontalpodautoscalers", "list")}
+
+
+def test_the_grace_period_is_longer_than_the_drain_and_the_last_review(tmp_path: Path) -> None:
+    values = merged(BASE, {"server": {"drainSeconds": 22.5}, "webhook": {"timeoutSeconds": 30}})
+    pod = one(template(values, tmp_path), "Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 22.5 + 30
+
+
+def test_replicas_stay_on_one_node_whatever_affinity_is_given(tmp_path: Path) -> None:
+    mine = {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": {"app": "prometheus"}}}
+    given = {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [mine]}}}
+    pod = one(template(merged(BASE, given), tmp_path), "Deployment")["spec"]["template"]["spec"]
+    terms = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert terms[0] == mine
+    assert terms[1]["topologyKey"] == "kubernetes.io/hostname"
+    assert terms[1]["labelSelector"] == one(template(BASE, tmp_path), "Deployment")["spec"]["selector"]
+
+
+def test_the_keyring_changes_no_pod_and_a_setting_does(tmp_path: Path) -> None:
+    def pods(values: dict[str, Any]) -> Any:
+        return one(template(merged(BASE, values), tmp_path), "Deployment")["spec"]["template"]
+
+    assert pods({"keyring": {"envelope": "{}"}, "revocations": {"a.dsse.json": "{}"}}) == pods({})
+    assert pods({"server": {"threads": 2}}) != pods({})
+
+
+def test_the_certificate_that_helm_makes_is_the_one_that_is_trusted(tmp_path: Path) -> None:
+    rendered = template(merged(SETS["as placet init"], {"tls": {"selfSigned": {"days": 30}}}), tmp_path)
+    secret = one(rendered, "Secret", "placet-tls")
+    webhooks = one(rendered, "ValidatingWebhookConfiguration")["webhooks"]
+    assert {webhook["clientConfig"]["caBundle"] for webhook in webhooks} == {secret["data"]["ca.crt"]}
+    authority = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["ca.crt"]))
+    serving = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+    assert {(each.not_valid_after_utc - each.not_valid_before_utc).days for each in (authority, serving)} == {30}
+    serving.verify_directly_issued_by(authority)
+    names = serving.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "placet.placet-system.svc" in names.get_values_for_type(x509.DNSName)
+
+
+def test_secrets_are_made_only_from_values_that_were_given(tmp_path: Path) -> None:
+    assert [each for each in objects(template(BASE, tmp_path)) if each["kind"] == "Secret"] == []
+    log_key = {"existingSecret": "", "pem": "key"}
+    given = merged(BASE, {"record": {"logKey": log_key}, "webhook": {"pathToken": "p" * 32}})
+    rendered = template(given, tmp_path)
+    made = {each["metadata"]["name"]: each["data"] for each in objects(rendered) if each["kind"] == "Secret"}
+    assert {name: {key: base64.b64decode(value) for key, value in data.items()} for name, data in made.items()} == {
+        "placet-log-key": {"log.key": b"key"},
+        "placet-path-token": {"token": b"p" * 32},
+    }
+    paths = {
+        webhook["clientConfig"]["service"]["path"].rpartition("/")[2]
+        for webhook in one(rendered, "ValidatingWebhookConfiguration")["webhooks"]
+    }
+    assert paths == {"p" * 32}
+
+
+def test_alerts_speak_of_metrics_that_exist(tmp_path: Path) -> None:
+    rules = one(template(SETS["everything"], tmp_path), "PrometheusRule")["spec"]["groups"][0]["rules"]
+    exposed = {metric.exposed_name for metric in METRICS} | {f"{metric.exposed_name}_bucket" for metric in METRICS}
+    used = {name for rule in rules for name in re.findall(r"placet_[a-z_]+", rule["expr"])}
+    assert used
+    assert used <= exposed
+
+
+def test_operations_say_what_each_alert_means_and_no_other(tmp_path: Path) -> None:
+    rules = one(template(SETS["everything"], tmp_path), "PrometheusRule")["spec"]["groups"][0]["rules"]
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(Placet\w+)` \| ..* \| ..* \|$", operations, re.MULTILINE)
+    assert sorted(explained) == sorted(rule["alert"] for rule in rules)
+
+
+def test_the_image_is_named_in_parts(tmp_path: Path) -> None:
+    def image(**parts: str) -> str:
+        pod = one(template(merged(BASE, {"image": parts}), tmp_path), "Deployment")["spec"]["template"]["spec"]
+        return str(pod["containers"][0]["image"])
+
+    digest = f"sha256:{'a' * 64}"
+    assert image() == "placet:0.1.0"
+    assert image(registry="registry.example.com", tag="2") == "registry.example.com/placet:2"
+    assert image(repository="platform/placet", tag="2", digest=digest) == f"platform/placet@{digest}"
+
+
+def test_the_chart_can_be_packaged_and_installed_from_the_package(tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "placet")
+    packed = helm("package", tmp_path / "placet", "--destination", tmp_path, home=tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    shutil.rmtree(tmp_path / "placet")
+    command = ("template", "placet", tmp_path / "placet-0.1.0.tgz", "--namespace", NAMESPACE)
+    done = helm(*command, values=SETS["opa beside"], home=tmp_path)
+    assert done.stdout == template(SETS["opa beside"], tmp_path)
+
+
+def test_the_version_is_that_of_the_program() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == chart["version"] == __version__
+    assert ROOT in CHART.parents
