@@ -13,6 +13,8 @@ PYTHON ?= $(shell for python in .venv/bin/python python3 python3.11 python3.12 p
 JOBS ?= 2
 
 BIN := .venv/bin
+# Where make bench leaves its results for make bench-docs
+RESULTS := build/bench
 OPA = $$($(BIN)/python tools/build.py --print-path opa)
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-header --strip-extras --build-deps-for editable
@@ -39,6 +41,12 @@ setup-dev:
 .PHONY: demo
 demo: setup-runtime ## Show a model refused, approved, admitted and proved; needs Python alone
 	@$(BIN)/placet demo
+
+.PHONY: demo-cluster
+demo-cluster: setup-dev ## The story with kubectl and helm on a real control plane, left running; WAIT=no ends it, KEEP=DIR keeps it
+	$(call step,the real programs of the demo: built once)
+	@$(BIN)/python tools/build.py etcd kube-apiserver kube-controller-manager kubectl helm
+	@$(BIN)/python tools/demo_cluster.py $(if $(filter no,$(WAIT)),--no-wait) $(if $(KEEP),--keep '$(KEEP)')
 
 .PHONY: test
 test: lint programs policies bundle-check ## Everything that CI checks: lint, types, bundle, all tests, nothing skipped
@@ -103,6 +111,11 @@ bundle-check: setup-dev ## Compile the policies again and compare with placet/_b
 	@$(BIN)/python tools/build.py opa
 	@$(BIN)/python tools/bundle.py --check
 
+.PHONY: manifests
+manifests: setup-dev ## Write manifests/install.yaml from the Helm chart again
+	@$(BIN)/python tools/build.py helm
+	@$(BIN)/python tools/manifests.py
+
 .PHONY: golden
 golden: setup-dev ## Write the golden files of the tests again; then look at git diff
 	@found=$$(grep -rl --include='*.py' '^if __name__ == "__main__":' tests/golden || true); \
@@ -122,11 +135,21 @@ lock: setup-dev ## Write the lock files again; make lock UPGRADE=1 takes newer v
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --output-file requirements/dev.txt pyproject.toml
 
 .PHONY: bench
-bench: setup-dev ## Measure
-	@for file in benchmarks/bench_*.py; do \
-		[ -e "$$file" ] || { echo "benchmarks/ has no bench_*.py yet" >&2; exit 1; }; \
-		echo "bench: $$file" >&2; $(BIN)/python "$$file"; \
+bench: setup-dev ## Measure the gate beside OPA and Gatekeeper, 12 minutes; make bench QUICK=1 only shows that it works
+	$(call step,the real programs that are measured: built once)
+	@$(BIN)/python tools/build.py load opa etcd kube-apiserver kubectl gatekeeper
+	@mkdir -p $(RESULTS)
+	@for name in peers api records growth; do \
+		printf '\n== bench: %s\n' "$$name" >&2; \
+		$(BIN)/python benchmarks/bench_$$name.py $(if $(QUICK),--quick) --json $(RESULTS)/$$name.json; \
 	done
+	$(call step,bench: one decision by step)
+	@$(BIN)/python benchmarks/bench_decision.py --profile -o json $(if $(QUICK),--reviews 50) > $(RESULTS)/steps.json
+	@$(BIN)/python benchmarks/report.py $(RESULTS) --only machine aims steps
+
+.PHONY: bench-docs
+bench-docs: setup-dev ## Write what the last make bench measured into docs/performance.md
+	@$(BIN)/python benchmarks/report.py $(RESULTS) docs/performance.md
 
 .PHONY: clean
 clean: ## Remove all that make made here, .venv too; the built programs in the cache stay

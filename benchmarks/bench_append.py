@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -22,29 +21,13 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the record that is measured is the one of the tests
 
-from placet.audit.log import AuditLog  # noqa: E402 - after the path is set
+from benchmarks.machine import bare_commits_per_s  # noqa: E402 - after the path is set
+from placet.audit.log import AuditLog  # noqa: E402
 from placet.audit.note import LogKey  # noqa: E402
 from placet.audit.verify import verify_file  # noqa: E402
 from tests.simulators.tampering import LOG_KEY, decision, policy_input_of  # noqa: E402
 
-_PAGE: Final = b"\0" * 4096
 _KEY: Final[LogKey] = LOG_KEY
-
-
-def bare_commits_per_s(folder: Path, seconds: float) -> float:
-    """Writes of a page with ``fdatasync`` after each, by one thread, over and over the same few pages."""
-    descriptor = os.open(folder / "bare", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.pwrite(descriptor, _PAGE * 64, 0)
-        os.fsync(descriptor)
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            os.pwrite(descriptor, _PAGE, count % 64 * len(_PAGE))
-            os.fdatasync(descriptor)
-            count += 1
-        return count / seconds
-    finally:
-        os.close(descriptor)
 
 
 def appends(folder: Path, threads: int, seconds: float) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""Build the real programs that the tests run, once, into a cache outside the checkout.
+"""Build the real programs that the tests and the benchmarks run, once, into a cache outside the checkout.
 
-    python tools/build.py                     # everything that is missing
+    python tools/build.py                     # everything that the tests run and that is missing
     python tools/build.py opa kubectl         # only these
+    python tools/build.py gatekeeper          # what only the benchmarks run is built when it is asked for
     python tools/build.py --print-path opa    # where the built program is
 
 Each program is pinned by the ``go.mod`` and ``go.sum`` of a folder beside this file, one Go module a folder because
@@ -60,6 +61,7 @@ class Program:
         ldflags: linker flags that tell the program its version; ``{version}``, ``{major}`` and ``{minor}`` are filled.
         expected_s: seconds a build took with nothing cached on two cores, a little rounded up; the other Kubernetes
             programs after kube-apiserver, which compiles most of what they share.
+        on_request: no test runs it, so that it is built only when it is named.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Program:
     module: str
     ldflags: str
     expected_s: int
+    on_request: bool = False
 
     @property
     def source(self) -> Path:
@@ -93,7 +96,9 @@ class Program:
         """Sixteen hex digits of a hash of all that pins the build: module files, own sources and linker flags."""
         digest = hashlib.sha256(self.linker_flags().encode())
         own = sorted(path for path in self.source.rglob("*.go") if not path.name.endswith("_test.go"))
-        for path in [self.source / "go.mod", self.source / "go.sum", *own]:
+        # A module that needs no other has no go.sum.
+        sums = [path for path in [self.source / "go.sum"] if path.exists()]
+        for path in [self.source / "go.mod", *sums, *own]:
             content = path.read_bytes()
             digest.update(f"\n{path.relative_to(self.source).as_posix()} {len(content)}\n".encode())
             digest.update(content)
@@ -114,6 +119,7 @@ PROGRAMS: Final = {
     program.name: program
     for program in (
         Program("sumdb-verify", "sumdb", ".", "", "", 10),
+        Program("load", "load", ".", "", "", 15),
         Program("opa", "opa", "github.com/open-policy-agent/opa", "github.com/open-policy-agent/opa", "", 120),
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "", 40),
         _kubernetes("kube-apiserver", 270),
@@ -134,6 +140,15 @@ PROGRAMS: Final = {
             "github.com/sigstore/cosign/v3",
             "-X sigs.k8s.io/release-utils/version.gitVersion={version}",
             140,
+        ),
+        Program(
+            "gatekeeper",
+            "gatekeeper",
+            "github.com/open-policy-agent/gatekeeper/v3",
+            "github.com/open-policy-agent/gatekeeper/v3",
+            "-X github.com/open-policy-agent/gatekeeper/v3/pkg/version.Version={version}",
+            180,
+            on_request=True,
         ),
     )
 }
@@ -304,11 +319,12 @@ def _print_path(program: Program, cache: Path) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="build.py",
-        description="Build the real programs that the tests run into a cache outside the checkout.",
+        description="Build the real programs that the tests and the benchmarks run into a cache outside the checkout.",
         epilog=(
             f"programs: {', '.join(PROGRAMS)}\n\n"
             "examples:\n"
-            "  python tools/build.py                        everything that is missing\n"
+            "  python tools/build.py                        everything that is missing and that tests run\n"
+            "  python tools/build.py gatekeeper             what only the benchmarks run\n"
             "  nice python tools/build.py opa kubectl       two programs, in the background of other work\n"
             "  $(python tools/build.py --print-path opa) version\n"
             "  PLACET_CACHE=/tmp/placet python tools/build.py etcd\n\n"
@@ -316,7 +332,9 @@ def _parser() -> argparse.ArgumentParser:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("programs", nargs="*", metavar="program", help="what to build (default: all)")
+    parser.add_argument(
+        "programs", nargs="*", metavar="program", help="what to build (default: all that the tests run)"
+    )
     parser.add_argument("--print-path", choices=PROGRAMS, metavar="PROGRAM", help="print where the built program is")
     return parser
 
@@ -334,7 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # SIGTERM as an exception, so that the compiler is ended too.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
-        for name in options.programs or PROGRAMS:
+        for name in options.programs or [name for name, program in PROGRAMS.items() if not program.on_request]:
             build(PROGRAMS[name], cache)
     except BuildError as error:
         _say(f"build.py: {error}")

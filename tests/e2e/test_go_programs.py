@@ -1,18 +1,21 @@
-"""Our own Go program passes its own tests, with the toolchain that builds it."""
+"""Our own Go programs pass their own tests, with the toolchain that builds them."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 
+import pytest
+
 from tools.build import TOOLS, find_go
 
 
-def test_the_sumdb_verifier_passes_its_tests() -> None:
+@pytest.mark.parametrize("folder", ["sumdb", "load"])
+def test_our_program_passes_its_tests(folder: str) -> None:
     environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
     done = subprocess.run(
         [find_go(), "test", "-count=1", "./..."],
-        cwd=TOOLS / "sumdb",
+        cwd=TOOLS / folder,
         env=environment,
         capture_output=True,
         text=True,

@@ -1,0 +1,186 @@
+"""The benchmarks run, hold what they measure against what happened, and their report is of their numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import bench_peers, report
+from benchmarks.load import BenchmarkError
+from benchmarks.results import Spread, render_table
+from benchmarks.reviews import Approvers, altered, with_foreign_image, write_reviews
+from benchmarks.servers import PEERS, Gate, Site
+from placet.approvals.envelope import parse_annotation
+from tests.e2e.processes import program_path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ["bench_peers", "bench_api", "bench_records", "bench_growth", "bench_append", "report"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_measures(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {name}.py")
+    assert len(done.stdout) > 300
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_records_are_measured_through_a_real_gate(tmp_path: Path) -> None:
+    results = tmp_path / "results" / "records.json"
+    done = run("bench_records", "--callers", "2", "--rounds", "1", "--seconds", "0.3", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))
+    (row,) = found["records"]["rows"]
+    assert found["records"]["verified_records"] >= row["gate_per_s"]["median"] * 0.3 > 0
+    assert found["machine"]["cores"] <= 2
+    assert "| 2 callers " in done.stdout
+    assert "round 1 of 1 done" in done.stderr
+
+
+# --- what is sent
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(Site.open(tmp_path_factory.mktemp("site")))
+
+
+def test_each_cold_workload_has_signatures_of_its_own(gate: Gate) -> None:
+    approvers = Approvers(gate.folder)
+    made = [approvers.manifest(number, evidence=True)["metadata"]["annotations"] for number in range(1, 4)]
+    signed = [value for one in made for key, value in one.items() if key.startswith(("placet.dev/approval.",))]
+    assert len(signed) == len(set(signed)) == 9
+    assert all(sum(key.startswith("placet.dev/evidence.") for key in one) == 4 for one in made)
+
+
+def test_an_altered_approval_differs_in_one_bit_of_one_signature(gate: Gate) -> None:
+    manifest = Approvers(gate.folder).manifest(0)
+    before, after = manifest["metadata"]["annotations"], altered(manifest)["metadata"]["annotations"]
+    assert [key for key in before if before[key] != after[key]] == ["placet.dev/approval.security"]
+    old, new = (parse_annotation(each["placet.dev/approval.security"]) for each in (before, after))
+    assert old.payload == new.payload
+    bits = [(a ^ b).bit_count() for a, b in zip(old.signatures[0].sig, new.signatures[0].sig, strict=True)]
+    assert sum(bits) == 1
+
+
+def test_the_rules_of_the_others_allow_the_review_and_refuse_a_forbidden_image(gate: Gate, tmp_path: Path) -> None:
+    manifest = Approvers(gate.folder).manifest(0)
+    rules = (PEERS / "guard.rego").read_text(encoding="utf-8")
+    assert rules.count("input.review\n") == 1, "the one line that differs between OPA and Gatekeeper"
+    (tmp_path / "guard.rego").write_text(rules.replace("input.review\n", "input.request\n"), encoding="utf-8")
+    found = []
+    for each in (manifest, with_foreign_image(manifest)):
+        write_reviews(tmp_path / "review.json", [each])
+        paths = ["--data", str(tmp_path / "guard.rego"), "--data", str(PEERS / "main.rego")]
+        command = [str(program_path("opa")), "eval", "--strict-builtin-errors", *paths, "--format=raw"]
+        answer = subprocess.run(
+            [*command, "--input", str(tmp_path / "review.json"), "data.system.main.response"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(json.loads(answer.stdout))
+    assert [one["allowed"] for one in found] == [True, False]
+    assert "not from an allowed registry" in found[1]["status"]["message"]
+
+
+# --- what is held
+
+
+def test_an_answer_without_a_record_is_no_measurement(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = bench_peers.Arena([], gate, (1, 2), expected=3)
+    monkeypatch.setattr(gate, "records", lambda: 2)
+    with pytest.raises(BenchmarkError, match="allowed 3 reviews, and its record has 2"):
+        arena.require_recorded()
+
+
+def test_a_pool_that_the_gate_would_remember_is_no_cold_measurement() -> None:
+    with pytest.raises(BenchmarkError, match="too few"):
+        bench_peers.require_cold(100)
+    bench_peers.require_cold(1500)
+
+
+# --- what is told
+
+
+def test_a_spread_is_its_median_least_and_most() -> None:
+    assert str(Spread.of([3000.4, 1000.0, 2000.0])) == "2,000 (1,000 to 3,000)"
+    assert str(Spread.of([7.0])) == "7"
+
+
+def test_a_table_stands_in_columns() -> None:
+    assert render_table(["a", "b"], [["one", "1"], ["x", "1,000"]]) == (
+        "| a   |     b |\n|-----|------:|\n| one |     1 |\n| x   | 1,000 |\n"
+    )
+
+
+def results(*, rate: float, added: float, growth: float) -> dict[str, Any]:
+    """Results in which Gatekeeper reaches 1000 reviews a second and adds 2 ms."""
+
+    def row(name: str, per_s: float) -> dict[str, Any]:
+        spread = Spread.of([per_s]).as_json()
+        keyed = {key: {"per_s": spread, "cpu_us": spread} for key in ("1", "8", "evidence")}
+        return {"name": name, **keyed, "steady": {"p50_ms": spread, "p99_ms": spread, "cpu_us": spread}}
+
+    def lane(name: str, p50: float) -> dict[str, Any]:
+        return {"name": name, **{kind: {"p50_ms": p50, "p90_ms": p50} for kind in ("create", "update")}}
+
+    rows = [row("Gatekeeper", 1000), row("placet, cold", rate), row("placet, warm", rate)]
+    sizes = {"review_bytes": 9000, "evidence_bytes": 14000, "evidence_callers": 8, "steady_per_s": 50}
+    return {
+        "peers": {"quick": False, "peers": {"callers": [1, 8], "rows": rows, **sizes}},
+        "api": {"api": {"rows": [lane("no webhook", 3), lane("Gatekeeper", 5), lane("placet", 3 + added)]}},
+        "growth": {
+            "growth": [
+                {"records": 1000, "cpu_us": Spread.of([1000]).as_json()},
+                {"records": 100_000, "cpu_us": Spread.of([1000 * growth]).as_json()},
+            ]
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "verdicts"),
+    [
+        ({"rate": 1500, "added": 2, "growth": 1.1}, ["met", "met", "met", "met", "met"]),
+        ({"rate": 1499, "added": 2.01, "growth": 1.11}, ["met", "missed", "missed", "missed", "missed"]),
+        ({"rate": 999, "added": 1, "growth": 0.9}, ["missed", "missed", "met", "met", "met"]),
+    ],
+)
+def test_an_aim_is_met_or_missed_by_the_numbers(given: dict[str, float], verdicts: list[str]) -> None:
+    lines = report.render_aims(results(**given)).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == verdicts
+
+
+def test_an_aim_that_some_rates_miss_is_met_in_part() -> None:
+    given = results(rate=1500, added=1, growth=1)
+    given["peers"]["peers"]["rows"][1]["8"]["per_s"] = Spread.of([900]).as_json()
+    cold = report.render_aims(given).splitlines()[2]
+    assert "1.50 / 0.90 at 1 / 8 callers" in cold
+    assert "met in part" in cold
+
+
+def test_the_report_fills_what_was_measured_and_names_the_rest() -> None:
+    text = "a\n<!-- made: aims -->\nold\n<!-- end -->\nb\n<!-- made: records -->\nold records\n<!-- end -->\n"
+    filled, left = report.fill(text, results(rate=1500, added=2, growth=1))
+    assert "old\n" not in filled
+    assert "| aim " in filled
+    assert "old records" in filled
+    assert left == ["records (no results of 'records')"]
+    again, _ = report.fill(filled, results(rate=1500, added=2, growth=1))
+    assert again == filled
+
+
+def test_the_document_has_a_place_for_every_table() -> None:
+    document = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert {block["name"] for block in report.BLOCK.finditer(document)} == set(report.TABLES)

@@ -1,0 +1,3 @@
+module placet.dev/tools/load
+
+go 1.26.0
