@@ -1,0 +1,34 @@
+"""The threat model names the tests that hold it: a row whose test is gone is a claim without ground."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+DOCUMENT: Final = ROOT / "docs" / "threat-model.md"
+_CITED: Final = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+_CITED_HERE: Final = sorted(
+    set(_CITED.findall(DOCUMENT.read_text(encoding="utf-8"))) - {("tests/test_threat_model.py", "")}
+)
+
+
+@pytest.mark.parametrize(("file", "name"), _CITED_HERE)
+def test_every_cited_test_exists(file: str, name: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert re.search(rf"^def {name}\(" if name else r"^def test_", text, re.MULTILINE)
+
+
+def test_every_threat_names_a_test_or_says_that_there_is_none() -> None:
+    rows = [
+        line
+        for section in DOCUMENT.read_text(encoding="utf-8").split("## Threats")[1:]
+        for line in section.splitlines()
+        if line.startswith("| ") and not line.startswith(("| threat", "|---"))
+    ]
+    assert len(rows) > 10
+    silent = [row for row in rows if not _CITED.search(row) and not re.search(r"none yet|not prevented|not yet", row)]
+    assert silent == []
