@@ -38,7 +38,8 @@ __all__ = ["Deadline", "DeadlineExceeded", "Gate", "History", "NoHistory", "Refu
 
 _T = TypeVar("_T")
 JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
-JUDGED_SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers"})
+# Each carries the whole Pod, whose sizes are not governed: a resize is an update that changes nothing.
+JUDGED_SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
 
 
 class Refused(PlacetError):
@@ -219,7 +220,12 @@ class Gate:
                 "parents_not_looked_up", "its controller is not looked up, so it is judged by itself", SETTING
             )
             return _with_note(decision, stray)
-        more = old is None or old.replicas is None or (workload.replicas or 0) > old.replicas
+        more = (
+            old is None
+            or old.replicas is None
+            or (workload.replicas or 0) > old.replicas
+            or workload.projection.digest != old.projection.digest  # more of this content, as many as there were
+        )
         found = trace(content, workload, asks_more=more, parents=self._parents, time_left_s=deadline.share_s)
         return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
 

@@ -27,6 +27,7 @@ DATA_ATTACHMENT: Final = "data"
 _MAX_LISTED: Final = 64
 _LONGEST_KEY: Final = 160
 _MODES: Final = ("enforce", "warn", "audit")
+_ROOTS: Final = "keyring.roots"
 _NEEDS_RESTART: Final = ("cluster", "record.", "server.")
 # Attributes of Config whose keys in the file have other names.
 _KEYS: Final = {
@@ -95,8 +96,17 @@ def keep_restart_settings(before: Config, after: Config) -> Config:
     return dataclasses.replace(after, **{name: getattr(before, name) for name in _RESTART_FIELDS})
 
 
-def find_change(log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine) -> Change | None:
+def find_change(
+    log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine, *, roots: Iterable[str]
+) -> Change | None:
     """Compare with the newest record; None when nothing differs.
+
+    Args:
+        log: holds that record.
+        config: what is to be in force.
+        data: the same.
+        engine: the same.
+        roots: digests of the files that ``keyring.roots`` names; who may sign a keyring is what they say.
 
     Raises:
         AuditError: the record can't be read.
@@ -105,18 +115,21 @@ def find_change(log: AuditLog, config: Config, data: PolicyData, engine: PolicyE
     if newest is None:
         return Change((), (), first=True)
     settings, rules = flatten_config(config), _policy(engine)
-    digests = (str(_digest(settings)), str(data.digest))
-    if (newest.get("settings_digest"), newest.get("data_digest")) == digests and newest.get("policy") == rules:
+    digests, pinned = (str(_digest(settings)), str(data.digest)), newest.get("roots") == _roots(roots)
+    same = (newest.get("settings_digest"), newest.get("data_digest")) == digests and newest.get("policy") == rules
+    if same and pinned:
         return None
     old_settings = _read(log.newest_attachment(CONFIGURATION, SETTINGS_ATTACHMENT))
     old_data = _read(log.newest_attachment(CONFIGURATION, DATA_ATTACHMENT))
     keys = [key for key in ("revision", "engine", "engine_version") if newest.get("policy", {}).get(key) != rules[key]]
     changed = [f"policy.{key}" if key == "revision" else key for key in keys]
+    changed += [] if pinned else [_ROOTS]
     if old_settings is None or old_data is None:
         return Change(tuple(changed), (), compared=False)
     changed += _differing(old_settings, settings)
     changed += [f"data.{key}" for key in _differing(dict(_leaves(old_data, "")), dict(_leaves(data.value, "")))]
-    return Change(tuple(sorted(set(changed))), tuple(_downgrades(old_data, data.value)))
+    downgrades = (*_looser_settings(old_settings, settings), *_downgrades(old_data, data.value))
+    return Change(tuple(sorted(set(changed))), downgrades)
 
 
 def record_change(
@@ -126,6 +139,7 @@ def record_change(
     data: PolicyData,
     engine: PolicyEngine,
     *,
+    roots: Iterable[str],
     moment: datetime,
     cause: str,
     pending: Iterable[str] = (),
@@ -138,6 +152,7 @@ def record_change(
         config: what is in force from now on.
         data: the same.
         engine: the same.
+        roots: as for :func:`find_change`.
         moment: aware UTC.
         cause: ``start`` or ``reload``.
         pending: keys that have changed in the file and wait for a restart.
@@ -155,6 +170,7 @@ def record_change(
         "settings_digest": str(_digest(settings)),
         "data_digest": str(data.digest),
         "policy": _policy(engine),
+        "roots": _roots(roots),
         "first": change.first,
         "compared": change.compared,
         "changed": _listed(change.keys),
@@ -168,17 +184,29 @@ def record_change(
     return log.append(body, attachments=kept)
 
 
+def _looser_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Settings of the configuration file that let more through."""
+    for key, looser in _LOOSER_SETTINGS.items():
+        if looser(before.get(key), after[key]):
+            yield Downgrade(key, _shown(before.get(key)), _shown(after[key]))
+
+
 def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
-    """Settings of environments and rules that let more through; one that is new has no before."""
+    """Settings of environments, levels and rules that let more through; one that is new has no before."""
     for name, old in sorted(before.get("environments", {}).items()):
         new = after["environments"].get(name)
         for key, looser in _LOOSER.items():
             if new is not None and looser(old.get(key), new[key]):
                 yield Downgrade(f"environments.{name}.{key}", _shown(old.get(key)), _shown(new[key]))
+    for level, roles in sorted(before.get("risk_approvals", {}).items()):
+        if not set(roles) <= set(after["risk_approvals"][level]):
+            yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
     old_rules, new_rules = before.get("rules", {}), after["rules"]
+    # Without a mode of its own a rule has that of the environment, of each at least one now.
+    modes = [one["mode"] for one in after["environments"].values()]
     for rule in sorted({*old_rules, *new_rules}):
         old_mode, new_mode = old_rules.get(rule, {}).get("mode", ""), new_rules.get(rule, {}).get("mode", "")
-        if new_mode in _MODES[1:] and old_mode != new_mode and _weaker(old_mode or _MODES[0], new_mode):
+        if old_mode != new_mode and any(_weaker(old_mode or mode, new_mode or mode) for mode in modes):
             yield Downgrade(f"rules.{rule}.mode", old_mode, new_mode)
 
 
@@ -196,6 +224,18 @@ _LOOSER: Final[Mapping[str, Any]] = {
     "bindings": lambda before, after: not set(before or ()) <= set(after),
     "max_level": lambda before, after: _LEVELS.index(after) > _LEVELS.index(before),
 }
+
+
+_LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
+    "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
+    "keyring.revocations": lambda before, after: before and not after,
+    "keyring.threshold": lambda before, after: before is not None and after < before,
+    "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
+}
+
+
+def _roots(digests: Iterable[str]) -> list[str]:
+    return sorted(f"sha256:{one}" for one in digests)
 
 
 def _shown(value: object) -> str:

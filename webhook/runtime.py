@@ -38,7 +38,10 @@ from webhook.settings import Access, HttpSettings, load_access
 from webhook.watch import Watcher
 
 RETRY_S: Final = 15.0
+SETTLED_S: Final = 0.2
 _SEEN_ADMISSIONS: Final = 1000
+
+pause = time.sleep  # tests write to files meanwhile
 
 
 def now() -> datetime:
@@ -204,8 +207,13 @@ class Runtime:
 
     def look_for_changes(self) -> None:
         """Reload where the content of a file has changed, and now and then where the last change was refused."""
-        changed = fingerprint(self.config.file, self._watched) != self._seen
-        if changed or time.monotonic() >= self._retry_s:
+        found = fingerprint(self.config.file, self._watched)
+        if found != self._seen:
+            # Shells and editors empty a file before they fill it, and an empty one is valid: wait until it is written.
+            pause(SETTLED_S)
+            if fingerprint(self.config.file, self._watched) == found:
+                self.reload()
+        elif time.monotonic() >= self._retry_s:
             self.reload()
 
     def _reload(self) -> None:
@@ -256,10 +264,18 @@ class Runtime:
             AuditError: it could not be recorded, and must not count.
         """
         config, data, engine = generation.config, generation.data, generation.engine
-        change = find_change(self._log, config, data, engine)
+        change = find_change(self._log, config, data, engine, roots=generation.roots)
         if change is not None:
             kept = record_change(
-                self._log, change, config, data, engine, moment=self._clock(), cause=cause, pending=self._pending
+                self._log,
+                change,
+                config,
+                data,
+                engine,
+                roots=generation.roots,
+                moment=self._clock(),
+                cause=cause,
+                pending=self._pending,
             )
             downgrades = [f"{one.key}: {one.before} -> {one.after}" for one in change.downgrades]
             level = logging.WARNING if downgrades else logging.INFO

@@ -27,7 +27,9 @@ DEADLINE_S: Final = 5.0
 EXPECTED_RULE: Final = "approvals.required"
 EXPECTED_CODE: Final = "role_missing"
 _NAME: Final = "placet-self-test"
-_HINT: Final = "The policies and placet must come from one release; compare `placet policy` and the engine's version."
+_HINT: Final = (
+    "The policies and placet must come from one release; `placet config check` shows which policies these are."
+)
 
 
 class SelfTestError(EngineError):

@@ -381,8 +381,8 @@ class Server:
         return connection.context is None or connection.context is self._certificates.context
 
     def find_largest(self) -> Connection:
-        """Who holds the largest unfinished body."""
-        return max(self._connections, key=lambda one: one.unfinished)
+        """Who holds the largest unfinished body, of those that no certificate names where there are any."""
+        return max(self._connections, key=lambda one: (one.unfinished > 0 and not one.named, one.unfinished))
 
     def dispatch(self, exchange: Exchange) -> bool:
         """Find a thread; False when too many wait. Probes have their own: a gate full of work is not a dead one."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
-from webhook.server_state import ServerLimits, ServerState
+from webhook.server_state import CALLER_KEY, ServerLimits, ServerState
 from webhook.server_work import Answer, Exchange, common_environ, render_error
 from webhook.tls import find_caller
 
@@ -25,6 +25,7 @@ NEVER: Final = float("inf")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE: Final = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_PLAIN_BODY_BYTES: Final = 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -53,7 +54,7 @@ class Hub(Protocol):
         ...
 
     def find_largest(self) -> Connection:
-        """Who holds the largest unfinished body: the one to refuse when bodies take too much memory."""
+        """Whose unfinished body to refuse when bodies take too much memory."""
         ...
 
 
@@ -269,7 +270,8 @@ class Connection(asyncio.Protocol):
         if coded or (length is None and method in _WITH_BODY):
             raise Refusal(HTTPStatus.LENGTH_REQUIRED, "review_length_required")
         self._length = length or 0
-        if self._length > self._hub.limits.max_body_bytes:
+        # Nothing that is served in plain HTTP reads a body: there, none may take the room of a review.
+        if self._length > (_PLAIN_BODY_BYTES if self.context is None else self._hub.limits.max_body_bytes):
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "review_too_large")
         if expected not in {b"", b"100-continue"}:
             raise Refusal(HTTPStatus.EXPECTATION_FAILED, "expectation_unknown")
@@ -402,6 +404,11 @@ class Connection(asyncio.Protocol):
     def busy(self) -> bool:
         """Whether an answer is owed."""
         return self._active is not None or bool(self._ahead)
+
+    @property
+    def named(self) -> bool:
+        """Whether a verified client certificate names the caller."""
+        return CALLER_KEY in self._environ
 
     @property
     def quiet(self) -> bool:

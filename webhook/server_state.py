@@ -23,7 +23,8 @@ class ServerLimits:
         max_pipelined: requests of one connection that were sent ahead of their turn; callers that matter send none.
         max_connections: open connections, handshakes included; a further one takes the place of the idlest.
         max_waiting: reviews that wait for a thread; a further one is answered 503.
-        max_buffered_bytes: bodies of all connections together; the largest unfinished one makes room (503).
+        max_buffered_bytes: bodies of all connections together; the largest unfinished one makes room (503),
+            of callers without a verified name first.
         handshake_timeout_s: from accepting a connection to the end of its TLS handshake.
         head_timeout_s: from the first byte of a request to the end of its headers (408).
         body_timeout_s: from the end of the headers to the end of the body (408).

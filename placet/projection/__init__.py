@@ -110,7 +110,10 @@ def _with_metadata(spec: dict[str, Any], obj: Mapping[str, Any], kind: Kind, con
     metadata = holder.get("metadata")
     try:
         return with_field_values(
-            with_apparmor(spec, metadata), metadata, written_keys(kind.name, controller=controller)
+            with_apparmor(spec, metadata),
+            metadata,
+            written_keys(kind.name, controller=controller),
+            in_pod=not kind.template,
         )
     except MistypedError as exc:
         path = join_path([*kind.template, *exc.path[::-1]])

@@ -50,6 +50,16 @@ _WRITTEN: Final[dict[str, frozenset[tuple[str, str]]]] = {
 _WRITTEN_INTO_PODS: Final = frozenset({("annotations", "kubernetes.io/limit-ranger")})
 _ALL_WRITTEN: Final = _WRITTEN_INTO_PODS.union(*_WRITTEN.values())
 
+# Nobody writes over them in a Pod that is made by hand in a controller's name. An annotation can be any text, so in a
+# Pod it is left out in the form alone that the controller writes; a label is a word, whoever chose it.
+_COUNT: Final = re.compile("0|[1-9][0-9]{0,9}", re.ASCII)
+_FORMS: Final = {
+    "batch.kubernetes.io/job-completion-index": _COUNT,
+    "batch.kubernetes.io/job-index-failure-count": _COUNT,
+    "batch.kubernetes.io/job-index-ignored-failure-count": _COUNT,
+    "kubernetes.io/limit-ranger": re.compile("LimitRanger plugin set: [A-Za-z0-9 ,;./_-]+", re.ASCII),
+}
+
 # Of a whole map only: who reads one of these by its key gets it.
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
@@ -77,19 +87,24 @@ def written_keys(kind: str, *, controller: str = "") -> frozenset[tuple[str, str
     return _WRITTEN[controller] | _WRITTEN_INTO_PODS if controller else _ALL_WRITTEN
 
 
-def with_field_values(spec: Mapping[str, Any], metadata: Any, written: frozenset[tuple[str, str]]) -> dict[str, Any]:
+def with_field_values(
+    spec: Mapping[str, Any], metadata: Any, written: frozenset[tuple[str, str]], *, in_pod: bool
+) -> dict[str, Any]:
     """The pod spec with what its field references read of the pod's labels and annotations.
 
     Args:
         spec: in projected form.
         metadata: of the pod or of its template, not checked yet.
         written: what ``written_keys`` says.
+        in_pod: whether it is a Pod's own, as a container gets it, and not a template's.
 
     Raises:
         MistypedError: metadata that is read is of another type than the API's.
     """
     values: dict[str, Any] = {}
     paths: list[str] = []
+    if in_pod:
+        written = written - _of_another_form(metadata)
     _find_field_paths(spec, paths)
     for path in dict.fromkeys(paths):
         base, key = _split(path)
@@ -166,6 +181,17 @@ def _split(path: str) -> tuple[str, str | None]:
         if field and found:
             return field, key
     return path, None
+
+
+def _of_another_form(metadata: Any) -> frozenset[tuple[str, str]]:
+    """Annotations that hold what no controller or plugin would have written there."""
+    entries = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if not isinstance(entries, dict):
+        return frozenset()  # whoever reads the metadata for its own sake refuses it
+    held = ((key, form, entries[key]) for key, form in _FORMS.items() if key in entries)
+    return frozenset(
+        ("annotations", key) for key, form, value in held if not isinstance(value, str) or not form.fullmatch(value)
+    )
 
 
 def _entries(metadata: Any, field: str) -> Any:

@@ -177,6 +177,8 @@ _CONTAINER_GOVERNED: Final[dict[str, Shape]] = {
     "resources": _RESOURCES,
     "securityContext": _SECURITY_CONTEXT,
     "startupProbe": _PROBE,
+    # The kubelet mounts a file over it, so that it hides one of the image (pkg/kubelet/kuberuntime, makeMounts).
+    "terminationMessagePath": Text(default="/dev/termination-log"),
     "volumeDevices": Records(Record("core.v1.VolumeDevice", {"devicePath": Text(), "name": Text()}), key="name"),
     "volumeMounts": Records(
         Record(
@@ -204,7 +206,6 @@ _CONTAINER_UNGOVERNED: Final = frozenset(
         "restartPolicyRules",
         "stdin",
         "stdinOnce",
-        "terminationMessagePath",
         "terminationMessagePolicy",
         "tty",
     }

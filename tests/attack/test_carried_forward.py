@@ -137,7 +137,7 @@ def test_a_create_carries_nothing_forward_whatever_old_object_comes_with_it(desk
 
 
 def test_an_update_of_a_subresource_is_no_update_of_the_object(desk: GateDesk) -> None:
-    for subresource in ("scale", "status", "resize", "binding", "Scale", "ephemeralcontainers/x"):
+    for subresource in ("scale", "status", "Resize", "binding", "Scale", "ephemeralcontainers/x"):
         asked = review(example(), old=example())
         asked["request"]["subResource"] = subresource
         assert codes(desk.decide(asked)) == {"gate.environment/subresource_unsupported"}

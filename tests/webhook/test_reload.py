@@ -58,6 +58,40 @@ def test_a_downgrade_across_a_restart_is_recorded_too(own_team: Team) -> None:
         assert len(gate.records("configuration")) == 2
 
 
+def test_a_rule_that_loses_its_own_mode_for_a_weaker_one_is_a_downgrade(tmp_path: Path) -> None:
+    file, environments = tmp_path / "data.yaml", "environments: {production: {mode: warn}}\n"
+    file.write_text(f"{environments}rules: {{approvals.revoked: {{mode: enforce}}}}\n", encoding="utf-8")
+    before = load_policy_data(file).value
+    file.write_text(environments, encoding="utf-8")
+    found = [*changes._downgrades(before, load_policy_data(file).value)]
+    assert [(one.key, one.before, one.after) for one in found] == [("rules.approvals.revoked.mode", "enforce", "")]
+
+
+def test_other_roots_under_the_same_name_are_recorded(own_team: Team) -> None:
+    with opened(own_team) as gate:
+        (root, *_) = gate.runtime.config.root_files
+        (file, *_) = sorted(root.glob("*.pub")) if root.is_dir() else [root]
+        file.write_bytes(file.read_bytes() + b"\n")
+        gate.round()
+        first, second = gate.records("configuration")
+        assert second["changed"] == ["keyring.roots"]
+        assert len(first["roots"]) == len(second["roots"]) > 0
+        assert first["roots"] != second["roots"]
+
+
+def test_settings_that_let_more_through_are_downgrades(own_team: Team) -> None:
+    (own_team.folder / "revoked").mkdir(exist_ok=True)
+    own_team.configure({"keyring": {"revocations": "revoked"}, "autoscalers": "unknown"})
+    with opened(own_team) as gate:
+        file = own_team.folder / "placet.yaml"
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if "revocations:" not in line), encoding="utf-8")
+        own_team.configure({"autoscalers": "none"})
+        gate.round()
+        newest = gate.records("configuration")[-1]
+        assert [one["key"] for one in newest["downgrades"]] == ["autoscalers", "keyring.revocations"]
+
+
 def test_tightening_is_a_change_and_no_downgrade(own_team: Team) -> None:
     (own_team.folder / "policy-data.yaml").write_text(WARN, encoding="utf-8")
     with opened(own_team) as gate:
@@ -79,6 +113,7 @@ def test_tightening_is_a_change_and_no_downgrade(own_team: Team) -> None:
         ("environments: {production: {bindings: [projection]}}", ["environments.production.bindings"]),
         ("rules: {approvals.separation: {mode: warn}}", ["rules.approvals.separation.mode"]),
         ("environments: {production: {approvals: [technical, security, business, executive]}}", []),
+        ("risk_approvals: {critical: [technical], low: [technical, security]}", ["risk_approvals.critical"]),
     ],
 )
 def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: list[str]) -> None:

@@ -148,6 +148,10 @@ WRITTEN = [
     ("Job", "annotations", ["batch.kubernetes.io/job-completion-index"]),
     ("Pod", "annotations", ["kubernetes.io/limit-ranger"]),
 ]
+FORMS = {
+    "batch.kubernetes.io/job-completion-index": "7",
+    "kubernetes.io/limit-ranger": "LimitRanger plugin set: cpu, memory request for container server; cpu limit for x",
+}
 
 
 @pytest.mark.parametrize(("kind", "field", "keys"), WRITTEN)
@@ -155,11 +159,19 @@ def test_keys_that_a_controller_writes_are_left_out_of_its_kind_and_of_pods(
     kind: str, field: str, keys: list[str]
 ) -> None:
     metadata = {field: dict.fromkeys(keys, "v")}
+    made = {field: {key: FORMS.get(key, "v") for key in keys}}
     paths = [f"metadata.{field}['{key}']" for key in keys]
-    for each in (kind, "Pod"):
-        assert values(workload(each, f"metadata.{field}", *paths, metadata=metadata)) is None
+    assert kind == "Pod" or values(workload(kind, f"metadata.{field}", *paths, metadata=metadata)) is None
+    assert values(workload("Pod", f"metadata.{field}", *paths, metadata=made)) is None
     # Nobody writes over it there: it would run as it stands.
     assert values(workload("ReplicationController", *paths, metadata=metadata)) == dict.fromkeys(paths, "v")
+
+
+@pytest.mark.parametrize("key", sorted(FORMS))
+def test_an_annotation_that_a_controller_would_not_write_so_counts_in_a_pod(key: str) -> None:
+    path = f"metadata.annotations['{key}']"
+    metadata = {"annotations": {key: "v"}}
+    assert values(workload("Pod", path, metadata=metadata)) == {path: "v"}
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "DaemonSet", "StatefulSet", "Job", "ReplicationController"])
