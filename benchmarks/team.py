@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -62,6 +62,7 @@ class Team:
     engine: EmbeddedEngine
     signatures: int
     _made: int = 0
+    _salt: str = field(default_factory=lambda: uuid.uuid4().hex)
     _risk_inputs: Digest | None = None
 
     @classmethod
@@ -160,7 +161,8 @@ class Team:
         metadata.pop("managedFields")  # what a review is made of beside signatures is not what is measured
         annotations = metadata["annotations"]
         annotations.pop(_LAST_APPLIED)
-        image = hashlib.sha256(f"image {number}".encode()).hexdigest()
+        # of this team alone: the desk's keys are the same in every run, and signatures are remembered by the process
+        image = hashlib.sha256(f"image {self._salt} {number}".encode()).hexdigest()
         pod["containers"][0]["image"] = f"registry.example.com/serving/vllm-openai@sha256:{image}"
         workload = read_workload(manifest)
         if self.signatures == len(APPROVERS):

@@ -6,6 +6,7 @@ The same text comes from the webhook and from ``placet plan``. Every word that a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -107,7 +108,11 @@ def _rejections(role: str, decision: Decision) -> Iterator[str]:
 
 
 def _approve_command(role: str, decision: Decision) -> str:
-    return f"placet approve -f MANIFEST --environment {safe(decision.environment)} --role {safe(role)} --key KEY"
+    # A manifest that names no namespace is signed for the one that is said; quoted, since people paste this line.
+    namespace = decision.request.namespace
+    where = f" --namespace {safe(shlex.quote(namespace))}" if namespace else ""
+    environment = safe(decision.environment)
+    return f"placet approve -f MANIFEST{where} --environment {environment} --role {safe(role)} --key KEY"
 
 
 def _advice(violation: Violation) -> str:

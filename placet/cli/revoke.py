@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -29,7 +30,7 @@ from placet.model import ROLES
 @key_options
 @click.option("--ticket", default="", help="A ticket that says more.")
 @click.option("--reason", default="", help="Your words, kept with the revocation.")
-@click.option("--out", type=click.Path(path_type=Path), help="File or folder; ./<approval id>.dsse.json by default.")
+@click.option("--out", type=click.Path(), help="File or folder; ./<approval id>.dsse.json by default.")
 @passphrase_option
 def revoke(
     approval_id: str,
@@ -39,7 +40,7 @@ def revoke(
     public_key: Path | None,
     ticket: str,
     reason: str,
-    out: Path | None,
+    out: str | None,
     passphrase_file: Path | None,
 ) -> None:
     r"""Take an approval back, by its id.
@@ -74,13 +75,19 @@ def revoke(
         raise InputError(
             f"this can't be revoked: {exc}", hint="The approval's id is shown by `placet verify`."
         ) from exc
-    file = Path(f"{approval_id}{SUFFIX}") if out is None else out / f"{approval_id}{SUFFIX}" if out.is_dir() else out
+    file = Path(out or ".")
+    to_make = out is not None and out.endswith(os.sep)
+    if to_make or file.is_dir():
+        file /= f"{approval_id}{SUFFIX}"
     try:
+        if to_make:
+            file.parent.mkdir(exist_ok=True)
         with file.open("xb") as opened:
             opened.write(render_envelope(sign_statement(signer, payload)) + b"\n")
     except OSError as exc:
         raise InputError(f"can't write {file}: {exc.strerror or exc}") from exc
-    say(f"written to {file}; it counts once it lies in the gate's folder of revocations")
+    named = "" if file.name.endswith(SUFFIX) else f", named *{SUFFIX},"
+    say(f"written to {file}; it counts once it lies{named} in the gate's folder of revocations")
 
 
 def _read(file: Path) -> bytes:

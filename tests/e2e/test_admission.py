@@ -86,7 +86,9 @@ def test_refused_planned_approved_admitted_changed_and_proved(control_plane: Con
     planned = team.run("plan", "-f", "deploy.yaml", "-e", "production", "--as", DEPLOYER, expect=1)
     assert without_decision(refused.stderr) == without_decision(planned.stdout)
     assert "approvals.required: no valid security approval" in refused.stderr
-    assert "placet approve -f MANIFEST --environment production --role security" in refused.stderr
+    assert (
+        "placet approve -f MANIFEST --namespace ml-serving --environment production --role security" in refused.stderr
+    )
 
     team.approve("deploy.yaml", "technical", "security")
     two = apply(control_plane, team)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,19 @@ def test_a_workload_without_approvals_is_refused_role_by_role(desk: GateDesk) ->
     message = render_message(decision)
     for role in ALL_ROLES:
         assert f"no valid {role} approval" in message
-        assert f"placet approve -f MANIFEST --environment production --role {role} --key KEY" in message
+        command = f"placet approve -f MANIFEST --namespace ml-serving --environment production --role {role} --key KEY"
+        assert command in message
     assert message.endswith(f"placet audit show {decision.decision_id}")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said"), [("team-b", " --namespace team-b "), ("", " "), ("a;id", " --namespace 'a;id' ")]
+)
+def test_the_next_command_names_the_namespace_that_was_asked_about(desk: GateDesk, namespace: str, said: str) -> None:
+    # Signed without it, a manifest that names no namespace is approved for another one, and refused again.
+    decision = desk.decide(review(example()))
+    message = render_message(replace(decision, request=replace(decision.request, namespace=namespace)))
+    assert f"placet approve -f MANIFEST{said}--environment production --role security" in message
 
 
 def test_a_workload_with_every_approval_is_admitted_and_recorded_first(desk: GateDesk) -> None:

@@ -298,6 +298,18 @@ def test_revoke_writes_a_file_that_the_gate_reads(run: Run, tmp_path: Path) -> N
     assert "revoked by p-bob" in run(*base, "--revocations", folder, code=1).stdout
 
 
+def test_revoke_makes_the_folder_that_is_named_and_says_how_another_file_must_be_named(
+    run: Run, tmp_path: Path
+) -> None:
+    paths = ApprovalDesk.standard().write(tmp_path / "desk", passphrase="correct horse")
+    one = "5f0cbb0e-9d0c-4dd8-9d0a-6a2b7c6f1d11"
+    arguments = ["revoke", one, "--role", "security", "-e", "production", "--key", paths["keys"] / "bob.key"]
+    made = run(*arguments, "--out", f"{tmp_path / 'made'}/")
+    assert (tmp_path / "made" / f"{one}.dsse.json").is_file()
+    assert "named" not in made.stderr
+    assert "named *.dsse.json" in run(*arguments, "--out", tmp_path / "other.json").stderr
+
+
 def test_revoke_refuses_what_is_no_approval_id(run: Run, tmp_path: Path) -> None:
     paths = ApprovalDesk.standard().write(tmp_path / "desk")
     result = run("revoke", "42", "--role", "security", "-e", "production", "--key", paths["keys"] / "bob.key", code=2)
