@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+import placet
+import scorer
+import webhook
 
 ROOT = Path(__file__).resolve().parent
 
@@ -14,6 +20,13 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 # `make fuzz`: other examples every time, and many.
 settings.register_profile("wide", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile("steady")
+
+# Hypothesis tries constants of all modules that are loaded. One that is first imported between two examples changes
+# what is tried, and a property that holds is called flaky: so load all that a command or a test would load later.
+for package in (scorer, placet, webhook):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
