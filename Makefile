@@ -91,6 +91,11 @@ e2e: setup-dev programs ## The tests against a real control plane
 	$(call step,end-to-end tests)
 	@$(BIN)/pytest tests/e2e
 
+.PHONY: lifecycle
+lifecycle: setup-dev programs ## 10,000 reviews during each event in a gate's life, and none may fail; half an hour
+	$(call step,life cycle under load)
+	@PLACET_LIFECYCLE_REVIEWS=10000 $(BIN)/pytest tests/e2e/test_lifecycle_load.py tests/e2e/test_lifecycle_cluster.py
+
 .PHONY: fuzz
 fuzz: setup-dev ## The property tests with many more examples, other ones each time
 	@$(BIN)/pytest --hypothesis-profile wide --numprocesses $(JOBS) --ignore tests/e2e

@@ -45,12 +45,13 @@ class ChartCluster:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, folder: Path, *, webhook_client: str | None = None) -> Iterator[Self]:
+    def started(cls, folder: Path, *, webhook_client: str | None = None, audit: bool = False) -> Iterator[Self]:
         """A cluster without placet: a namespace for models, and a folder.
 
         Args:
             folder: empty; ``placet init`` is run in it.
             webhook_client: common name of the certificate that the API server shows to webhooks.
+            audit: whether the API server keeps an audit log.
         """
         team = Team.found(folder)
         shutil.copyfile(EXAMPLE, folder / "deploy.yaml")
@@ -61,6 +62,7 @@ class ChartCluster:
         }
         arguments: dict[str, Any] = {"apiserver_arguments": [APISERVER], "controller_arguments": [CONTROLLERS]}
         arguments["webhook_client"] = webhook_client
+        arguments["audit"] = audit
         with ControlPlane(controllers=True, **arguments) as plane, Kubelet(plane, SYSTEM, images=images) as kubelet:
             plane.create_namespace(MODELS, {"placet.dev/environment": "production"})
             yield cls(plane, kubelet, team)

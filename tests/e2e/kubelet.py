@@ -152,6 +152,15 @@ class Kubelet:
         """Why it runs no Pods any more; None while it does."""
         return self._failure
 
+    def pids(self, container: str) -> list[int]:
+        """Processes that run as a container of this name, one a Pod."""
+        found = [pod.containers[container].process for pod in list(self._pods.values()) if container in pod.containers]
+        return [process.pid for process in found if process.running]
+
+    def ports(self, container_port: int) -> list[int]:
+        """Ports of this machine that stand in for one of the containers, one a Pod."""
+        return [pod.ports[container_port] for pod in list(self._pods.values()) if container_port in pod.ports]
+
     def log(self, pod: str) -> str:
         """What all containers of a Pod have written, also of one that has ended; Pods by the start of their names."""
         files = sorted(self.folder.glob(f"logs/{pod}*.log"))
