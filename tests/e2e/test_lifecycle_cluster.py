@@ -266,15 +266,15 @@ def test_a_hundred_stalled_connections_and_a_hundred_slow_bodies_cost_no_call(li
 
 def test_no_object_is_there_without_a_record_whenever_a_replica_is_killed(life: Life) -> None:
     plane, kubelet = life.cluster.plane, life.cluster.kubelet
-    before = last_index(life.record)
+    before, killed = last_index(life.record), len(kubelet.restarted)
     with life.calling() as calls:
         for number in range(2 * TIMES):
             calls.wait_for(30)
-            running = kubelet.pids("webhook")
             # One of two first, and then both: there is a moment without any gate.
-            for pid in running[: 1 + number % 2]:
+            for pid in kubelet.pids("webhook")[: 1 + number % 2]:
                 os.kill(pid, signal.SIGKILL)
-            assert poll_until(lambda: ready_pods(life) == 2 and len(kubelet.pids("webhook")) == 2, TIMEOUT_S)
+                killed += 1
+            assert poll_until(lambda: len(kubelet.restarted) >= killed and runs_twice(life), TIMEOUT_S)  # noqa: B023 - called at once
         calls.wait_for(30)
     counted, found = calls.counted, read_decisions(life.record, after=before)
     for answer in counted.failures:
@@ -284,11 +284,15 @@ def test_no_object_is_there_without_a_record_whenever_a_replica_is_killed(life: 
     assert objects <= found.created.keys(), "an object was admitted and no record says so"
     assert found.updated >= counted.patched
     assert poll_until(lambda: {found.created[name] for name in objects} <= audited(life), TIMEOUT_S)
-    assert len(kubelet.restarted) == 3 * TIMES
+    assert len(kubelet.restarted) >= 3 * TIMES
     key = (life.cluster.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
     verified = life.cluster.team.run("audit", "verify", "--store", str(life.record), "--log-key", key).stdout
     assert "VERIFIED" in verified
     life.endure(lambda _: None)  # and then everything is as it was
+
+
+def runs_twice(life: Life) -> bool:
+    return len(life.cluster.kubelet.pids("webhook")) == 2 and ready_pods(life) == 2
 
 
 def ready_pods(life: Life) -> int:
