@@ -9,6 +9,7 @@ hits all alike. The load generator shares the cores. Shown are the median of the
 * ``placet, cold``: each review is of another workload with three signatures that were never seen before, taken from a
   pool larger than any cache of them;
 * ``placet, warm``: the same workload under new uids, as in a retry, a roll-out or a controller's updates;
+* ``two replicas``: the same, callers shared out between two processes that write one record;
 * OPA and Gatekeeper judge eleven rules in Rego over the same object (benchmarks/peers/guard.rego). They verify no
   signature and keep no durable record.
 
@@ -22,7 +23,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,10 @@ from tests.simulators.gate import review  # noqa: E402
 
 COLD: Final = "placet, cold"
 WARM: Final = "placet, warm"
+# Two processes on one record, as the chart installs it: one process judges on little more than one core.
+COLD_TWICE: Final = "placet, cold, two replicas"
+WARM_TWICE: Final = "placet, warm, two replicas"
+OURS: Final = frozenset({COLD, WARM, COLD_TWICE, WARM_TWICE})
 GATEKEEPER: Final = "Gatekeeper"
 STEADY_PER_S: Final = 50
 STEADY_CALLERS: Final = 8
@@ -82,7 +87,7 @@ class Arena:
         # Each run goes on where the last one ended, or a cache would know the first workloads again.
         found = drive(contender.server, reviews, first=self.asked.get(reviews, 0), **how)
         self.runs.setdefault((contender.name, key), []).append(found)
-        if contender.name in {COLD, WARM}:
+        if contender.name in OURS:
             self.asked[reviews] = self.asked.get(reviews, 0) + found.answered
             self.expected += found.answered
             self.require_recorded()
@@ -137,10 +142,13 @@ def open_arena(folder: Path, stack: contextlib.ExitStack, *, pool: int, evidence
         stack.enter_context(running_gatekeeper(site, plane)),
     ]
     placet = stack.enter_context(gate.running())
+    twice = replace(placet, others=(stack.enter_context(gate.running(replica="-second")),))
     contenders = [Contender(one.name, one, files["warm"], files["warm-evidence"]) for one in others]
     contenders += [
         Contender(COLD, placet, files["cold"], files["cold-evidence"]),
         Contender(WARM, placet, files["warm"], files["warm-evidence"]),
+        Contender(COLD_TWICE, twice, files["cold"], files["cold-evidence"]),
+        Contender(WARM_TWICE, twice, files["warm"], files["warm-evidence"]),
     ]
     arena = Arena(contenders, gate, sizes)
     require_judged(arena, one, with_evidence)
@@ -149,7 +157,7 @@ def open_arena(folder: Path, stack: contextlib.ExitStack, *, pool: int, evidence
 
 def require_judged(arena: Arena, *manifests: dict[str, Any]) -> None:
     """Show that each server looks at what it is sent."""
-    for contender in arena.contenders[1:-1]:
+    for contender in arena.contenders[1 : -len(OURS) + 1]:
         server = contender.server
         if contender.name == GATEKEEPER:
             wait_until_refusing(server, review(with_foreign_image(manifests[0])))

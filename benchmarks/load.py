@@ -33,12 +33,23 @@ class Server:
         url: where reviews go.
         pid: its process; its children belong to it.
         ca_file: who signed its certificate.
+        others: further processes of the same server; callers are shared out among them all.
     """
 
     name: str
     url: str
     pid: int
     ca_file: Path
+    others: tuple[Server, ...] = ()
+
+    @property
+    def urls(self) -> list[str]:
+        """Of all its processes."""
+        return [self.url, *(other.url for other in self.others)]
+
+    def cpu_seconds(self) -> float:
+        """CPU that all its processes have taken since they started."""
+        return sum(cpu_seconds(pid) for pid in (self.pid, *(other.pid for other in self.others)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +98,14 @@ def drive(
         BenchmarkError: a review was not answered, or otherwise than expected.
     """
     command: list[str | Path] = [
-        *(program_path("load"), "drive", "-url", server.url, "-ca", server.ca_file, "-reviews", reviews),
+        *(program_path("load"), "drive", "-ca", server.ca_file, "-reviews", reviews),
+        *(part for url in server.urls for part in ("-url", url)),
         *("-callers", str(callers), "-seconds", str(seconds), "-warmup", str(WARMUP_S), "-rate", str(rate)),
         *("-first", str(first), "-expect", expect),
     ]
-    before = cpu_seconds(server.pid)
+    before = server.cpu_seconds()
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    spent = cpu_seconds(server.pid) - before
+    spent = server.cpu_seconds() - before
     if ran.returncode != 0:
         raise BenchmarkError(f"{server.name}: {ran.stderr.strip()}")
     found: dict[str, Any] = json.loads(ran.stdout)

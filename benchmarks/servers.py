@@ -171,14 +171,14 @@ class Gate:
         )
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Server]:
-        """``placet serve`` as it comes, until the block ends."""
+    def running(self, replica: str = "") -> Iterator[Server]:
+        """``placet serve`` as it comes, until the block ends; several at once share the record."""
         port = free_port(self._site.address)
         command: list[str | Path] = [
             *(sys.executable, "-m", "placet", "serve", "--config", self.folder / "placet.yaml", "--port", str(port)),
         ]
         ready = partial(is_ready, self._site, port)
-        with running(self._site, self.name, command, ready, environment=dict(os.environ)) as process:
+        with running(self._site, f"{self.name}{replica}", command, ready, environment=dict(os.environ)) as process:
             yield self._site.server(self.name, process, port, "/v1/admit/production")
 
     def records(self) -> int:

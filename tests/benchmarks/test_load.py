@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,6 +61,26 @@ def test_answers_are_counted_and_timed_and_their_cpu_is_the_servers(allow: Serve
 def test_a_fixed_rate_is_kept(allow: Server, reviews: Path) -> None:
     run = drive(allow, reviews, callers=2, seconds=0.7, rate=100)
     assert run.answered == 100, "0.3 s of warm-up and 0.7 s, 100 a second"
+
+
+def test_callers_are_shared_out_among_the_processes_of_a_server(site: Site, reviews: Path) -> None:
+    with running_allow(site) as first, running_allow(site) as second:
+        run = drive(replace(first, others=(second,)), reviews, callers=2, seconds=0.3)
+        reached = [_calls_of(server) for server in (first, second)]
+        assert replace(first, others=(second,)).cpu_seconds() >= max(cpu_seconds(first.pid), cpu_seconds(second.pid))
+    assert min(reached) > 0
+    assert sum(reached) == run.answered
+
+
+def _calls_of(server: Server) -> int:
+    """Reviews that the webhook that allows everything has answered."""
+    parts = urlsplit(server.url)
+    context = ssl.create_default_context(cafile=server.ca_file)
+    connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=30, context=context)
+    connection.request("GET", "/protocols")
+    found: dict[str, int] = json.loads(connection.getresponse().read())
+    connection.close()
+    return sum(found.values())
 
 
 def test_an_answer_that_is_not_expected_is_no_measurement(allow: Server, reviews: Path) -> None:

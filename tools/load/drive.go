@@ -163,14 +163,15 @@ type caller struct {
 	random     *rand.ChaCha8
 }
 
-func drive(target *target, bodies []body, plan plan) (*result, error) {
+// drive sends the load; callers are shared out among the targets.
+func drive(targets []*target, bodies []body, plan plan) (*result, error) {
 	callers := make([]*caller, plan.callers)
 	for number := range callers {
 		var seed [32]byte
 		for index := range seed {
 			seed[index] = byte(rand.Uint32())
 		}
-		callers[number] = &caller{target: target, random: rand.NewChaCha8(seed)}
+		callers[number] = &caller{target: targets[number%len(targets)], random: rand.NewChaCha8(seed)}
 		if err := callers[number].connect(); err != nil {
 			return nil, err
 		}

@@ -18,13 +18,13 @@ import (
 const usage = `load sends AdmissionReviews to a webhook and measures the answers.
 
 Usage:
-  load drive -url URL -ca FILE -reviews FILE [-callers N] [-seconds S] [-rate R] [-warmup S] [-first N]
+  load drive -url URL [-url URL ...] -ca FILE -reviews FILE [-callers N] [-seconds S] [-rate R] [-warmup S] [-first N]
              [-expect allowed|refused]
   load endure -endpoints FILE -ca FILE -allowed FILE -answers FILE [-refused FILE] [-name HOST] [-path PATH]
               [-cert FILE -key FILE] [-callers N] [-count N] [-rate R] [-timeout S] [-resolve dial|call]
   load allow -address HOST:PORT -cert FILE -key FILE
 
-drive  HTTP/1.1 over TLS, one keep-alive connection a caller. The file has one review a line; each is sent with a
+drive  HTTP/1.1 over TLS, one keep-alive connection a caller; several URLs get a caller in turn. The file has one review a line; each is sent with a
        uid of its own in the place of 00000000-0000-0000-0000-000000000000, and the lines are taken in turns, beginning
        with line -first (0 is the first).
        Without -rate every caller sends its next review when it has its answer. With -rate so many a second are
@@ -90,7 +90,11 @@ func dispatch(args []string, stdin io.Reader, stdout io.Writer) error {
 func driveCommand(args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("drive", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	url := flags.String("url", "", "")
+	var urls []string
+	flags.Func("url", "", func(url string) error {
+		urls = append(urls, url)
+		return nil
+	})
 	ca := flags.String("ca", "", "")
 	reviews := flags.String("reviews", "", "")
 	callers := flags.Int("callers", 1, "")
@@ -102,19 +106,23 @@ func driveCommand(args []string, stdout io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if *url == "" || *ca == "" || *reviews == "" || flags.NArg() > 0 || *callers < 1 || *seconds <= 0 || *rate < 0 ||
+	if len(urls) == 0 || *ca == "" || *reviews == "" || flags.NArg() > 0 || *callers < 1 || *seconds <= 0 || *rate < 0 ||
 		*warmup < 0 || *first < 0 || (*expect != "allowed" && *expect != "refused") {
 		return fmt.Errorf("%w: drive needs -url, -ca and -reviews, and values that make sense", errUsage)
 	}
-	target, err := newTarget(*url, *ca)
-	if err != nil {
-		return err
+	var targets []*target
+	for _, url := range urls {
+		one, err := newTarget(url, *ca)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, one)
 	}
 	bodies, err := loadReviews(*reviews)
 	if err != nil {
 		return err
 	}
-	result, err := drive(target, bodies, plan{
+	result, err := drive(targets, bodies, plan{
 		callers: *callers,
 		warmup:  time.Duration(*warmup * float64(time.Second)),
 		measure: time.Duration(*seconds * float64(time.Second)),
