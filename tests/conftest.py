@@ -30,11 +30,9 @@ for package in (scorer, placet, webhook):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that run against the one control plane in one as well."""
+    """Keep a file's tests in one process: what it starts, a control plane most of all, is started once."""
     for item in items:
-        path = item.path.relative_to(ROOT)
-        group = "e2e" if path.parts[0] == "e2e" else path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
