@@ -50,7 +50,6 @@ def cost(team: Team, bodies: Sequence[bytes], threads: int) -> Cost:
     failures: list[BaseException] = []
 
     def call(share: Sequence[bytes]) -> None:
-        team.engine.prepare()  # each thread has a guest of its own, which is not part of a decision
         start.wait()
         try:
             for body in share:

@@ -66,7 +66,7 @@ def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
             push=policy.opa_bundle == "push",
             timeout_s=policy.opa_timeout_s,
         )
-    return EmbeddedEngine.default(data)
+    return EmbeddedEngine.default(data, guests=config.server.threads)
 
 
 def build_trust(

@@ -47,7 +47,7 @@ def compile_module(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
 
 
 class Guest:
-    """One instance of the policy with its data. It belongs to one thread, and after any error it is thrown away."""
+    """One instance of the policy with its data. One thread at a time has it, and after any error it is thrown away."""
 
     def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, data: bytes) -> None:
         """Instantiate, check what the module asks of its host, and load the data.

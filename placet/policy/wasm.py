@@ -29,13 +29,18 @@ class EmbeddedEngine:
     """Judges with the bundle's policy.wasm.
 
     Nothing is compiled before the first use, so that an engine made before a fork is compiled in each child. The
-    module is shared by the threads of a process; each thread has a guest of its own.
+    module is shared by the threads of a process; each decision has a guest to itself, taken from those that are idle.
     """
 
     name = "embedded"
 
-    def __init__(self, bundle: Bundle, data: PolicyData) -> None:
+    def __init__(self, bundle: Bundle, data: PolicyData, *, guests: int = 1) -> None:
         """Read the artefact.
+
+        Args:
+            bundle: holds policy.wasm.
+            data: the policy data to judge by.
+            guests: how many ``prepare`` makes: as many as decisions are made at once, so that none waits for its own.
 
         Raises:
             EngineError: ``bundle_invalid`` when policy.wasm is missing or is not the one in the manifest.
@@ -47,26 +52,28 @@ class EmbeddedEngine:
         self._data_digest = str(data.digest)
         self._wasm = bundle.load_file("policy.wasm")
         self._data = render_canonical({"placet": data.stamped(expected_rules=self._expected_rules)})
+        self._guests = guests
         self._closed = False
         self._start_afresh()
         _ENGINES.add(self)
 
     @classmethod
-    def default(cls, data: PolicyData) -> Self:
+    def default(cls, data: PolicyData, *, guests: int = 1) -> Self:
         """An engine on the bundle that ships with placet.
 
         Raises:
             EngineError: ``bundle_invalid``.
         """
-        return cls(shipped_bundle(), data)
+        return cls(shipped_bundle(), data, guests=guests)
 
     def prepare(self) -> None:
-        """Compile, and make this thread's guest.
+        """Compile, and make the guests.
 
         Raises:
             EngineError: ``bundle_invalid``, or ``engine_unavailable`` once closed.
         """
-        self._guest()
+        while len(self._idle) < self._guests:
+            self._idle.append(self._make_guest())
 
     def problem(self) -> str:
         """Nothing: what keeps this engine from judging is no passing matter, and ``prepare`` raises it."""
@@ -83,14 +90,16 @@ class EmbeddedEngine:
         """The raw answer of the policies to canonical bytes; for tests and measurements, ``decide`` reads it."""
         if not deadline_s > 0:
             raise EngineTimeout("no time was left for the policies")
-        guest = self._guest()
         fuel = min(MAX_FUEL, int(min(deadline_s, MAX_FUEL) * FUEL_PER_SECOND))
+        idle = self._idle  # of this process: after a fork, or once closed, there is another list
         try:
-            return guest.evaluate(self._entry_point, document, fuel=fuel)
-        except BaseException:
-            # What a trap leaves behind in the guest's memory is nobody's business: the next decision gets a new one.
-            self._local.guest = None
-            raise
+            guest = idle.pop()  # atomic, and so no two threads have the same one
+        except IndexError:
+            guest = self._make_guest()
+        answer = guest.evaluate(self._entry_point, document, fuel=fuel)
+        # Not after an error: what a trap leaves behind in the guest's memory is nobody's business.
+        idle.append(guest)
+        return answer
 
     def close(self) -> None:
         """Let go of the module and the guests."""
@@ -99,18 +108,15 @@ class EmbeddedEngine:
 
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._idle: list[Guest] = []
         self._compiled: tuple[wasmtime.Engine, wasmtime.Module] | None = None
 
-    def _guest(self) -> Guest:
-        guest: Guest | None = getattr(self._local, "guest", None)
-        if guest is None:
-            if self._closed:
-                raise EngineUnavailable("the policy engine is closed")
-            guest = Guest(*self._module(), self._data)
-            if self._entry_point not in guest.entry_points:
-                raise EngineError(f"policy.wasm has no entry point {self._entry_point}", code="bundle_invalid")
-            self._local.guest = guest
+    def _make_guest(self) -> Guest:
+        if self._closed:
+            raise EngineUnavailable("the policy engine is closed")
+        guest = Guest(*self._module(), self._data)
+        if self._entry_point not in guest.entry_points:
+            raise EngineError(f"policy.wasm has no entry point {self._entry_point}", code="bundle_invalid")
         return guest
 
     def _module(self) -> tuple[wasmtime.Engine, wasmtime.Module]:
