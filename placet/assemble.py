@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import KeptRevocations
 from placet.audit.log import AuditLog
 from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
@@ -47,10 +48,15 @@ def open_own_record(config: Config) -> AuditLog:
     return AuditLog.open(config.store, origin=config.origin, key=load_own_log_key(config))
 
 
-def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
+def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], None] = lambda: None) -> PolicyEngine:
     """The policy engine that the configuration names, not yet prepared.
 
     When ``prepare`` raises and ``problem`` says why, the engine goes on trying: OPA may start after the gate does.
+
+    Args:
+        config: names it.
+        data: the policy data that it judges by.
+        on_drift: told of each time that OPA held other policies or data than the gate gave it.
 
     Raises:
         ConfigError: OPA's address, its authorities or the token in PLACET_OPA_TOKEN can't be used.
@@ -65,6 +71,7 @@ def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
             ca_file="" if policy.opa_ca is None else str(policy.opa_ca),
             push=policy.opa_bundle == "push",
             timeout_s=policy.opa_timeout_s,
+            on_drift=on_drift,
         )
     return EmbeddedEngine.default(data, guests=config.server.threads)
 
@@ -74,6 +81,7 @@ def build_trust(
     *,
     newest_version: int = 0,
     on_change: Callable[[VerifiedKeyring, datetime], None] | None = None,
+    kept: KeptRevocations | None = None,
 ) -> FileTrust:
     """Keyring and revocations from the files that the configuration names.
 
@@ -87,6 +95,7 @@ def build_trust(
         revocations=config.revocations,
         newest_version=newest_version,
         on_change=on_change,
+        kept=kept,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_trust
 from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts
@@ -56,9 +57,12 @@ class Generation:
 class GenerationBuilder:
     """Builds gates on one log."""
 
-    def __init__(self, log: AuditLog, metrics: Metrics, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, log: AuditLog, metrics: Metrics, *, kept: KeptRevocations, clock: Callable[[], datetime]
+    ) -> None:
         self._log = log
         self._metrics = metrics
+        self._kept = kept
         self._clock = clock
 
     def build(self, config: Config, former: Generation | None) -> Generation:
@@ -76,7 +80,8 @@ class GenerationBuilder:
             PlacetError: a part can't be used.
         """
         data = load_policy_data(config.policy.data)
-        engine = MeasuredEngine(build_engine(config, data), self._metrics.policy_evaluated)
+        made = build_engine(config, data, on_drift=self._metrics.engine_drifted)
+        engine = MeasuredEngine(made, self._metrics.policy_evaluated)
         try:
             waiting = _prepare(engine, may_wait=former is None)
             roots = tuple(digest_file(file) for file in _root_files(config))
@@ -108,6 +113,8 @@ class GenerationBuilder:
             config,
             newest_version=newest_keyring_version(self._log),
             on_change=lambda keyring, moment: record_keyring(self._log, config.cluster, keyring, moment),
+            # What is only tried out must not revoke anything for good.
+            kept=self._kept if former is None else self._kept.apart(),
         )
         if former is not None and _is_trusted(former.trust, self._clock()):
             trust.load(self._clock())  # what can trust nothing does not replace what does
