@@ -189,6 +189,19 @@ def test_every_pod_meets_the_restricted_standard(name: str, tmp_path: Path) -> N
             assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_secrets_are_mounted_for_the_group_of_the_pod_alone(name: str, tmp_path: Path) -> None:
+    pod = one(template(SETS[name], tmp_path), "Deployment")["spec"]["template"]["spec"]
+    private = [
+        volume.get("projected") or volume["secret"]
+        for volume in pod["volumes"]
+        if "secret" in volume or any("secret" in source for source in volume.get("projected", {}).get("sources", ()))
+    ]
+    assert private, "the log's key and the server's are mounted"
+    assert {volume.get("defaultMode") for volume in private} == {0o440}
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
 def test_no_token_is_mounted_and_no_right_given_without_look_ups(tmp_path: Path) -> None:
     rendered = template(merged(BASE, {"parents": "none"}), tmp_path)
     assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
