@@ -20,6 +20,7 @@ from placet.policy.engine import PolicyEngine
 from placet.policy.opa import OpaEngine
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import Recorder
+from placet.residents import KubernetesResidents, NoResidents, Residents
 from placet.trust import FileTrust
 
 LOG_KEY_PASSPHRASE: Final = "PLACET_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -113,6 +114,13 @@ def build_parents(config: Config) -> Parents:
     return NoParents()
 
 
+def build_residents(config: Config) -> Residents:
+    """Who counts what runs in a namespace."""
+    if config.namespaces == "lookup":
+        return KubernetesResidents(None if config.kubeconfig is None else str(config.kubeconfig))
+    return NoResidents()
+
+
 def build_gate(
     config: Config,
     *,
@@ -124,6 +132,7 @@ def build_gate(
     data: PolicyData | None = None,
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
+    residents: Residents | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -137,6 +146,7 @@ def build_gate(
         data: policy data that was read already.
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
+        residents: who counts what runs in a namespace that is moved; None for nobody.
 
     Raises:
         PlacetError: a part can't be used.
@@ -155,4 +165,5 @@ def build_gate(
         recorder=recorder,
         clock=clock,
         parents=parents,
+        residents=residents,
     )

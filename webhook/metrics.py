@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from placet.approvals.rejections import RejectionCode
-from placet.decision import Decision
+from placet.decision import GUARD, Decision
 from placet.model import LEVELS, ROLES
 from webhook.server_state import ServerState
 
@@ -65,7 +65,8 @@ class Metric:
 
 REQUESTS: Final = Metric(
     Counter, "placet_admission_requests", "Reviews that were answered with a decision. `environment` is `unknown` "
-    "where the policy data has no such one; `risk` is `none` where nothing was scored.",
+    "where the policy data has no such one, `guard/namespaces` for Namespaces; `risk` is `none` where nothing was "
+    "scored.",
     ("decision", "mode", "environment", "risk", "dry_run"),
 )  # fmt: skip
 DURATION: Final = Metric(
@@ -180,7 +181,8 @@ class Metrics:
 
     def decided(self, decision: Decision, *, seconds: float) -> None:
         """A review was answered."""
-        environment = decision.environment if decision.environment in self._environments else "unknown"
+        known = decision.environment in self._environments or decision.environment == GUARD
+        environment = decision.environment if known else "unknown"
         level = "none" if decision.findings is None else decision.findings.assessment.level
         self._child(
             REQUESTS,

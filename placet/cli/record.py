@@ -69,6 +69,8 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     )
     yield _line("request", f"{_text(body, 'operation')} by {_text(body, 'user')}")
     yield from _origin_lines(body)
+    if "label" in body:
+        yield _line("label", _label(_mapping(body, "label")))
     model = _mapping(body, "model")
     yield _line(
         "model", " ".join(filter(None, (_text(model, name) for name in ("name", "version", "digest")))) or "not said"
@@ -132,6 +134,12 @@ def listed_row(one: Found) -> tuple[str, ...]:
             _text(body, "decision_id"),
         )
     return cells
+
+
+def _label(label: Mapping[str, Any]) -> str:
+    """What became of a Namespace's environment; in quotes, since "" is a value and none is none."""
+    before, after = (f'"{label[name]}"' if isinstance(label.get(name), str) else "none" for name in ("before", "after"))
+    return before if before == after else f"{before} -> {after}"
 
 
 def _object(body: object) -> str:

@@ -16,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from placet.policy.opa import OpaEngine
 from tests.e2e.gateprocess import Team
 from tests.e2e.processes import poll_until
-from tests.simulators.gate import example, review
+from tests.simulators.gate import example, namespace_review, review
 from tests.simulators.opa import OpaProcess
 from tests.webhook.gaterun import PATH, Gate, opened
+from webhook.app import GUARD_PATH
 from webhook.measured import MeasuredEngine
 from webhook.metrics import METRICS, Metrics, render_table
 from webhook.server_state import ServerState
@@ -77,6 +78,15 @@ def test_decisions_are_counted_by_what_they_were(own_team: Team, approved_manife
         assert (gate.metric("placet_policy_evaluation_duration_seconds_count") or 0) >= 3
         assert gate.metric("placet_signature_verifications_total", role="security", result="verified") == 2
         assert gate.metric("placet_unrecorded_denials_total") == 0
+
+
+def test_writes_to_namespaces_are_counted_under_a_word_of_ours(own_team: Team) -> None:
+    with opened(own_team) as gate:
+        asked = json.dumps(namespace_review({"placet.dev/environment": "production"}, None))
+        gate.client.post(GUARD_PATH, data=asked, content_type="application/json")
+        labels = {"mode": "enforce", "environment": "guard/namespaces", "dry_run": "false", "risk": "none"}
+        assert gate.metric("placet_admission_requests_total", decision="deny", **labels) == 1
+        assert gate.metric("placet_gate_denials_total", code="labeller_required") == 1
 
 
 def test_records_are_counted_whatever_they_are_of(own_team: Team) -> None:
