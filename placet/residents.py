@@ -99,11 +99,13 @@ class KubernetesResidents:
                 raise ClusterUnavailable(f"no time is left to list {resource}")
             hint = _HINT.format(resource)
             answer = self._api.get(path, timeout_s=timeout_s, hint=hint, accept=_METADATA)
-            items = [] if answer is None else answer.get("items")
+            if answer is None or answer.get("kind") != "PartialObjectMetadataList":
+                raise ClusterUnavailable(f"the API server's answer has no list of {resource}", hint=hint)
+            items = answer.get("items") or []  # an empty list of this kind is written as null
             if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
                 raise ClusterUnavailable(f"the API server's list of {resource} is no list", hint=hint)
             known += sum(not _is_made_by_listed(item) for item in items)
-            more = more or bool(((answer or {}).get("metadata") or {}).get("continue"))
+            more = more or bool((answer.get("metadata") or {}).get("continue"))
         return Count(known, more)
 
 

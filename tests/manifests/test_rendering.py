@@ -157,7 +157,8 @@ def test_every_namespace_is_asked_about_exactly_once_but_two(tmp_path: Path) -> 
 
 def workload_entries(rendered: str) -> list[dict[str, Any]]:
     """All entries but that of the Namespaces, which comes last."""
-    *entries, guard = one(rendered, "ValidatingWebhookConfiguration")["webhooks"]
+    entries: list[dict[str, Any]] = one(rendered, "ValidatingWebhookConfiguration")["webhooks"]
+    guard = entries.pop()
     assert guard["name"] == "namespaces.placet.dev"
     return entries
 
@@ -166,7 +167,11 @@ def workload_entries(rendered: str) -> list[dict[str, Any]]:
 def test_every_way_to_write_a_namespace_is_asked_about_whatever_it_is_called_or_labelled(
     tmp_path: Path, token: str
 ) -> None:
-    given = {"failurePolicy": "Ignore", "pathToken": token, "excludedNamespaces": ["kube-system", "other"]}
+    given: dict[str, Any] = {
+        "failurePolicy": "Ignore",
+        "pathToken": token,
+        "excludedNamespaces": ["kube-system", "other"],
+    }
     given |= {
         "namespaceSelector": {"matchLabels": {"a": "b"}},
         "matchConditions": [{"name": "a", "expression": "true"}],

@@ -12,6 +12,7 @@ from placet.errors import ConfigError
 from tests.e2e.gateprocess import Team
 from tests.simulators.gate import example, review
 from tests.webhook.gaterun import PATH, opened
+from webhook.app import GUARD_PATH
 from webhook.settings import Access, load_access
 
 TOKEN = "kQ7-fW_0.e~nR5tY2uI9oP"
