@@ -73,7 +73,7 @@ def read_change(request: AdmissionRequest) -> LabelChange:
         NamespaceError: the request is not the write of a Namespace, or lacks what has to be compared.
     """
     if request.kind != _KIND:
-        raise NamespaceError("only Namespaces are guarded on this path", code="kind_unknown")
+        raise NamespaceError("only Namespaces are guarded on this path", code="not_a_namespace")
     if request.object is None:
         raise NamespaceError("the request carries no object", code="object_missing")
     if (request.object.get("apiVersion"), request.object.get("kind")) != ("v1", "Namespace"):

@@ -14,7 +14,7 @@ from placet.policy.failures import FAILURES
 from tests.manifests.charts import ROOT, SETS, one, template
 
 # Where an object and where it comes from are read: each code of theirs is either the team's or named here.
-READERS = ("decide", "images", "lineage", "origin", "parents", "scaling", "workload", "projection/*")
+READERS = ("decide", "images", "lineage", "namespaces", "origin", "parents", "scaling", "workload", "projection/*")
 PLATFORMS = {
     "environment_unknown": "the webhook configuration has another path than the policy data has environments",
     "operation_unsupported": "the webhook configuration asks for too much",
@@ -29,6 +29,9 @@ PLATFORMS = {
     "parent_unavailable": "the API server does not answer",
     "parent_unknown": "is turned into content_differs",
     "internal_error": "a fault of the gate",
+    "namespace_malformed": "no API server sends this",
+    "not_a_namespace": "the webhook configuration asks for too much",
+    "namespace_not_looked_up": "a setting of the gate",
     "refused": "a default that no code of ours uses",
     "scale_refused": "a default that no code of ours uses",
 }
@@ -62,7 +65,7 @@ def codes_in(file: Path) -> Iterator[tuple[str, str]]:
                     yield node.name, ast.literal_eval(line.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             given = [word.value for word in node.keywords if word.arg == "code"]
-            if node.func.id in {"Stray", "_Astray"}:
+            if node.func.id in {"Stray", "_Astray", "_violation"}:
                 given += node.args[:1]
             elif node.func.id == "MistypedError":
                 given += node.args[1:] or [ast.Constant("field_mistyped")]

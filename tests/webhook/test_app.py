@@ -172,7 +172,7 @@ def test_namespaces_have_a_path_of_their_own(client: FlaskClient) -> None:
 def test_a_workload_on_the_path_of_namespaces_is_refused(client: FlaskClient) -> None:
     answer = client.post(GUARD_PATH, data=body(), content_type="application/json").get_json()["response"]
     assert answer["allowed"] is False
-    assert "gate.namespace/kind_unknown" in answer["status"]["message"]
+    assert "gate.namespace/not_a_namespace" in answer["status"]["message"]
 
 
 def test_no_escape_makes_a_workload_path_the_guards(client: FlaskClient) -> None:
