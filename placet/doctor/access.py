@@ -84,8 +84,14 @@ def allows(rule: Object, action: Action) -> bool:
 
 
 def could_allow(rule: Object, action: Action) -> bool:
-    """Whether a rule allows the action for some name, where the action names none."""
-    return allows({**rule, "resourceNames": ()}, action) if not action.name else allows(rule, action)
+    """Whether a rule allows the action for some name, where the action names none.
+
+    A request that creates an object has no name yet, so a rule for certain names never allows it; lists and
+    deletions of many have one where they select by ``metadata.name``.
+    """
+    if action.name or (action.verb == "create" and not action.subresource):
+        return allows(rule, action)
+    return allows({**rule, "resourceNames": ()}, action)
 
 
 def _has(values: Any, wanted: str) -> bool:

@@ -214,7 +214,14 @@ def _shown(labels: Labels) -> str:
 def check_environments(seen: Coverage) -> Iterator[Finding]:
     """Entries against the environments that they stand for, and against those of the policy data."""
     served = {entry.environment for entry in seen.admitting if entry.environment}
-    for name in sorted(served):
+    labels = {
+        str(value)
+        for entry in seen.admitting
+        for one in (entry.value.get("namespaceSelector") or {}).get("matchExpressions") or ()
+        if one.get("key") == ENVIRONMENT_LABEL and one.get("operator") == "In"
+        for value in one.get("values") or ()
+    }
+    for name in sorted(served | labels):
         for entry in seen.covering({ENVIRONMENT_LABEL: name, NAME_LABEL: _OTHER}):
             if entry.environment != name:
                 said = f"namespaces labelled {ENVIRONMENT_LABEL}={name} are judged as {entry.environment}"

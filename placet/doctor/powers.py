@@ -105,14 +105,15 @@ def _each(verbs: Iterable[str], group: str, *resources: str, name: str = "") -> 
 def list_powers(ground: Ground) -> list[Power]:
     """Every right that is looked for; the place to add one."""
     webhooks, group = "validatingwebhookconfigurations", "admissionregistration.k8s.io"
-    named = [one for name in ground.configurations for one in _each(_CHANGES[:3], group, webhooks, name=name)]
+    # Where no configuration is known, the right to change any counts.
+    named = [one for name in ground.configurations or [""] for one in _each(_CHANGES, group, webhooks, name=name)]
     workloads = [one for group_, resource in ground.workloads for one in _each(_WRITES, group_, resource)]
     running = _each(("create", "get"), "", "pods/exec", "pods/attach")
     inside = (*running, *_each(("update", "patch"), "", "pods/ephemeralcontainers"))
     tokens = _each(("create",), "", "serviceaccounts/token")
     secrets = _each(("get", "list", "watch"), "", "secrets")
     return [
-        Power(Code.RBAC_WEBHOOKS, Reach.CLUSTER, (*named, Action("deletecollection", group, webhooks))),
+        Power(Code.RBAC_WEBHOOKS, Reach.CLUSTER, tuple(named)),
         Power(
             Code.RBAC_GATE,
             Reach.OWN,

@@ -48,6 +48,9 @@ def load_served(reader: Reader) -> Served:
             plurals |= {(group, str(one["kind"])): str(one["name"]) for one in resources if _is_judged(one, kinds)}
             for one in find_asked(group, kinds, resources):
                 asked.setdefault(one, []).append(version)
+    lacking = [kind.name for kind in KINDS if (kind.group, kind.name) not in plurals]
+    if lacking and not unread:
+        unread.append(Finding(Code.NOT_READ, "discovery", f"it names no resource for {', '.join(lacking)}"))
     return Served({} if unread else asked, unread, plurals)
 
 
