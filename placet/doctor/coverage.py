@@ -166,8 +166,10 @@ def check_selectors(seen: Coverage) -> Iterator[Finding]:
         return
     gaps = [labels for labels in tried if not seen.covering(labels)]
     plain = [labels for labels in gaps if set(labels) <= {ENVIRONMENT_LABEL, NAME_LABEL}]
-    for labels in plain[:_MOST_NAMED]:
-        yield Finding(Code.SELECTOR_GAP, where, f"no entry selects a namespace with {_shown(labels)}")
+    if plain:
+        shown = " or ".join(_shown(labels) for labels in plain[:_MOST_NAMED])
+        more = f" ({len(plain)} values in all)" if len(plain) > _MOST_NAMED else ""
+        yield Finding(Code.SELECTOR_GAP, where, f"no entry selects a namespace with {shown}{more}")
     # A label that has to be there is a gap; one whose value takes a namespace out is an opt-out.
     keys = sorted({key for labels in gaps for key in labels} - {ENVIRONMENT_LABEL, NAME_LABEL})
     keys = [key for key in keys if _takes_out(seen, gaps, key)]

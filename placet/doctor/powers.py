@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -204,7 +204,10 @@ def _reached(power: Power, grant: Grant, ground: Ground) -> Iterator[str]:
     if within is None:
         return
     verbs: dict[str, list[str]] = {}
-    for action in power.actions:
+    for listed in power.actions:
+        # A request about a Namespace is one inside it: bound there, a right reaches that one alone.
+        alone = power.reach is Reach.EACH and grant.namespace
+        action = replace(listed, name=grant.namespace) if alone else listed
         if could_allow(grant.rule, action):
             name = f"{action.resource}/{action.subresource}" if action.subresource else action.resource
             verbs.setdefault(f"{name}.{action.group}" if action.group else name, []).append(action.verb)

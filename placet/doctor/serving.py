@@ -107,16 +107,17 @@ def _load_certificate(reader: Reader, base: str, deployment: Object | None) -> t
 
 
 def find_secrets(deployment: Object) -> list[str]:
-    """Secrets that the Pods mount with a file ``tls.crt``, or whole."""
+    """Secrets that the Pods mount with a file ``tls.crt``, and after them those that they mount whole."""
     spec = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     found: list[str] = []
+    whole: list[str] = []
     for volume in spec.get("volumes") or ():
         sources = (volume.get("projected") or {}).get("sources") or ()
         for secret in [volume.get("secret"), *(source.get("secret") for source in sources)]:
             items = (secret or {}).get("items")
             if secret and (not items or any(one.get("key") == _TLS_FILE for one in items)):
-                found.append(str(secret.get("name") or secret.get("secretName")))
-    return found
+                (found if items else whole).append(str(secret.get("name") or secret.get("secretName")))
+    return found + whole
 
 
 # --- who answers ---------------------------------------------------------------------------------------------------
@@ -190,7 +191,9 @@ def _check_pair(entry: Entry, seen: Serving | None, now: datetime) -> Iterator[F
     if not authorities:
         yield Finding(Code.CA_INVALID, entry.where, "caBundle holds no certificate in PEM")
         return
-    yield from _check_end(Code.CA_EXPIRES, entry.where, "the last authority of caBundle", _last(authorities), now)
+    if seen is None or seen.certificate is None:
+        until = max(one.not_valid_after_utc for one in authorities)
+        yield from _check_end(Code.CA_EXPIRES, entry.where, "the last authority of caBundle", until, now)
     if seen is None:
         yield Finding(
             Code.CERTIFICATE_UNSEEN, entry.where, f"it asks {entry.client.get('url')}, which is not connected to"
@@ -212,9 +215,13 @@ def check_chain(seen: Serving, where: str, authorities: Sequence[x509.Certificat
     if not chain:
         yield Finding(Code.CA_MISFIT, where, f"{secret} is no certificate in PEM")
         return
-    if not is_issued(chain, [one for one in authorities if one.not_valid_after_utc > now]):
+    issuers = [one for one in authorities if is_issued(chain, [one])]
+    if not issuers:
         issuer = chain[0].issuer.rfc4514_string() or "an issuer without a name"
         yield Finding(Code.CA_MISFIT, where, f"{secret} was issued by {issuer}, which caBundle does not have")
+    else:
+        until = max(one.not_valid_after_utc for one in issuers)
+        yield from _check_end(Code.CA_EXPIRES, where, f"the authority of {secret}", until, now)
     if not names_host(chain[0], seen.host):
         yield Finding(Code.CERTIFICATE_NAME, where, f"{secret} does not name {seen.host}")
     if chain[0].not_valid_before_utc > now:
@@ -233,10 +240,6 @@ def _check_end(code: Code, where: str, what: str, until: datetime, now: datetime
 
 def _day(when: datetime) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d}"
-
-
-def _last(certificates: Sequence[x509.Certificate]) -> datetime:
-    return max(one.not_valid_after_utc for one in certificates)
 
 
 def parse_certificates(raw: bytes | None) -> list[x509.Certificate]:

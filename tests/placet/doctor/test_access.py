@@ -85,6 +85,7 @@ def test_each_right_around_the_gate_has_its_code(namespace: str, given: dict[str
         ("placet-system", rule("", "configmaps", "get")),
         ("", rule("", "namespaces", "get", "list", "delete", names=("ml",))),
         ("ml", rule("", "namespaces", "create")),
+        ("ml", rule("", "namespaces", "patch", names=("dev",))),
         ("ml", rule(RBAC, "rolebindings", "create")),
         ("ml", rule(RBAC, "roles", "escalate")),
         ("", rule("", "nodes", "get")),

@@ -100,7 +100,7 @@ def test_nothing_is_said_of_a_certificate_that_fits() -> None:
         (HOST, 20, 900, ["certificate_expires"]),
         (HOST, -1, 900, ["certificate_expires"]),
         (HOST, 300, 20, ["ca_expires"]),
-        (HOST, 300, -1, ["ca_expires", "ca_misfit"]),
+        (HOST, 300, -1, ["ca_expires"]),
     ],
 )
 def test_each_fault_of_a_certificate_has_its_code(
@@ -108,6 +108,12 @@ def test_each_fault_of_a_certificate_has_its_code(
 ) -> None:
     issuer = Issuer(days=authority_days)
     assert examine(issuer.pem, issuer.serve(host, days=days)) == expected
+
+
+def test_an_authority_that_lasts_does_not_hide_the_end_of_the_one_that_issued() -> None:
+    issuer = Issuer(days=20)
+    assert examine(Issuer("another").pem + issuer.pem, issuer.serve(HOST)) == ["ca_expires"]
+    assert examine(issuer.pem, None) == ["ca_expires", "certificate_unseen"]
 
 
 def test_another_authority_of_the_same_name_does_not_fit() -> None:
@@ -170,6 +176,10 @@ def test_a_service_that_may_not_be_read_is_not_called_missing() -> None:
     assert set(codes(seen)) == {"not_read"}
 
 
-def test_a_secret_without_items_is_mounted_whole() -> None:
-    volumes = [{"secret": {"secretName": "mine"}}, {"secret": {"secretName": "log", "items": [{"key": "log.key"}]}}]
-    assert find_secrets({"spec": {"template": {"spec": {"volumes": volumes}}}}) == ["mine"]
+def test_a_secret_that_names_the_certificate_comes_before_one_that_is_mounted_whole() -> None:
+    volumes = [
+        {"secret": {"secretName": "whole"}},
+        {"secret": {"secretName": "log", "items": [{"key": "log.key"}]}},
+        {"secret": {"secretName": "mine", "items": [{"key": "tls.crt"}]}},
+    ]
+    assert find_secrets({"spec": {"template": {"spec": {"volumes": volumes}}}}) == ["mine", "whole"]
