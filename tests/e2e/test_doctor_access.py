@@ -165,3 +165,14 @@ def test_the_question_can_be_answered_with_yes_and_with_no(plane: ControlPlane) 
     finally:
         remove(plane, made)
     assert answers == [True, False]
+
+
+def test_a_right_bound_in_a_namespace_labels_that_namespace(plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "patch"], "resourceNames": []}]
+    made = install(plane, [(rules, True, "one", {"kind": "User", "name": "tess"})])
+    plane.kubeconfig_for("tess")
+    try:
+        label = [plane.kubectl("label", "ns", name, "a=b", user="tess", check=False) for name in SPACES]
+    finally:
+        remove(plane, made)
+    assert [done.returncode for done in label] == [0, 1]
