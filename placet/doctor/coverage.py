@@ -72,6 +72,10 @@ def check_coverage(seen: Coverage) -> Iterator[Finding]:
         return
     for entry in seen.entries:
         yield from check_entry(entry)
+    servers = sorted({entry.server for entry in seen.entries})
+    if len(servers) > 1:
+        where = f"ValidatingWebhookConfiguration/{seen.entries[0].configuration}"
+        yield Finding(Code.SERVERS_DIFFER, where, f"entries ask {', '.join(servers)}")
     if not seen.admitting:
         where = f"ValidatingWebhookConfiguration/{seen.entries[0].configuration}"
         yield Finding(Code.NO_ENTRY, where, "no entry asks on /v1/admit/...")

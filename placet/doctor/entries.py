@@ -60,6 +60,13 @@ class Entry:
         return (str(found.get("namespace")), str(found.get("name"))) if found else None
 
     @property
+    def server(self) -> str:
+        """Who is asked, without the path."""
+        if self.service is None:
+            return urlsplit(str(self.client.get("url") or "")).netloc
+        return f"{self.service[1]}.{self.service[0]}.svc"
+
+    @property
     def environment(self) -> str | None:
         """What the path says; None for one that admits no workloads."""
         found = _ADMIT.fullmatch(self.path)

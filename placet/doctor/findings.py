@@ -30,6 +30,7 @@ class Code(StrEnum):
     OBJECT_SELECTOR = "object_selector"
     MATCH_CONDITION = "match_condition"
     PATH_UNKNOWN = "path_unknown"
+    SERVERS_DIFFER = "servers_differ"
     NAMESPACE_UNCOVERED = "namespace_uncovered"
     NAMESPACE_TWICE = "namespace_twice"
     SELECTOR_GAP = "selector_gap"
@@ -139,6 +140,11 @@ MEANINGS: Final = {
     ),
     Code.PATH_UNKNOWN: Meaning(
         _RISK, "The gate answers no such path, so every request of this entry fails.", "Upgrade the chart's release."
+    ),
+    Code.SERVERS_DIFFER: Meaning(
+        _RISK,
+        "Some requests are judged by another server, which may not be this gate.",
+        "See who changed the entry, and upgrade the chart's release.",
     ),
     Code.NAMESPACE_UNCOVERED: Meaning(
         _HOLE, "No entry selects this namespace: whatever is created there is admitted unseen.", _SELECTORS

@@ -147,7 +147,7 @@ def _other_service(webhooks: list[Any]) -> None:
         (_other_path, {"environment_differs"}),
         (_unknown_path, {"environment_unknown", "environment_without_entry", "environment_differs"}),
         (_long, {"timeout_odd"}),
-        (_other_service, {"service_missing", "certificate_unseen"}),
+        (_other_service, {"service_missing", "certificate_unseen", "servers_differ"}),
     ],
 )
 def test_each_way_to_break_the_configuration_is_found(installed: ChartCluster, change: Any, codes: set[str]) -> None:

@@ -83,6 +83,7 @@ GUARD = {
         (path(0, "/v1/admit/development/secretsecret"), set()),
         (path(0, "/v1/review"), {"path_unknown", "namespace_uncovered", "selector_gap", "environment_without_entry"}),
         (path(0, "/v1/admit/x"), {"environment_unknown", "environment_without_entry", "environment_differs"}),
+        (put(0, clientConfig={"url": "https://x:1/v1/admit/development"}), {"servers_differ"}),
         (path(2, "/v1/admit/development"), set()),
         (path(1, "/v1/admit/development"), {"environment_differs"}),
         (lambda webhooks: webhooks.pop(), {"namespace_uncovered", "selector_gap"}),
