@@ -39,6 +39,9 @@ _FILE = click.Path(path_type=Path)
     help="Who may have rights that reach around the gate: group:NAME, user:NAME, serviceaccount:NAMESPACE:NAME "
     "(repeatable).",
 )
+@click.option(
+    "--excluded", multiple=True, metavar="NAMESPACE", help="A namespace that is meant not to be governed (repeatable)."
+)
 @output_option("table", "json", "yaml", "junit")
 def doctor(
     output: str,
@@ -48,6 +51,7 @@ def doctor(
     record: Path | None,
     namespace: str,
     trusted: tuple[str, ...],
+    excluded: tuple[str, ...],
 ) -> None:
     r"""Say what in a running cluster leaves a hole in the gate.
 
@@ -92,7 +96,7 @@ def doctor(
     local = None if config_file is None else _open_local(config_file, record, cluster)
     with Progress("workloads") as progress:
         spaces = {namespace} if namespace else set()
-        found = Examination(Reader(api), local, subjects, spaces, datetime.now(UTC), progress).run()
+        found = Examination(Reader(api), local, subjects, spaces, excluded, datetime.now(UTC), progress).run()
     print_findings(found, output)
     severities = {one.severity for one in found}
     if severities & {Severity.HOLE, Severity.RISK}:

@@ -51,8 +51,10 @@ def _counts(found: Sequence[Finding]) -> dict[str, int]:
 
 
 def _summary(found: Sequence[Finding]) -> str:
-    words = {"hole": "holes", "risk": "risks", "unknown": "unknown", "note": "notes"}
-    return ", ".join(f"{number} {words[name]}" for name, number in _counts(found).items())
+    many = {Severity.UNKNOWN.value: "unknown"}
+    return ", ".join(
+        f"{number} {name if number == 1 else many.get(name, f'{name}s')}" for name, number in _counts(found).items()
+    )
 
 
 def _plain(one: Finding) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Coverage:
         own: namespaces in which placet runs.
         asked: kinds of request that have to reach the gate, with the versions served; empty when not known.
         environments: of the policy data; None when not known.
+        excluded: namespaces that are meant not to be governed, beside kube-system and ``own``.
     """
 
     entries: Sequence[Entry]
@@ -36,11 +37,16 @@ class Coverage:
     own: Collection[str]
     asked: Mapping[Asked, Sequence[str]]
     environments: Collection[str] | None = None
+    excluded: Collection[str] = ()
 
     @property
     def admitting(self) -> list[Entry]:
         """Entries that judge workloads."""
         return [entry for entry in self.entries if entry.environment is not None]
+
+    def may_be_left_out(self, name: str) -> bool:
+        """Whether a namespace is meant not to be governed."""
+        return name == SYSTEM_NAMESPACE or name in self.own or name in self.excluded
 
     def covering(self, labels: Labels) -> list[Entry]:
         """Entries that select a namespace."""
@@ -140,7 +146,7 @@ def check_namespaces(seen: Coverage) -> Iterator[Finding]:
     """Namespaces as they are, that no entry or several entries select."""
     for item in seen.namespaces:
         name, covering = name_of(item), seen.covering(_labels(item))
-        if not covering and name != SYSTEM_NAMESPACE and name not in seen.own:
+        if not covering and not seen.may_be_left_out(name):
             label = labels_of(item).get(ENVIRONMENT_LABEL)
             said = f"its environment label is {label}" if label else "it has no environment label"
             yield Finding(Code.NAMESPACE_UNCOVERED, f"Namespace/{name}", f"no entry selects it; {said}")
@@ -164,6 +170,7 @@ def _is_twice(seen: Coverage, covering: Sequence[Entry]) -> bool:
 def check_selectors(seen: Coverage) -> Iterator[Finding]:
     """Namespaces that there could be: with every label value that a selector names, another one, and none."""
     where = f"ValidatingWebhookConfiguration/{seen.admitting[0].configuration}"
+    yield from _check_names(seen, where)
     tried = _possible(seen.admitting)
     if tried is None:
         yield Finding(Code.NOT_READ, where, "its selectors name more labels than are tried")
@@ -184,6 +191,16 @@ def check_selectors(seen: Coverage) -> Iterator[Finding]:
     if twice is not None:
         names = ", ".join(entry.name for entry in seen.covering(twice))
         yield Finding(Code.SELECTOR_OVERLAP, where, f"{names} select a namespace with {_shown(twice)}")
+
+
+def _check_names(seen: Coverage, where: str) -> Iterator[Finding]:
+    """Names that selectors leave out, of namespaces that are not there yet."""
+    named = {
+        name for entry in seen.admitting for name in keys_of(entry.value.get("namespaceSelector")).get(NAME_LABEL, ())
+    }
+    for name in sorted(named - {name_of(item) for item in seen.namespaces}):
+        if not seen.may_be_left_out(name) and not seen.covering({NAME_LABEL: name}):
+            yield Finding(Code.SELECTOR_GAP, where, f"no entry would select a namespace of the name {name}")
 
 
 def _takes_out(seen: Coverage, gaps: Sequence[Labels], key: str) -> bool:

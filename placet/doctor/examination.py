@@ -66,6 +66,7 @@ class Examination:
         local: None where no configuration is at hand.
         trusted: who may have rights around the gate.
         namespaces: in which placet runs, beside those of its Services.
+        excluded: namespaces that are meant not to be governed.
         now: aware UTC.
         progress: is told how far the judging of workloads is.
     """
@@ -74,6 +75,7 @@ class Examination:
     local: Local | None
     trusted: Collection[Subject]
     namespaces: Collection[str]
+    excluded: Collection[str]
     now: datetime
     progress: Callable[[int, int], None]
 
@@ -94,6 +96,7 @@ class Examination:
             own={*self.namespaces, *(namespace for namespace, _ in services)},
             asked=served.asked,
             environments=None if self.local is None else self.local.environments,
+            excluded=self.excluded,
         )
         if not configurations.fault:
             yield from check_coverage(coverage)

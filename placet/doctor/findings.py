@@ -147,14 +147,16 @@ MEANINGS: Final = {
         "See who changed the entry, and upgrade the chart's release.",
     ),
     Code.NAMESPACE_UNCOVERED: Meaning(
-        _HOLE, "No entry selects this namespace: whatever is created there is admitted unseen.", _SELECTORS
+        _HOLE,
+        "No entry selects this namespace: whatever is created there is admitted unseen.",
+        f"{_SELECTORS[:-1]}; or say with `--excluded` that it is meant.",
     ),
     Code.NAMESPACE_TWICE: Meaning(
         _RISK, "Several entries select this namespace: each request is judged and recorded for each.", _SELECTORS
     ),
     Code.SELECTOR_GAP: Meaning(
         _HOLE,
-        "A namespace with this label would be selected by no entry: a typo, or intent, opens the door.",
+        "A namespace with this label or name would be selected by no entry: a typo, or intent, opens the door.",
         _SELECTORS,
     ),
     Code.SELECTOR_OPT_OUT: Meaning(

@@ -157,6 +157,12 @@ def test_each_way_to_break_the_configuration_is_found(installed: ChartCluster, c
     assert found | {"rbac_ungoverned"} == codes | {"rbac_ungoverned"}
 
 
+def test_who_may_work_in_a_namespace_that_is_meant_to_be_left_out_is_still_told(installed: ChartCluster) -> None:
+    rule = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["create"]}
+    with configuration(installed, _excluded), granted(installed, MODELS, **rule):
+        assert faults(examine(installed, "--excluded", MODELS, expect=1)) == {"rbac_ungoverned"}
+
+
 def test_a_bundle_that_does_not_fit_is_found(installed: ChartCluster) -> None:
     other = base64.b64encode(installed.plane.authority.pem).decode()
 

@@ -33,7 +33,7 @@ def test_text_says_what_why_and_what_to_do_and_counts(capsys: pytest.CaptureFixt
     text = shown("text", capsys)
     assert "hole    fails_open  ValidatingWebhookConfiguration/placet x\n        failurePolicy is Ignore\n" in text
     assert "Set `webhook.failurePolicy=Fail`." in text
-    assert text.endswith("1 holes, 1 risks, 1 unknown, 1 notes\n")
+    assert text.endswith("1 hole, 1 risk, 1 unknown, 1 note\n")
     assert "\x1b" not in text
 
 

@@ -102,6 +102,23 @@ def test_each_fault_has_its_code(change: Change, codes: set[str]) -> None:
     assert examine(change) == codes
 
 
+def test_a_namespace_that_is_meant_to_be_left_out_is_named_and_no_other_is() -> None:
+    value = configuration()
+    requirement(NAME_LABEL, "NotIn", "ml", "monitoring")(value["webhooks"])
+
+    def holes(*excluded: str) -> list[str]:
+        seen = Coverage(
+            list(find_entries([value])), NAMESPACES, {"placet-system"}, ASKED, ENVIRONMENTS, excluded=excluded
+        )
+        return [one.sentence for one in check_coverage(seen)]
+
+    uncovered = "no entry selects it; its environment label is production"
+    gap = "no entry would select a namespace of the name monitoring"
+    assert holes() == [uncovered, gap]
+    assert holes("ml") == [gap]
+    assert holes("ml", "monitoring") == []
+
+
 def test_no_configuration_at_all() -> None:
     seen = Coverage([], NAMESPACES, set(), ASKED)
     assert [one.code for one in check_coverage(seen)] == [Code.NO_CONFIGURATION]
