@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 
-from placet.canonical import Digest, render_canonical
+from placet.canonical import MAX_DEPTH, Digest, render_canonical
 from placet.errors import CanonicalError, EngineError
 from placet.kubeyaml import UnreadableError, parse_documents
 from placet.policy.bundle import shipped_bundle
@@ -93,16 +93,15 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
     """Read one YAML 1.2 document of plain values; None when it is empty.
 
     Raises:
-        EngineError: ``policy_data_invalid``: too large, not UTF-8, not YAML, a key twice, an alias, a date, a float.
+        EngineError: ``policy_data_invalid``: too large, not UTF-8, not YAML, too deep, a key twice, an alias, a date,
+            a float.
     """
     if len(raw) > MAX_BYTES:
         _refuse(name, f"{len(raw)} bytes, more than the {MAX_BYTES} allowed")
     reader = YAML(typ="safe", pure=True)
     try:
         text = raw.decode("utf-8")
-        # A file of a few lines can expand to gigabytes through aliases; policy data needs none.
-        if any(isinstance(event, AliasEvent) for event in reader.parse(text)):
-            _refuse(name, "uses a YAML alias")
+        _require_bounded(reader.parse(text), name)
         value = YAML(typ="safe", pure=True).load(text)
         render_canonical(value)
     except UnicodeDecodeError as exc:
@@ -116,6 +115,18 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
         # ruamel's constructors let several builtin errors escape on odd scalars and tags
         _refuse(name, f"holds something that is not plain data: {_first_lines(exc)}", exc)
     return value
+
+
+def _require_bounded(events: Iterable[Event], name: str) -> None:
+    """What costs much more than its bytes is refused while it is read: ruamel's time grows with the square of depth."""
+    depth = 0
+    for event in events:
+        # A file of a few lines can expand to gigabytes through aliases; policy data needs none.
+        if isinstance(event, AliasEvent):
+            _refuse(name, "uses a YAML alias")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            _refuse(name, f"is nested deeper than {MAX_DEPTH}")
 
 
 def _reason(exc: MarkedYAMLError) -> str:

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--runs", type=int, default=0, help="inputs for each target instead of seconds")
-    parser.add_argument("--seed", type=int, default=0, help="the same one makes the same choices; 0 is another each time")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same one makes the same choices; 0 is another each time"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
 

@@ -61,7 +61,9 @@ def _require_showable(response: dict[str, Any]) -> None:
 
 
 def _is_showable(text: str) -> bool:
-    return not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in "\u202e\u2066" for character in text)
+    return not any(
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in "\u202e\u2066" for character in text
+    )
 
 
 def reviews() -> Iterator[bytes]:

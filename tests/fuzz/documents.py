@@ -114,15 +114,15 @@ def run_image(raw: bytes) -> None:
     require(image.digest is None or text.endswith(f"@{image.digest}"), "the digest is the one that is written")
     require(text.isascii() and text.isprintable(), "a reference is printable ASCII")
     complete = f"{image.name}{':' if image.tag else ''}{image.tag}{'@' if image.digest else ''}{image.digest or ''}"
-    if len(complete) <= 512:  # noqa: PLR2004 - the longest that is read; completing makes it longer
+    if len(complete) <= 512:  # the longest that is read; completing makes it longer
         again = parse_image(complete, container="")
         require((again.name, again.tag, again.digest) == (image.name, image.tag, image.digest), "complete stays so")
 
 
 _SUFFIXES: Final = {
     **{suffix: Fraction(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-    **{suffix: Fraction(1000) ** power for power, suffix in zip(range(-3, 7), ("n", "u", "m", "", *"kMGTPE"), strict=True)},
-}  # fmt: skip
+    **{suffix: Fraction(1000) ** power for power, suffix in enumerate(("n", "u", "m", "", *"kMGTPE"), -3)},
+}
 _QUANTITY: Final = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)(.*)", re.ASCII | re.DOTALL)
 
 
@@ -216,7 +216,13 @@ def workloads() -> Iterator[Any]:
 
 def json_texts() -> Iterator[bytes]:
     """Canonical and other JSON."""
-    yield from (b"{}", b"[]", b'{"a":1.5e3,"b":[true,null]}', b'"\\ud83d\\ude00"', b'{"\xf0\x9f\x98\x80":1,"\xef\xbf\xbf":2}')
+    yield from (
+        b"{}",
+        b"[]",
+        b'{"a":1.5e3,"b":[true,null]}',
+        b'"\\ud83d\\ude00"',
+        b'{"\xf0\x9f\x98\x80":1,"\xef\xbf\xbf":2}',
+    )
     yield from (b'{"a":"<&>\\u003c"}\n', b"\xef\xbb\xbf{}", '{"a":1}'.encode("utf-16"), b'{"a":9007199254740993}')
     yield from (b'{"a":1,"a":2}', b"-0", b"1e400", b"[" * 140 + b"]" * 140, b'{"a":1} x')
     for file in sorted((TESTS / "golden" / "projection").glob("*.json")):
@@ -242,7 +248,18 @@ def images() -> Iterator[bytes]:
 
 def quantities() -> Iterator[bytes]:
     """Sizes of every family."""
-    yield from (b"1024Mi", b"0.5", b"10e2", b"1E", b"1e-3", b"-3.5Ki", b"+.5Gi", b"0.1n", b"9223372036854775808Ei", b"5.")
+    yield from (
+        b"1024Mi",
+        b"0.5",
+        b"10e2",
+        b"1E",
+        b"1e-3",
+        b"-3.5Ki",
+        b"+.5Gi",
+        b"0.1n",
+        b"9223372036854775808Ei",
+        b"5.",
+    )
 
 
 def objects() -> Iterator[bytes]:

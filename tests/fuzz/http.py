@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
-from tests.fuzz.target import require
+from tests.fuzz.target import BrokenPromiseError, require
 from webhook.server_connection import Connection
 from webhook.server_state import ServerLimits, ServerState
 from webhook.server_work import Answer, Exchange, build_environ
@@ -116,10 +116,10 @@ def _require_answers(sent: bytes, asked: int) -> None:
             rest = rest.removeprefix(_CONTINUE)
             continue
         head = _STATUS.match(rest)
-        require(head is not None, "an answer begins with its status and headers")
-        length = _LENGTH.search(head[0])  # type: ignore[index]
-        require(length is not None, "an answer says how long it is")
-        end = head.end() + int(length[1])  # type: ignore[union-attr, index]
+        length = None if head is None else _LENGTH.search(head[0])
+        if head is None or length is None:
+            raise BrokenPromiseError("an answer begins with its status and headers, and says how long it is")
+        end = head.end() + int(length[1])
         require(len(rest) >= end, "an answer is whole")
         rest, count = rest[end:], count + 1
     require(count <= asked + 1, "no more answers than requests and one refusal")

@@ -7,6 +7,7 @@ it, an allow is looked at once more than needed. It must never be laxer: what it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -15,8 +16,11 @@ from tests.placet.projection.schema import fields, json_type, referenced
 Json = dict[str, Any]
 
 _CONTAINER: Final = frozenset(
-    {"imagePullPolicy", "ports", "resizePolicy", "restartPolicyRules", "stdin", "stdinOnce", "terminationMessagePolicy", "tty"}
-)  # fmt: skip
+    {
+        *("imagePullPolicy", "ports", "resizePolicy", "restartPolicyRules", "stdin", "stdinOnce"),
+        *("terminationMessagePolicy", "tty"),
+    }
+)
 UNGOVERNED: Final[Mapping[str, frozenset[str]]] = {
     "core.v1.PodSpec": frozenset(
         {
@@ -74,6 +78,7 @@ _NOT_CHOSEN: Final = frozenset(
     {"core.v1.EmptyDirVolumeSource", "core.v1.VolumeProjection", "core.v1.LocalObjectReference"}
 )
 _CHOSEN: Final = frozenset({"core.v1.SELinuxOptions", "core.v1.EnvVarSource"})
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 
 
@@ -98,7 +103,9 @@ def governed(value: Any, definition: str = "core.v1.PodSpec", *, keep: frozenset
             continue  # counts for init containers alone
         if any(item == one and type(item) is type(one) for one in ABSENT.get((definition, name), ())):
             continue
-        inside = _inside(item, known[name], keep=frozenset({"restartPolicy"}) if name == "initContainers" else frozenset())
+        inside = _inside(
+            item, known[name], keep=frozenset({"restartPolicy"}) if name == "initContainers" else frozenset()
+        )
         if inside is not None:
             found[name] = inside
     return found
@@ -148,17 +155,22 @@ def _one_account(spec: Json) -> Json:
     return rest
 
 
-def content(spec: Any, metadata: Any) -> Any:
+def content(spec: Any, metadata: Any, *, made_by_job: bool = False) -> Any:
     """All of a pod that an approval covers: its governed fields, and the metadata that its containers get.
 
     Args:
         spec: of the pod or of its template.
         metadata: that stands beside it.
+        made_by_job: whether a Job writes its index over what is said there.
     """
     seen = metadata if isinstance(metadata, dict) else {}
-    annotations = seen.get("annotations") if isinstance(seen.get("annotations"), dict) else {}
-    read = {path: _value_at(seen, path) for path in sorted(set(_field_paths(spec)))}
-    profiles = {key: value for key, value in annotations.items() if key.startswith(_APPARMOR) and value not in {"", None}}
+    held = seen.get("annotations")
+    annotations = held if isinstance(held, dict) else {}
+    paths = sorted(set(_field_paths(spec)))
+    read = {path: _value_at(seen, path) for path in paths if not (made_by_job and _is_index(seen, path))}
+    profiles = {
+        key: value for key, value in annotations.items() if key.startswith(_APPARMOR) and value not in {"", None}
+    }
     return {"spec": governed(spec), "read": read, "profiles": profiles}
 
 
@@ -175,9 +187,31 @@ def _field_paths(value: Any) -> Iterator[str]:
 
 
 def _value_at(metadata: Json, path: str) -> Any:
-    """The text that a path reads; a whole map with all that is in it, which is stricter than the document."""
+    """The text that a path reads, or the whole map without what comes and goes with applying and approving."""
     field, bracket, key = path.removeprefix("metadata.").partition("['")
     held = metadata.get(field) if field in {"labels", "annotations"} else None
-    if not bracket or not isinstance(held, dict):
+    if not isinstance(held, dict):
         return held
-    return held.get(key.removesuffix("']"))
+    if bracket:
+        return held.get(key.removesuffix("']"))
+    if field == "labels":
+        return held or None
+    return {name: value for name, value in held.items() if not _comes_and_goes(name, value)} or None
+
+
+def _comes_and_goes(name: str, value: Any) -> bool:
+    if name == "kubectl.kubernetes.io/restartedAt":
+        return isinstance(value, str) and _TIME.fullmatch(value) is not None
+    return name == "kubectl.kubernetes.io/last-applied-configuration" or name.startswith(
+        ("placet.dev/approval.", "placet.dev/evidence.")
+    )
+
+
+def _is_index(metadata: Json, path: str) -> bool:
+    """Whether a Job's index is read, and what stands there is a number, as a Job writes it, or nothing."""
+    if path not in {
+        f"metadata.{field}['batch.kubernetes.io/job-completion-index']" for field in ("labels", "annotations")
+    }:
+        return False
+    value = _value_at(metadata, path)
+    return value is None or re.fullmatch("0|[1-9][0-9]{0,9}", str(value), re.ASCII) is not None

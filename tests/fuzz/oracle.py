@@ -22,9 +22,16 @@ Json = dict[str, Any]
 
 _LABELLED: Final = frozenset({"staging", "development"})
 _SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
-_MODEL: Final = {"labels": ("placet.dev/model",), "annotations": ("placet.dev/model-version", "placet.dev/model-digest")}
+_MODEL: Final = {
+    "labels": ("placet.dev/model",),
+    "annotations": ("placet.dev/model-version", "placet.dev/model-digest"),
+}
 _MOST_SURGE: Final = 1  # a quarter of the four replicas that are stored
-_KINDS: Final = {("apps/v1", "Deployment"): ("apps", "v1"), ("apps/v1", "ReplicaSet"): ("apps", "v1"), ("v1", "Pod"): ("", "v1")}
+_KINDS: Final = {
+    ("apps/v1", "Deployment"): ("apps", "v1"),
+    ("apps/v1", "ReplicaSet"): ("apps", "v1"),
+    ("v1", "Pod"): ("", "v1"),
+}
 
 
 class TwiceError(ValueError):
@@ -56,7 +63,9 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
     new = request.get("object")
     if (request.get("subResource") or "") not in _SUBRESOURCES or not _is_what_the_request_says(new, request):
         return None
-    return _unchanged(request, world) or _approved(request, world) or _returned(request, world) or _child(request, world)
+    return (
+        _unchanged(request, world) or _approved(request, world) or _returned(request, world) or _child(request, world)
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Json:
@@ -163,7 +172,7 @@ def _in_a_labelled_environment(request: Json) -> str | None:
     says = [_said(one, "labels", "placet.dev/model") - {""} for one in (new, old)]
     if not any(says):
         return "it says of no model"
-    return "unchanged" if _changes_nothing(new, old) and not _drops(new, old) else None
+    return "unchanged" if _changes_nothing(new, old) and not _drops(new or {}, old or {}) else None
 
 
 def _changes_nothing(new: Any, old: Any) -> bool:
@@ -195,7 +204,8 @@ def _is_taken_back(obj: Json, old: Json, world: World) -> bool:
 
 
 def _unchanged(request: Json, world: World) -> str | None:
-    new, old = request["object"], request.get("oldObject")
+    new: Json = request["object"]
+    old: Json = request.get("oldObject") or {}
     if request["operation"] != "UPDATE" or not _changes_nothing(new, old):
         return None
     if old["metadata"].get("deletionTimestamp"):
@@ -216,7 +226,9 @@ def _approved(request: Json, world: World) -> str | None:
             continue
         if not all(signed[f"{APPROVAL}{role}"] in approvals.get(f"{APPROVAL}{role}", set()) for role in ROLES):
             continue
-        critical = f"{APPROVAL}executive" in signed and signed[f"{APPROVAL}executive"] in set().union(*approvals.values())
+        critical = f"{APPROVAL}executive" in signed and signed[f"{APPROVAL}executive"] in set().union(
+            *approvals.values()
+        )
         if request["userInfo"]["username"] in world.approvers:
             continue
         if critical or (attested <= evidence and _replicas(new) <= MOST_REPLICAS):
@@ -245,7 +257,7 @@ def _child(request: Json, world: World) -> str | None:
     if len(marked) != 1:
         return None
     (reference,) = marked
-    parent = world.stored.get(reference.get("uid"))
+    parent = world.stored.get(str(reference.get("uid")))
     named = {"apiVersion": reference.get("apiVersion"), "kind": reference.get("kind")}
     if parent is None or named != {key: parent[key] for key in named}:
         return None
@@ -263,7 +275,10 @@ def _child(request: Json, world: World) -> str | None:
     if not fewer and _replicas(new) > _replicas(parent) + _MOST_SURGE:
         return None
     known = any(
-        one.admitted and not one.revoked and one.name == parent["metadata"]["name"] and _content(one.obj) == _content(new)
+        one.admitted
+        and not one.revoked
+        and one.name == parent["metadata"]["name"]
+        and _content(one.obj) == _content(new)
         for one in world.approved
     )
     return "a ReplicaSet of an admitted content" if known else None

@@ -88,7 +88,7 @@ def policy_data() -> Iterator[bytes]:
     """Ours, and an operator's."""
     for file in sorted((TESTS.parent / "placet" / "_bundle" / "defaults").glob("*.yaml")):
         yield file.read_bytes()
-    yield b"environments: {production: {mode: warn, coverage: labelled}}\nrules: {approvals.separation: {mode: audit}}\n"
+    yield b"environments: {production: {mode: warn}}\nrules: {approvals.separation: {mode: audit}}\n"
     yield b"risk_approvals:\n  low: [technical, security]\n"
 
 

@@ -153,7 +153,9 @@ def run_evidence(raw: bytes) -> None:
     facts = {name for name in _FACTS if getattr(found.facts, name) is not None}
     require(facts == set(found.facts.sources), "each fact names the statement that it comes from")
     require(facts or found.rejected, "evidence counts or is told to be rejected")
-    stranger = check_evidence({"x": desk.seal(raw, by="alice")}, keyring=_keyring(), context=desk.evidence_context(workload))
+    stranger = check_evidence(
+        {"x": desk.seal(raw, by="alice")}, keyring=_keyring(), context=desk.evidence_context(workload)
+    )
     require(not stranger.facts.sources, "who may not attest says nothing")
 
 

@@ -30,6 +30,7 @@ from placet.residents import Residents
 from placet.review import parse_review
 from placet.workload import read_workload
 from tests.simulators.desk import ApprovalDesk
+from tests.simulators.ledger import Ledger, WatchedGate
 
 DATA = Path(__file__).parents[1] / "data"
 ORIGIN = "placet.dev/log/prod-eu-1"
@@ -56,6 +57,7 @@ class GateDesk:
         gate: decides and records.
         log: the record.
         trust: what the gate believes in.
+        ledger: what was signed, and what was let in on which ground.
     """
 
     desk: ApprovalDesk
@@ -65,6 +67,7 @@ class GateDesk:
     engine: PolicyEngine
     data: PolicyData
     history: History
+    ledger: Ledger
 
     @classmethod
     def open(
@@ -85,7 +88,7 @@ class GateDesk:
         log = AuditLog.open(folder / "record.sqlite", origin=ORIGIN)
         kept = LogRecorder(log, cluster=desk.cluster)
         trust = DeskTrust(desk, Revocations.none())
-        gate = Gate(
+        gate = WatchedGate(
             cluster=desk.cluster,
             policy_data=data,
             engine=engine,
@@ -97,11 +100,12 @@ class GateDesk:
             parents=parents,
             residents=residents,
         )
-        return cls(desk, gate, log, trust, engine, data, kept)
+        gate.ledger = Ledger(data)
+        return cls(desk, gate, log, trust, engine, data, kept, gate.ledger)
 
     def planner(self, *, history: History | None = None) -> Gate:
         """The same gate as ``placet plan`` has it: nothing is recorded."""
-        return Gate(
+        planner = WatchedGate(
             cluster=self.desk.cluster,
             policy_data=self.data,
             engine=self.engine,
@@ -111,6 +115,8 @@ class GateDesk:
             recorder=None,
             clock=lambda: self.desk.now,
         )
+        planner.ledger = self.ledger
+        return planner
 
     def decide(self, review: dict[str, Any], *, environment: str = "production") -> Decision:
         """Send one review."""
@@ -121,6 +127,7 @@ class GateDesk:
         """The manifest with approvals on it, each by the first who holds the role."""
         signed = copy.deepcopy(manifest)
         workload = read_workload(signed)
+        self.ledger.sign(signed)
         annotations = signed["metadata"].setdefault("annotations", {})
         for role in roles:
             annotations[f"placet.dev/approval.{role}"] = self.desk.approve(workload, role=role, **terms)

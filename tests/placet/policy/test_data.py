@@ -103,6 +103,8 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("environments: null", "environments: "),
         ("- 1", "policy.yaml:1: "),
         ("a: &x 1\nb: *x", "uses a YAML alias"),
+        ("[" * MAX_BYTES, "is nested deeper than 64"),
+        ("x: " + "{a: " * 64 + "1" + "}" * 64, "is nested deeper than 64"),
         ("a: 1\na: 2", "found duplicate key"),
         ("x: 2001-01-01", "holds something that is not plain data"),
         ("x: 1.5", "holds something that is not plain data"),
