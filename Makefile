@@ -96,9 +96,22 @@ lifecycle: setup-dev programs ## 10,000 reviews during each event in a gate's li
 	$(call step,life cycle under load)
 	@PLACET_LIFECYCLE_REVIEWS=10000 $(BIN)/pytest tests/e2e/test_lifecycle_load.py tests/e2e/test_lifecycle_cluster.py
 
-.PHONY: fuzz
-fuzz: setup-dev ## The property tests with many more examples, other ones each time
+.PHONY: properties
+properties: setup-dev ## The property tests with many more examples, other ones each time
 	@$(BIN)/pytest --hypothesis-profile wide --numprocesses $(JOBS) --ignore tests/e2e
+
+# Seconds for each target: make fuzz T=600; one target: make fuzz TARGET=review T=60
+T ?= 60
+TARGET ?=
+.PHONY: fuzz
+fuzz: setup-dev ## Fuzz every parser and the whole decision by coverage, T seconds each; TARGET=name for one
+	$(call step,fuzzing: $(T) s for each target)
+	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(T)
+
+.PHONY: attack
+attack: setup-dev ## Run the attack suite; prints cases tried and wrong allows: 0
+	$(call step,attacks)
+	@$(BIN)/pytest --quiet tests/attack
 
 .PHONY: programs
 programs: setup-dev

@@ -192,7 +192,7 @@ class Gate:
         if request.object is None:
             raise WorkloadError("the request carries no object", code="object_missing")
         if not request.namespace:  # else the object's own would stand in for the place that nobody vouches for
-            raise WorkloadError("the request names no namespace, and every workload is in one", code="namespace_missing")
+            raise WorkloadError("the request names no namespace, and every workload has one", code="namespace_missing")
         workload = read_workload(request.object, namespace=request.namespace)
         asked = request.kind
         if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 
 # The same examples in every run, whatever the machine's load: a failure is about the change at hand.
 settings.register_profile("steady", deadline=None, derandomize=True)
-# `make fuzz`: other examples every time, and many.
+# `make properties`: other examples every time, and many.
 settings.register_profile("wide", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile("steady")
 

@@ -185,6 +185,7 @@ def test_deletion_is_allowed_and_recorded(desk: GateDesk) -> None:
         ({"object": None}, "gate.workload/object_missing"),
         ({"name": "other"}, "gate.workload/name_differs"),
         ({"namespace": "other"}, "gate.workload/namespace_mismatch"),
+        ({"namespace": ""}, "gate.workload/namespace_missing"),
         ({"kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"}}, "gate.workload/kind_differs"),
     ],
 )

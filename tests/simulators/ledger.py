@@ -27,6 +27,7 @@ _BUILT_IN: Final = frozenset({"v1", "apps/v1", "batch/v1"})
 _TOKEN: Final = re.compile(r"kube-api-access-[a-z0-9]{5}")
 _INDEX: Final = "JOB_COMPLETION_INDEX"
 _LABEL: Final = "placet.dev/model"
+_MODEL: Final = frozenset({_LABEL, "placet.dev/model-version", "placet.dev/model-digest"})
 
 
 @dataclass
@@ -110,7 +111,8 @@ class Ledger:
         told = reading(new)
         if told in self.signed:
             return "approved content"
-        if asked.operation == "UPDATE" and old is not None and told == reading(old) and _count(new) <= _count(old):
+        same = asked.operation == "UPDATE" and old is not None and (told, _model(new)) == (reading(old), _model(old))
+        if same and old is not None and _count(new) <= _count(old):
             return "unchanged or fewer"
         return next((ground for one, ground in self.permitted if one == told), None)
 
@@ -184,6 +186,15 @@ def _keep(holder: Any, name: str, wanted: Any) -> None:
 def _names_model(obj: Json | None) -> bool:
     """Whether the label stands anywhere in an object; a text that looks like it counts as well."""
     return obj is not None and f'"{_LABEL}"' in json.dumps(obj)
+
+
+def _model(obj: Json) -> set[str]:
+    """What the object says about its model, in its own metadata or its template's."""
+    template = (obj.get("spec") or {}).get("template")
+    places = [holder.get("metadata") for holder in (obj, template) if isinstance(holder, Mapping)]
+    entries = [place.get(name) for place in places if isinstance(place, Mapping) for name in ("labels", "annotations")]
+    said = [item for each in entries if isinstance(each, Mapping) for item in each.items()]
+    return {f"{key}={value}" for key, value in said if key in _MODEL}
 
 
 def _count(obj: Json) -> int:
