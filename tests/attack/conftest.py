@@ -48,6 +48,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("attacks")
     for name, tallies in sorted(GROUPS.items()):
         tried, refused = sum(one.tried for one in tallies), sum(one.refused for one in tallies)
+        if not tried:
+            continue
         wrong = sum(len(one.wrong) for one in tallies)
         grounds = sum((Counter(one.grounds) for one in tallies), Counter[str]())
         shown = ", ".join(f"{count} {ground}" for ground, count in grounds.most_common())
