@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import tempfile
@@ -13,7 +14,7 @@ from placet.canonical import render_canonical
 from placet.cli.config_example import render_example
 from placet.config import SCHEMA, load_config
 from placet.errors import ConfigError, EngineError, ReviewError
-from placet.policy.data import load_policy_data
+from placet.policy.data import PolicyData, load_policy_data
 from placet.settings_file import parse_settings
 from tests.fuzz.documents import TESTS
 from tests.fuzz.target import require
@@ -44,6 +45,11 @@ def run_config(raw: bytes) -> None:
     require(config.origin and config.cluster, "a configuration names its log and its cluster")
 
 
+@functools.cache
+def _shipped() -> PolicyData:
+    return load_policy_data(None)
+
+
 def run_policydata(raw: bytes) -> None:
     """An operator's policy data over ours."""
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +60,7 @@ def run_policydata(raw: bytes) -> None:
         except EngineError as error:
             require(error.code == "policy_data_invalid" and error.hint, "a refusal has the documented code and a hint")
             return
-    shipped = load_policy_data(None)
+    shipped = _shipped()
     for name, settings in data.value["environments"].items():
         require(settings["mode"] in _MODES, f"{name} has a mode that is known")
         require(settings["approvals"], f"{name} asks for approvals")

@@ -37,6 +37,8 @@ class Target:
 # Calls of functions, Python's and C's, that one input may cost: some hundred times what the costliest seed does. What
 # grows with the square of an input's length passes it long before its 16 KiB are read.
 MOST_CALLS: Final = 2_000_000
+# Of the processor, for one input: some hundred times what the costliest seed takes when it is watched for coverage.
+MOST_SECONDS: Final = 10.0
 
 
 def require(holds: object, promise: str) -> None:

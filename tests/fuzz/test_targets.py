@@ -14,7 +14,7 @@ import pytest
 from tests.fuzz.mutate import mutate
 from tests.fuzz.target import BrokenPromiseError, Target
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.work import TooMuchWorkError, counted
+from tests.fuzz.work import TooMuchWorkError, counted, limited
 
 REGRESSIONS: Final = Path(__file__).parent / "regressions"
 # Inputs for each target: as many as take about two seconds on one core.
@@ -69,6 +69,16 @@ def test_too_much_work_for_an_input_is_found() -> None:
     counted(grows_with_the_square)(b"x" * 100)
     with pytest.raises(TooMuchWorkError, match="more than 2000000 calls for 2000 bytes"):
         counted(grows_with_the_square)(b"x" * 2000)
+
+
+def test_a_loop_without_calls_is_ended() -> None:
+    def never_ends(_raw: bytes) -> None:
+        while True:
+            pass
+
+    with pytest.raises(TooMuchWorkError, match="of the processor"):
+        limited(never_ends, seconds=0.05)(b"")
+    limited(TARGETS["json"].run)(b"{}")
 
 
 def test_a_reader_that_lets_another_exception_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
