@@ -23,6 +23,7 @@ PLATFORMS = {
     "kind_differs": "no API server sends this",
     "name_differs": "no API server sends this",
     "namespace_mismatch": "no API server sends this",
+    "namespace_missing": "no API server sends this",
     "scale_malformed": "no API server sends this",
     "scale_differs": "no API server sends this",
     "parents_not_looked_up": "a setting of the gate",
