@@ -9,6 +9,7 @@ from typing import Final
 
 from placet.doctor.entries import ENVIRONMENT_LABEL, NAME_LABEL, Asked, Entry, keys_of
 from placet.doctor.findings import Code, Finding
+from placet.doctor.guard import check_guard
 from placet.doctor.reading import Object, labels_of, name_of
 
 SYSTEM_NAMESPACE: Final = "kube-system"
@@ -82,6 +83,7 @@ def check_coverage(seen: Coverage) -> Iterator[Finding]:
     if len(servers) > 1:
         where = f"ValidatingWebhookConfiguration/{seen.entries[0].configuration}"
         yield Finding(Code.SERVERS_DIFFER, where, f"entries ask {', '.join(servers)}")
+    yield from check_guard(seen.entries)
     if not seen.admitting:
         where = f"ValidatingWebhookConfiguration/{seen.entries[0].configuration}"
         yield Finding(Code.NO_ENTRY, where, "no entry asks on /v1/admit/...")
@@ -109,13 +111,10 @@ def check_entry(entry: Entry) -> Iterator[Finding]:
     if keys_of(value.get("objectSelector")):
         keys = ", ".join(sorted(keys_of(value.get("objectSelector"))))
         yield Finding(Code.OBJECT_SELECTOR, entry.where, f"objectSelector looks at {keys}")
-    for condition in value.get("matchConditions") or ():
+    # A guard has a condition of its own, which placet.doctor.guard knows.
+    for condition in () if entry.guards else value.get("matchConditions") or ():
         said = f"condition {condition.get('name')}: {condition.get('expression')}"
         yield Finding(Code.MATCH_CONDITION, entry.where, said)
-    if entry.guards:
-        keys = ", ".join(sorted(set(keys_of(value.get("namespaceSelector"))) - {NAME_LABEL}))
-        if keys:
-            yield Finding(Code.SELECTOR_OPT_OUT, entry.where, f"its namespaceSelector looks at {keys}")
 
 
 def check_rules(seen: Coverage) -> Iterator[Finding]:

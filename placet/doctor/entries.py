@@ -86,10 +86,18 @@ class Entry:
         """Whether a namespace with these labels is asked about."""
         return selects(self.value.get("namespaceSelector"), labels)
 
-    def matches(self, asked: Asked, version: str, served: Sequence[str]) -> bool:
-        """Whether a request in this version is asked about; ``served`` are all versions that have the resource."""
+    def matches(self, asked: Asked, version: str, served: Sequence[str], *, cluster: bool = False) -> bool:
+        """Whether a request in this version is asked about.
+
+        Args:
+            asked: what it is about.
+            version: of the request.
+            served: all versions that have the resource.
+            cluster: whether the resource belongs to no namespace.
+        """
+        elsewhere = "Namespaced" if cluster else "Cluster"
         versions = [version] if self.is_exact else [version, *served]
-        return any(_matches(rule, asked, one) for rule in self.value.get("rules") or () for one in versions)
+        return any(_matches(rule, asked, one, elsewhere) for rule in self.value.get("rules") or () for one in versions)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -115,9 +123,9 @@ class Asked:
         return f"{self.operation} {name}{f'.{self.group}' if self.group else ''}"
 
 
-def _matches(rule: Object, asked: Asked, version: str) -> bool:
+def _matches(rule: Object, asked: Asked, version: str, elsewhere: str) -> bool:
     return (
-        rule.get("scope") != "Cluster"
+        rule.get("scope") != elsewhere
         and _has(rule.get("apiGroups"), asked.group)
         and _has(rule.get("apiVersions"), version)
         and _has(rule.get("operations"), asked.operation)

@@ -30,6 +30,8 @@ class Code(StrEnum):
     OBJECT_SELECTOR = "object_selector"
     MATCH_CONDITION = "match_condition"
     PATH_UNKNOWN = "path_unknown"
+    GUARD_MISSING = "guard_missing"
+    GUARD_INCOMPLETE = "guard_incomplete"
     SERVERS_DIFFER = "servers_differ"
     NAMESPACE_UNCOVERED = "namespace_uncovered"
     NAMESPACE_TWICE = "namespace_twice"
@@ -140,6 +142,16 @@ MEANINGS: Final = {
     ),
     Code.PATH_UNKNOWN: Meaning(
         _RISK, "The gate answers no such path, so every request of this entry fails.", "Upgrade the chart's release."
+    ),
+    Code.GUARD_MISSING: Meaning(
+        _RISK,
+        "Whoever may write a Namespace chooses its environment, and nobody is asked.",
+        "Upgrade the chart's release.",
+    ),
+    Code.GUARD_INCOMPLETE: Meaning(
+        _HOLE,
+        "The label that chooses the environment can be written by a way that the guard does not see.",
+        "Upgrade the chart's release.",
     ),
     Code.SERVERS_DIFFER: Meaning(
         _RISK,

@@ -93,21 +93,21 @@ def _labels(webhooks: list[Any]) -> None:
 
 
 def _without(webhooks: list[Any]) -> None:
-    del webhooks[-1]
+    del webhooks[-2]
 
 
 def _excluded(webhooks: list[Any]) -> None:
-    for one in webhooks:
+    for one in webhooks[:-1]:
         one["namespaceSelector"]["matchExpressions"][1]["values"].append(MODELS)
 
 
 def _opt_out(webhooks: list[Any]) -> None:
-    for one in webhooks:
+    for one in webhooks[:-1]:
         one["namespaceSelector"]["matchExpressions"].append({"key": "skip", "operator": "DoesNotExist"})
 
 
 def _twice(webhooks: list[Any]) -> None:
-    del webhooks[-1]["namespaceSelector"]["matchExpressions"][0]
+    del webhooks[-2]["namespaceSelector"]["matchExpressions"][0]
 
 
 def _condition(webhooks: list[Any]) -> None:
@@ -130,6 +130,14 @@ def _other_service(webhooks: list[Any]) -> None:
     webhooks[0]["clientConfig"]["service"]["name"] = "elsewhere"
 
 
+def _no_guard(webhooks: list[Any]) -> None:
+    del webhooks[-1]
+
+
+def _half_a_guard(webhooks: list[Any]) -> None:
+    webhooks[-1]["rules"][0]["resources"].remove("namespaces/status")
+
+
 @pytest.mark.parametrize(
     ("change", "codes"),
     [
@@ -147,6 +155,8 @@ def _other_service(webhooks: list[Any]) -> None:
         (_other_path, {"environment_differs"}),
         (_unknown_path, {"environment_unknown", "environment_without_entry", "environment_differs"}),
         (_long, {"timeout_odd"}),
+        (_no_guard, {"guard_missing"}),
+        (_half_a_guard, {"guard_incomplete"}),
         (_other_service, {"service_missing", "certificate_unseen", "servers_differ"}),
     ],
 )

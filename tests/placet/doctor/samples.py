@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from placet import __version__
 from placet.apiserver import ClusterUnavailable
 from placet.doctor.entries import NAME_LABEL, Asked
+from placet.doctor.guard import CONDITION
 from placet.doctor.reading import Listing, Resource
 
 NOW: Final = datetime(2026, 11, 23, tzinfo=UTC)
@@ -57,9 +58,19 @@ def webhook(name: str, environment: str, operator: str, values: list[str], ca: b
     }
 
 
+def guard(ca: bytes = b"") -> dict[str, Any]:
+    value = webhook("namespaces", "x", "Exists", [], ca)
+    value["clientConfig"]["service"]["path"] = "/v1/guard/namespaces"
+    resources = ["namespaces", "namespaces/status", "namespaces/finalize"]
+    rule = {**_RULE, "scope": "Cluster", "apiGroups": [""], "resources": resources}
+    conditions = [{"name": "label", "expression": CONDITION.replace(" != ", "\n!= ")}]
+    return value | {"namespaceSelector": {}, "rules": [rule], "matchConditions": conditions}
+
+
 def configuration(ca: bytes = b"") -> dict[str, Any]:
     entries = [webhook(name, name, "In", [name], ca) for name in ENVIRONMENTS]
     entries.append(webhook("other-namespaces", "production", "NotIn", list(ENVIRONMENTS), ca))
+    entries.append(guard(ca))
     return {"metadata": {"name": "placet", "labels": {"app.kubernetes.io/part-of": "placet"}}, "webhooks": entries}
 
 

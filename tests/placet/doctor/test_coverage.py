@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from placet.doctor.coverage import Coverage, check_coverage
 from placet.doctor.entries import NAME_LABEL, Asked, Entry, find_entries, selects
 from placet.doctor.findings import Code
-from tests.placet.doctor.samples import ASKED, ENVIRONMENTS, NAMESPACES, configuration, namespace, webhook
+from placet.doctor.guard import CONDITION
+from tests.placet.doctor.samples import ASKED, ENVIRONMENTS, NAMESPACES, configuration, guard, namespace
 
 Change = Callable[[list[Any]], object]
+ROOT = Path(__file__).parents[3]
 LABEL = "placet.dev/environment"
 
 
@@ -38,7 +41,7 @@ def put(index: int, **values: Any) -> Change:
 
 def requirement(key: str, operator: str, *values: str) -> Change:
     def change(webhooks: list[Any]) -> None:
-        for one in webhooks:
+        for one in webhooks[:-1]:
             one["namespaceSelector"]["matchExpressions"].append({"key": key, "operator": operator, "values": values})
 
     return change
@@ -52,11 +55,12 @@ def path(index: int, text: str) -> Change:
     return lambda webhooks: webhooks[index]["clientConfig"]["service"].update(path=text)
 
 
-OPEN = {"failurePolicy": "Ignore"}
-GUARD = {
-    **webhook("guard", "x", "Exists", []),
-    "clientConfig": {"service": {"namespace": "placet-system", "name": "placet", "path": "/v1/guard/namespaces"}},
-}
+def guarding(**values: Any) -> Change:
+    return lambda webhooks: webhooks[-1].update(values)
+
+
+def writes(**values: Any) -> Change:
+    return lambda webhooks: webhooks[-1]["rules"][0].update(values)
 
 
 @pytest.mark.parametrize(
@@ -86,16 +90,22 @@ GUARD = {
         (put(0, clientConfig={"url": "https://x:1/v1/admit/development"}), {"servers_differ"}),
         (path(2, "/v1/admit/development"), set()),
         (path(1, "/v1/admit/development"), {"environment_differs"}),
-        (lambda webhooks: webhooks.pop(), {"namespace_uncovered", "selector_gap"}),
+        (lambda webhooks: webhooks.pop(-2), {"namespace_uncovered", "selector_gap"}),
         (lambda webhooks: webhooks.pop(0), {"namespace_uncovered", "selector_gap", "environment_without_entry"}),
         (requirement(NAME_LABEL, "NotIn", "ml"), {"namespace_uncovered"}),
         (requirement("skip", "DoesNotExist"), {"selector_opt_out"}),
         (requirement("skip", "NotIn", "yes"), {"selector_opt_out"}),
         (requirement("gate", "In", "on"), {"namespace_uncovered", "selector_gap"}),
         (put(2, namespaceSelector={}), {"namespace_twice", "selector_overlap", "environment_differs"}),
-        (lambda webhooks: webhooks.append(GUARD | {"namespaceSelector": {}}), set()),
-        (lambda webhooks: webhooks.append(GUARD), {"selector_opt_out"}),
-        (lambda webhooks: webhooks.append(GUARD | {"namespaceSelector": {}, **OPEN}), {"fails_open"}),
+        (lambda webhooks: webhooks.pop(), {"guard_missing"}),
+        (guarding(failurePolicy="Ignore"), {"fails_open"}),
+        (guarding(namespaceSelector={"matchLabels": {"guarded": "yes"}}), {"selector_opt_out"}),
+        (guarding(matchConditions=[]), set()),
+        (guarding(matchConditions=[{"name": "label", "expression": "false"}]), {"match_condition"}),
+        (writes(resources=["namespaces"]), {"guard_incomplete"}),
+        (writes(operations=["UPDATE"]), {"guard_incomplete"}),
+        (writes(scope="Namespaced"), {"guard_incomplete"}),
+        (writes(scope="*"), set()),
     ],
 )
 def test_each_fault_has_its_code(change: Change, codes: set[str]) -> None:
@@ -119,15 +129,18 @@ def test_a_namespace_that_is_meant_to_be_left_out_is_named_and_no_other_is() -> 
     assert holes("ml", "monitoring") == []
 
 
+def test_the_condition_of_the_guard_is_that_of_the_chart() -> None:
+    text = (ROOT / "manifests" / "chart" / "placet" / "templates" / "_webhook.tpl").read_text(encoding="utf-8")
+    assert CONDITION in " ".join(text.split())
+
+
 def test_no_configuration_at_all() -> None:
     seen = Coverage([], NAMESPACES, set(), ASKED)
     assert [one.code for one in check_coverage(seen)] == [Code.NO_CONFIGURATION]
 
 
 def test_a_configuration_of_ours_without_an_entry_that_admits() -> None:
-    assert examine(lambda webhooks: webhooks.__setitem__(slice(None), [GUARD | {"namespaceSelector": {}}])) == {
-        "no_entry"
-    }
+    assert examine(lambda webhooks: webhooks.__setitem__(slice(None), [guard()])) == {"no_entry"}
 
 
 def test_other_configurations_are_not_ours() -> None:
