@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from placet.detection.containers import Pod, find_pods, find_texts
 from placet.detection.rules import Rules, read_rules
-from placet.detection.signs import Sign, Surroundings, find_fetched, find_words, judge_container
+from placet.detection.signs import Sign, Surroundings, find_fetched, find_mentions, find_words, judge_container
 from placet.detection.words import fold
 
 __all__ = ["NOTHING", "Answer", "Reason", "Rules", "Verdict", "detect", "read_rules"]
@@ -73,7 +73,7 @@ def detect(obj: Mapping[str, Any], rules: Rules) -> Verdict:
     if served:
         return Verdict("serves_model", served)
     if meaning == "hint":
-        words = sorted({sign.key for text in find_texts(obj) for sign in find_words(text, rules)})
+        words = sorted({sign.key for text in find_texts(obj) for sign in find_mentions(text, rules)})
         if suspected or words:
             return Verdict("serves_model", (*by_kind, *(suspected or (Reason("words", words[0]),))))
         return Verdict("suspected", by_kind)

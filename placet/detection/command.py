@@ -171,7 +171,8 @@ def _is_mention(found: Found, words: Sequence[str], head: Found | None) -> bool:
     """Whether a word is the value of a long option, or what another program is told about."""
     before = words[found.start - 1] if found.start else ""
     is_value = before.startswith("--") and before != "--"
-    return is_value or before in _ELSEWHERE or (head is not None and head.meaning != "server")
+    is_told = head is not None and head.meaning != "server" and head.start != found.start
+    return is_value or is_told or before in _ELSEWHERE
 
 
 def _head(line: Sequence[str]) -> int:

@@ -75,10 +75,11 @@ def find_pods(obj: Mapping[str, Any]) -> list[Pod]:
 
 
 def find_texts(obj: Mapping[str, Any]) -> Iterator[str]:
-    """Every text in the object's spec."""
+    """Every text in the object's spec but images, which are named after what they hold, not after what it runs."""
     for record in _walk({"spec": obj.get("spec")}):
-        for value in record.values():
-            yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str))
+        for key, value in record.items():
+            if key != "image":
+                yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str))
 
 
 def _walk(obj: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

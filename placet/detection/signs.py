@@ -199,4 +199,10 @@ def find_words(text: str, rules: Rules) -> frozenset[Sign]:
     words = split_words(text)
     if next(iter(rules.companions.find(words)), None) is not None:
         return frozenset()
+    return find_mentions(text, rules)
+
+
+def find_mentions(text: str, rules: Rules) -> frozenset[Sign]:
+    """Words of the table in a text, whatever else it says."""
+    words = split_words(text)
     return frozenset(Sign("words", found.key) for found in rules.words.find(words))
