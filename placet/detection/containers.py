@@ -99,7 +99,7 @@ def _read_pod(spec: Mapping[str, Any]) -> Pod:
     found += [
         _read(raw, starts_only=raw.get("restartPolicy") != "Always") for raw in _objects(spec.get("initContainers"))
     ]
-    return Pod(containers=tuple(found), ends=spec.get("restartPolicy") in _ENDS)
+    return Pod(containers=tuple(found), ends=_text(spec.get("restartPolicy")) in _ENDS)
 
 
 def _read(raw: Mapping[str, Any], *, starts_only: bool = False) -> Container:
