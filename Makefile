@@ -100,6 +100,13 @@ lifecycle: setup-dev programs ## 10,000 reviews during each event in a gate's li
 fuzz: setup-dev ## The property tests with many more examples, other ones each time
 	@$(BIN)/pytest --hypothesis-profile wide --numprocesses $(JOBS) --ignore tests/e2e
 
+# A folder with objects.jsonl, labelled objects; none comes with placet
+CORPUS ?= corpus
+
+.PHONY: detection
+detection: setup-dev ## Precision and recall of detection over labelled objects: make detection CORPUS=DIR
+	@$(BIN)/python tools/detection.py $(CORPUS)
+
 .PHONY: programs
 programs: setup-dev
 	$(call step,the real programs that the tests run: built once, kept outside the checkout)
