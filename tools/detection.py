@@ -2,8 +2,8 @@
 
 The corpus is a folder with ``objects.jsonl``: one JSON object a line with ``id``, ``repo``, ``path``, ``label``,
 ``object``. Only the label M (serves a model) is positive. A (undecidable) and X (a partial patch) are left out. All
-others must not be found: D and T, which fetch and train; R, U and B, which stand before or call a server; RT, a template
-that runs nothing; S, G, V and O. ``suspected`` counts as not found, and is counted by label beside it.
+others must not be found: D and T, which fetch and train; R, U and B, which stand before or call a server; RT, which is
+a template and runs nothing; S, G, V and O. ``suspected`` counts as not found, and is counted by label beside it.
 
 Nothing is learned from the corpus, so no fold is trained on: the folds by repository show whether the numbers rest on a
 few repositories, and which tables decide in each.

@@ -88,9 +88,13 @@ def _judge_pods(
         for container in pod.containers:
             shown = judge_container(container, rules, around)
             for sign in shown.serves:
-                yield "serves_model", Reason(sign.table, sign.key, container.name)
+                yield "serves_model", _reason(sign, container.name)
             for sign in shown.suspected:
-                yield "suspected", Reason(sign.table, sign.key, container.name)
+                yield "suspected", _reason(sign, container.name)
+
+
+def _reason(sign: Sign, container: str) -> Reason:
+    return Reason(sign.table.partition("/")[0], sign.key, container)
 
 
 def _kind(obj: Mapping[str, Any], rules: Rules) -> tuple[str, str]:

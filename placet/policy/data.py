@@ -176,6 +176,8 @@ def _known_keys(error: Any) -> Iterable[str]:
             return tuple(properties["operator"]["properties"])
         case ["environments", _]:
             return tuple(properties["environment"]["properties"])
+        case ["detection"]:
+            return tuple(properties["detection"]["properties"])
         case ["risk_approvals"]:
             return tuple(properties["risk_approvals"]["properties"])
         case _:

@@ -95,7 +95,7 @@ def test_the_order_of_keys_and_fields_that_are_not_read_change_nothing(example: 
 def test_every_reason_is_an_entry_of_the_tables_and_names_its_container() -> None:
     for example in EXAMPLES:
         for reason in detect(build(example), RULES).reasons:
-            assert reason.key in TABLES[reason.table.partition("/")[0]], reason
+            assert reason.key in TABLES[reason.table], reason
             assert reason.table == "kinds" or reason.container or "pod" not in example, reason
 
 
