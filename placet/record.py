@@ -5,6 +5,7 @@ The body of a decision leaf is specified in docs/formats.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -220,6 +221,7 @@ def render_record(
         "advice": list(render_warnings(decision)),
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
         "coverage": None if decision.coverage is None else decision.coverage.to_json(),
+        **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,

@@ -192,7 +192,7 @@ def _looser_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
 
 
 def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
-    """Settings of environments, levels and rules that let more through; one that is new has no before."""
+    """Settings of environments, levels, Namespaces and rules that let more through; one that is new has no before."""
     for name, old in sorted(before.get("environments", {}).items()):
         new = after["environments"].get(name)
         for key, looser in _LOOSER.items():
@@ -202,6 +202,7 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for level, roles in sorted(before.get("risk_approvals", {}).items()):
         if not set(roles) <= set(after["risk_approvals"][level]):
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
+    yield from _looser_namespaces(before.get("namespaces", {}), after["namespaces"])
     old_rules, new_rules = before.get("rules", {}), after["rules"]
     # Without a mode of its own a rule has that of the environment, of each at least one now.
     modes = [one["mode"] for one in after["environments"].values()]
@@ -232,6 +233,16 @@ _VOIDING: Final = frozenset({"companion", "name", "idle", "client", "ends", "tem
 _STRENGTHS: Final = {"off": 0, "accelerated": 1, "hint": 2, "has": 3, "model": 3, "serves": 4, "server": 4}
 
 
+def _looser_namespaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Settings of the guard of Namespaces that let more through; before it came, nothing was guarded."""
+    flat = [{**old, **old.get("labellers", {})}, {**new, **new["labellers"]}]
+    for key, looser in _LOOSER_NAMESPACES.items():
+        before, after = (one.get(key) for one in flat)
+        if old and looser(before, after):
+            name = f"labellers.{key}" if key in new["labellers"] else key
+            yield Downgrade(f"namespaces.{name}", _shown(before), _shown(after))
+
+
 def _weaker(before: Any, after: Any) -> bool:
     return before in _MODES and after in _MODES and _MODES.index(after) > _MODES.index(before)
 
@@ -254,6 +265,12 @@ _LOOSER: Final[Mapping[str, Any]] = {
 }
 
 
+_LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
+    "mode": _weaker,
+    "move": lambda before, after: (before, after) == ("refuse", "warn"),
+    "users": lambda before, after: not set(after) <= set(before or ()),
+    "groups": lambda before, after: not set(after) <= set(before or ()),
+}
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
     "keyring.revocations": lambda before, after: before and not after,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def _sentence(error: Any) -> str:
             return f"the key {kind.property!r} is missing"
         case "minItems" | "minProperties":
             return "must not be empty"
+        case "not":
+            return f"{json.dumps(error.instance)} is not taken here: everybody would be meant"
         case _:
             return str(error.message)
 
@@ -178,6 +181,10 @@ def _known_keys(error: Any) -> Iterable[str]:
             return tuple(properties["environment"]["properties"])
         case ["detection"]:
             return tuple(properties["detection"]["properties"])
+        case ["namespaces"]:
+            return tuple(properties["namespaces"]["properties"])
+        case ["namespaces", "labellers"]:
+            return tuple(properties["namespaces"]["properties"]["labellers"]["properties"])
         case ["risk_approvals"]:
             return tuple(properties["risk_approvals"]["properties"])
         case _:
