@@ -229,7 +229,7 @@ def _strength(meaning: str) -> int:
     return -1 if meaning in _VOIDING else _STRENGTHS.get(meaning.partition(":")[0], 1)
 
 
-_VOIDING: Final = frozenset({"companion", "name", "idle", "client", "ends", "template"})
+_VOIDING: Final = frozenset({"companion", "name", "idle", "client", "host", "ends", "template"})
 _STRENGTHS: Final = {"off": 0, "accelerated": 1, "hint": 2, "has": 3, "model": 3, "serves": 4, "server": 4}
 
 

@@ -104,7 +104,7 @@ def _judge_running(
     """Why a container that is there to stay serves a model, whatever it starts; () where nothing shows that."""
     meaning = "" if image is None else image.meaning
     named = () if image is None else (Sign("images", image.key),)
-    if meaning == "server":
+    if meaning == "server" and (accelerators or not _calls(container, named, rules)):
         return named
     signs = (*_signs(container, rules), *around.fetched)
     words = tuple(sorted(find_words(container.name, rules) | around.names))
@@ -176,7 +176,20 @@ def _paths(table: str, names: Names, paths: tuple[str, ...]) -> Iterator[Sign]:
 
 def _is_client(container: Container, rules: Rules) -> bool:
     names = (name for name, filled in container.environment.items() if filled)
-    return any(found[1] == "client" for name in names if (found := rules.environment.get(name)))
+    return any(found[1] in {"client", "host"} for name in names if (found := rules.environment.get(name)))
+
+
+def _calls(container: Container, image: tuple[Sign, ...], rules: Rules) -> bool:
+    """Whether a container is told where another one is that its image is named after, and of no model by an option."""
+    if any(_arguments(container, rules)):
+        return False
+    called = {word for sign in image for word in split_words(sign.key)}
+    addresses = (
+        name
+        for name, filled in container.environment.items()
+        if filled and (found := rules.environment.get(name)) is not None and found[1] == "client"
+    )
+    return any(called <= set(split_words(name)) for name in addresses)
 
 
 def _arguments(container: Container, rules: Rules) -> Iterator[Sign]:
