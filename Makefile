@@ -113,6 +113,13 @@ attack: setup-dev ## Run the attack suite; prints cases tried and wrong allows: 
 	$(call step,attacks)
 	@$(BIN)/pytest --quiet tests/attack
 
+# A folder with objects.jsonl, labelled objects; none comes with placet
+CORPUS ?= corpus
+
+.PHONY: detection
+detection: setup-dev ## Precision and recall of detection over labelled objects: make detection CORPUS=DIR
+	@$(BIN)/python tools/detection.py $(CORPUS)
+
 .PHONY: programs
 programs: setup-dev
 	$(call step,the real programs that the tests run: built once, kept outside the checkout)

@@ -15,8 +15,10 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
+from placet.coverage import find_coverage, warn_of
 from placet.deadline import Deadline, DeadlineExceeded
 from placet.decision import Decision, Receipt, gate_violation, remark
+from placet.detection import read_rules
 from placet.errors import AuditError, PlacetError, WorkloadError
 from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
@@ -34,7 +36,7 @@ from placet.record import Recorder
 from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
 from placet.scaling import find_scaled, is_scale
-from placet.workload import names_model, read_workload
+from placet.workload import read_workload
 
 __all__ = ["Deadline", "DeadlineExceeded", "Gate", "History", "NoHistory", "Refused", "Trust"]
 
@@ -94,6 +96,7 @@ class Gate:
         """
         self._cluster = cluster
         self._policy_data = policy_data
+        self._detection = read_rules(policy_data.value["detection"])
         self._engine = engine
         self._trust = trust
         self._history = history
@@ -205,10 +208,11 @@ class Gate:
         if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
             # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
             return replace(decision, allowed=True, change="unchanged")
-        labelled = bool(workload.model.name) or (request.operation == "UPDATE" and names_model(request.old_object))
-        if self.settings(decision.environment)["coverage"] == "labelled" and not labelled:
-            return replace(decision, allowed=True)
-        return decision
+        coverage = find_coverage(request, workload, self.settings(decision.environment), self._detection)
+        decision = replace(decision, coverage=coverage)
+        if coverage.governed:
+            return decision
+        return replace(decision, allowed=True, warnings=warn_of(coverage, mode=decision.mode))
 
     def _old(self, decision: Decision) -> Workload | None:
         """The old object; one that can't be read counts as none, so that nothing is carried forward from it."""

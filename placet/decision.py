@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.canonical import Digest
+from placet.coverage import Coverage
 from placet.errors import PlacetError
 from placet.judge import Findings
 from placet.lineage import Lineage
@@ -78,6 +79,7 @@ class Decision:
         notes: for the record alone.
         workload: None when the object could not be read.
         old: what the workload was before an update; None for a create, and where it could not be read.
+        coverage: whether the workload is governed, and why; None when the decision fell before that was asked.
         findings: None when the decision fell before step 8.
         policy: None when the decision fell before step 8.
         keyring_version: 0 when the decision fell before the keyring was read.
@@ -98,6 +100,7 @@ class Decision:
     notes: tuple[Violation, ...] = ()
     workload: Workload | None = None
     old: Workload | None = None
+    coverage: Coverage | None = None
     findings: Findings | None = None
     policy: PolicyDecision | None = None
     keyring_version: int = 0

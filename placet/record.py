@@ -220,6 +220,7 @@ def render_record(
         "message": clip_bytes(render_refusal(decision), _MAX_MESSAGE_BYTES),
         "advice": list(render_warnings(decision)),
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
+        "coverage": None if decision.coverage is None else decision.coverage.to_json(),
         **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
         "model": {
             "name": "" if model is None else model.name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -196,8 +196,9 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for name, old in sorted(before.get("environments", {}).items()):
         new = after["environments"].get(name)
         for key, looser in _LOOSER.items():
-            if new is not None and looser(old.get(key), new[key]):
-                yield Downgrade(f"environments.{name}.{key}", _shown(old.get(key)), _shown(new[key]))
+            if new is not None and looser(old.get(key), new.get(key)):
+                yield Downgrade(f"environments.{name}.{key}", _shown(old.get(key)), _shown(new.get(key)))
+    yield from _less_detected(before.get("detection"), after["detection"])
     for level, roles in sorted(before.get("risk_approvals", {}).items()):
         if not set(roles) <= set(after["risk_approvals"][level]):
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
@@ -209,6 +210,27 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         old_mode, new_mode = old_rules.get(rule, {}).get("mode", ""), new_rules.get(rule, {}).get("mode", "")
         if old_mode != new_mode and any(_weaker(old_mode or mode, new_mode or mode) for mode in modes):
             yield Downgrade(f"rules.{rule}.mode", old_mode, new_mode)
+
+
+def _less_detected(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Entries of detection that find less, or void more; a record of a release without detection had no tables."""
+    if before is None:
+        return
+    for table, entries in sorted(after.items()):
+        old = before.get(table, {})
+        for key in sorted({*old, *entries}):
+            was, now = old.get(key, "off"), entries.get(key, "off")
+            if _strength(now) < _strength(was):
+                yield Downgrade(f"detection.{table}.{key}", was, now)
+
+
+def _strength(meaning: str) -> int:
+    """How much an entry of detection does for finding a model; less than nothing for one that voids."""
+    return -1 if meaning in _VOIDING else _STRENGTHS.get(meaning.partition(":")[0], 1)
+
+
+_VOIDING: Final = frozenset({"companion", "name", "idle", "client", "host", "ends", "template"})
+_STRENGTHS: Final = {"off": 0, "accelerated": 1, "hint": 2, "has": 3, "model": 3, "serves": 4, "server": 4}
 
 
 def _looser_namespaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Downgrade]:
@@ -225,10 +247,16 @@ def _weaker(before: Any, after: Any) -> bool:
     return before in _MODES and after in _MODES and _MODES.index(after) > _MODES.index(before)
 
 
+def _position(order: Sequence[str], value: Any) -> int:
+    return order.index(value) if value in order else len(order)
+
+
+_COVERAGES: Final = ("strict", "detect", "labelled")
 _LEVELS: Final = ("low", "medium", "high", "critical")
 _LOOSER: Final[Mapping[str, Any]] = {
     "mode": _weaker,
-    "coverage": lambda before, after: (before, after) == ("strict", "labelled"),
+    "coverage": lambda before, after: _position(_COVERAGES, after) > _position(_COVERAGES, before),
+    "suspected": lambda before, after: before == "govern" and after != before,
     "accept_declared": lambda before, after: after and not before,
     "pin_images": lambda before, after: before and not after,
     "approvals": lambda before, after: not set(before or ()) <= set(after),

@@ -11,6 +11,7 @@ from placet.cli.output import print_result, print_table, safe, style
 from placet.cli.reports import Fault, Report, render_github, render_junit, render_sarif
 from placet.cli.session import Session
 from placet.cli.workloads import place, plain_place
+from placet.coverage import DETECTED, describe_coverage
 from placet.decision import Decision
 from placet.manifests import Manifest
 from placet.messages import render_message, render_violation, render_warnings
@@ -72,6 +73,8 @@ def _row(manifest: Manifest, decision: Decision) -> tuple[str, ...]:
 
 def _show(manifest: Manifest, decision: Decision) -> None:
     click.echo(style(f"{safe(_name(manifest, decision))}  {safe(place(manifest))}", "white", bold=True))
+    if decision.coverage is not None and decision.coverage.cause in DETECTED:
+        click.echo(f"  {describe_coverage(decision.coverage)}")
     if decision.findings is not None:
         for line in explain.render(decision.findings.assessment):
             click.echo(f"  {line}")
@@ -117,6 +120,7 @@ def _plain_decision(manifest: Manifest, decision: Decision) -> dict[str, Any]:
         "namespace": None if workload is None else workload.namespace,
         "projection": None if workload is None else str(workload.projection.digest),
         "allowed": decision.allowed,
+        "coverage": None if decision.coverage is None else decision.coverage.to_json(),
         "risk": None if findings is None else explain.to_json(findings.assessment),
         "required_roles": [] if policy is None else list(policy.required_roles),
         "granted_roles": [] if policy is None else list(policy.granted_roles),

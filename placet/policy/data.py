@@ -39,8 +39,13 @@ class PolicyData:
     digest: Digest
 
     def stamped(self, *, expected_rules: int) -> dict[str, Any]:
-        """What an engine gets at ``data.placet``: the data, its digest and the number of rules that must be judged."""
-        return {**self.value, "digest": str(self.digest), "expected_rules": expected_rules}
+        """What an engine gets at ``data.placet``: the data, its digest and the number of rules that must be judged.
+
+        Not the tables of detection: they tell which requests are judged at all, no rule reads them, and they are most
+        of the data. The digest is over them too.
+        """
+        judged = {key: value for key, value in self.value.items() if key != "detection"}
+        return {**judged, "digest": str(self.digest), "expected_rules": expected_rules}
 
 
 def load_policy_data(operator_file: Path | None) -> PolicyData:
@@ -185,6 +190,8 @@ def _known_keys(error: Any) -> Iterable[str]:
             return tuple(properties["operator"]["properties"])
         case ["environments", _]:
             return tuple(properties["environment"]["properties"])
+        case ["detection"]:
+            return tuple(properties["detection"]["properties"])
         case ["namespaces"]:
             return tuple(properties["namespaces"]["properties"])
         case ["namespaces", "labellers"]:

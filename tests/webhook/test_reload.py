@@ -102,11 +102,18 @@ def test_tightening_is_a_change_and_no_downgrade(own_team: Team) -> None:
         assert newest["downgrades"] == []
 
 
+_LESS_DETECTED = ["detection.commands.vllm serve", "detection.companions.vllm"]
+
+
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
         ("environments: {production: {mode: audit}}", ["environments.production.mode"]),
         ("environments: {production: {coverage: labelled}}", ["environments.production.coverage"]),
+        ("environments: {production: {coverage: detect}}", ["environments.production.coverage"]),
+        ("environments: {staging: {coverage: detect}}", []),
+        ("detection: {images: {vllm: hint, acme: server}}", ["detection.images.vllm"]),
+        ("detection: {companions: {vllm: companion}, commands: {vllm serve: 'off'}}", _LESS_DETECTED),
         ("environments: {production: {accept_declared: true}}", ["environments.production.accept_declared"]),
         ("environments: {production: {pin_images: false}}", ["environments.production.pin_images"]),
         ("environments: {production: {approvals: [technical]}}", ["environments.production.approvals"]),
@@ -126,6 +133,20 @@ def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: 
     file.write_text(text, encoding="utf-8")
     found = changes._downgrades(load_policy_data(None).value, load_policy_data(file).value)
     assert [one.key for one in found] == keys
+
+
+def test_to_warn_of_what_was_governed_on_suspicion_is_a_downgrade(tmp_path: Path) -> None:
+    found = []
+    for name, text in (("before", "suspected: govern"), ("after", "coverage: strict")):
+        (tmp_path / name).write_text(f"environments: {{production: {{{text}}}}}\n", encoding="utf-8")
+        found.append(load_policy_data(tmp_path / name).value)
+    assert [one.key for one in changes._downgrades(*found)] == ["environments.production.suspected"]
+    assert list(changes._downgrades(found[1], found[0])) == []
+
+
+def test_data_of_a_release_without_detection_has_nothing_to_be_compared_with() -> None:
+    now = load_policy_data(None).value
+    assert list(changes._downgrades({key: now[key] for key in now if key != "detection"}, now)) == []
 
 
 def test_what_a_strict_guard_of_namespaces_gives_up_is_a_downgrade(tmp_path: Path) -> None:

@@ -89,6 +89,25 @@ def test_machine_output_is_alone_on_stdout_and_says_all(team: Team) -> None:
     assert len(found["assumptions"]) == 3
 
 
+def test_a_plan_says_why_a_workload_is_governed_where_detection_decides(team: Team) -> None:
+    data = "environments: {production: {coverage: detect}}\n"
+    (team.folder / "policy-data.yaml").write_text(data, encoding="utf-8")
+    gpu = ", resources: {limits: {nvidia.com/gpu: 1}}"
+    for name, image, more in (("a", "ollama/ollama:1", ""), ("b", "nginx:1", ""), ("c", "acme.example/x:1", gpu)):
+        pod = f"{{containers: [{{name: main, image: '{image}'{more}}}]}}"
+        text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: {pod}\n"
+        (team.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    files = ("plan", "-f", "a.yaml", "-f", "b.yaml", "-f", "c.yaml", "-e", "production")
+    shown = team.run(*files, expect=1).stdout
+    assert "  governed: it serves a model (images 'ollama' in container main)\n" in shown
+    assert "  not governed: nothing in it is known to serve a model\n" in shown
+    assert "  not governed: it may serve a model (resources 'nvidia.com/gpu' in container main)\n" in shown
+    assert "gate.coverage: it may serve a model" in shown
+    found = json.loads(team.run(*files, "-o", "json", expect=1).stdout)["decisions"]
+    causes = [(one["allowed"], one["coverage"]["cause"]) for one in found]
+    assert causes == [(False, "detected"), (True, "not_detected"), (True, "suspected")]
+
+
 def test_approve_shows_what_is_signed_before_it_asks(team: Team) -> None:
     shown = team.run(*approve("security", "sam"), expect=2).stderr
     for words in ("Deployment/llama", "llama-3.1-70b", "sha256:", "vllm-openai", "as security, until ", "8.55"):

@@ -36,7 +36,8 @@ def test_the_digest_is_of_the_canonical_value_and_is_stamped_beside_it() -> None
     data = load_policy_data(None)
     assert data.digest == Digest.of(render_canonical(data.value))
     stamped = data.stamped(expected_rules=8)
-    assert stamped == {**data.value, "digest": str(data.digest), "expected_rules": 8}
+    judged = {key: value for key, value in data.value.items() if key != "detection"}
+    assert stamped == {**judged, "digest": str(data.digest), "expected_rules": 8}
 
 
 def test_an_operator_file_is_merged_by_key_and_replaces_lists(tmp_path: Path) -> None:
@@ -47,6 +48,15 @@ def test_an_operator_file_is_merged_by_key_and_replaces_lists(tmp_path: Path) ->
     assert value["environments"]["staging"] == load_policy_data(None).value["environments"]["staging"]
     assert value["rules"] == {"risk.ceiling": {"mode": "warn"}}
     assert load_policy_data(path).digest != load_policy_data(None).digest
+
+
+def test_entries_of_detection_are_merged_and_no_engine_gets_them(tmp_path: Path) -> None:
+    data = load_policy_data(write(tmp_path, "detection: {images: {acme-brain: server, ollama: off}}\n"))
+    images = data.value["detection"]["images"]
+    assert (images["acme-brain"], images["ollama"], images["vllm"]) == ("server", "off", "server")
+    assert data.digest != load_policy_data(None).digest
+    assert "detection" not in data.stamped(expected_rules=1)
+    assert data.stamped(expected_rules=1)["digest"] == str(data.digest)
 
 
 def test_the_same_data_written_otherwise_has_the_same_digest(tmp_path: Path) -> None:
@@ -100,6 +110,21 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("environments: {production: {approvals: [security, security]}}", "environments.production.approvals: "),
         ("environments: {production: {pin_images: 'yes'}}", "environments.production.pin_images: "),
         ("environments: {Production!: {mode: warn}}", "environments: "),
+        ("environments: {production: {coverage: detected}}", "environments.production.coverage: "),
+        ("environments: {production: {suspected: deny}}", "environments.production.suspected: "),
+        (
+            "detection: {image: {a-b: server}}",
+            "detection: the key 'image' is not known here; did you mean 'images'?",
+        ),
+        ("detection: {images: {acme: serves}}", "detection.images.acme: "),
+        ("detection: {images: {ACME: server}}", "detection.images: "),
+        ("detection: {images: {acme*: server}}", "detection.images: "),
+        ("detection: {commands: {'a*': server}}", "detection.commands: "),
+        ("detection: {commands: {'vllm *serve': server}}", "detection.commands: "),
+        ("detection: {environment: {'*': model}}", "detection.environment: "),
+        ("detection: {mounts: {models: model}}", "detection.mounts: "),
+        ("detection: {kinds: {acme.example/brain: serves}}", "detection.kinds: "),
+        ("detection: {kinds: {acme.example/Brain: 'has:'}}", "detection.kinds.acme.example/Brain: "),
         ("environments: null", "environments: "),
         ("- 1", "policy.yaml:1: "),
         ("a: &x 1\nb: *x", "uses a YAML alias"),
