@@ -182,7 +182,7 @@ class Gate:
         request = decision.request
         if request.object is None:
             raise WorkloadError("the request carries no object", code="object_missing")
-        workload = read_workload(request.object, namespace=request.namespace)
+        workload = read_workload(request.object, namespace=request.namespace, kinds=self._policy_data.kinds)
         asked = request.kind
         if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
             raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
@@ -194,7 +194,8 @@ class Gate:
         if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
             # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
             return replace(decision, allowed=True, change="unchanged")
-        labelled = bool(workload.model.name) or (request.operation == "UPDATE" and names_model(request.old_object))
+        was_labelled = names_model(request.old_object, kinds=self._policy_data.kinds)
+        labelled = bool(workload.model.name) or (request.operation == "UPDATE" and was_labelled)
         if self.settings(decision.environment)["coverage"] == "labelled" and not labelled:
             return replace(decision, allowed=True)
         return decision
@@ -205,7 +206,7 @@ class Gate:
         if request.operation != "UPDATE" or request.old_object is None:
             return None
         try:
-            return read_workload(request.old_object, namespace=request.namespace)
+            return read_workload(request.old_object, namespace=request.namespace, kinds=self._policy_data.kinds)
         except WorkloadError:
             return None
 

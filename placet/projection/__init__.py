@@ -14,8 +14,8 @@ from placet.canonical import Digest, render_canonical
 from placet.errors import CanonicalError, WorkloadError
 from placet.model import Image, Projection, Reference
 from placet.projection.additions import without_claim_volumes, without_completion_index, without_token_volume
-from placet.projection.explain import explain_difference, redact
 from placet.projection.custom import CustomKind, read_custom
+from placet.projection.explain import explain_difference, redact
 from placet.projection.kinds import KINDS, Kind, find_kind, require_kind
 from placet.projection.metadata import with_apparmor, with_field_values, written_keys
 from placet.projection.registry import BUILT_IN, Kinds, parse_kinds

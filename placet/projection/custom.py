@@ -197,14 +197,12 @@ class _Reader:
         """The value in projected form; ``_ABSENT`` where it says nothing that is governed."""
         if node is None:
             return _at(where, read_whole, value)
-        if node.defaults:
-            whole = _at(where, read_whole, value)
-            if any(same_json(whole, default) for default in node.defaults):
-                return _ABSENT
-        if node.use == UNGOVERNED and not isinstance(value, dict | list):
+        if node.use == UNGOVERNED and _is_single(value):
             return _ABSENT
-        if value is None:
-            return None
+        read = None if value is None else self._read(value, node, where)
+        return _ABSENT if any(same_json(read, default) for default in node.defaults) else read
+
+    def _read(self, value: Any, node: Node, where: list[str]) -> Any:
         if node.use in SHAPES:
             return self._shaped(value, node, where)
         if node.use == SIZES:
@@ -282,6 +280,12 @@ class _Reader:
             error.path += where[::-1]
             raise error
         self.references.append(Reference(join_path(where), value))
+
+
+def _is_single(value: Any) -> bool:
+    """Whether it is one value, or a list of such: nothing that could hold a pod."""
+    items = value if isinstance(value, list) else [value]
+    return not any(isinstance(item, dict | list) for item in items)
 
 
 def _elements(spec: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:

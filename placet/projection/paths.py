@@ -66,7 +66,7 @@ class Node:
         for step in steps:
             others = node.children.keys() - {step}
             if others and (step in {EACH, ANY} or others & {EACH, ANY}):
-                beside = sorted(others)[0]
+                beside = min(others)
                 raise FormatError(f"{step} and {beside} can't stand at one place", code="path_invalid")
             node = node.children.setdefault(step, Node())
         return node
@@ -85,14 +85,13 @@ def find_values(value: Any, steps: Steps, where: list[str] | None = None) -> Ite
         yield where, value
         return
     step, rest = steps[0], steps[1:]
-    wanted: type = list if step == EACH else dict
-    if not isinstance(value, wanted):
-        error = MistypedError(f"must be {'a list' if wanted is list else 'an object'}, not {kind_of(value)}")
-        error.path += where[::-1]
-        raise error
-    if step == EACH:
+    if step == EACH and isinstance(value, list):
         for index, item in enumerate(value):
             yield from find_values(item, rest, [*where, element_step(item, index)])
+    elif step == EACH or not isinstance(value, dict):
+        error = MistypedError(f"must be {'a list' if step == EACH else 'an object'}, not {kind_of(value)}")
+        error.path += where[::-1]
+        raise error
     elif step == ANY:
         for key, item in value.items():
             yield from find_values(item, rest, [*where, key_step(key)])

@@ -167,9 +167,16 @@ def _require_consistent(node: Node, steps: Steps, key: str) -> None:
         here = (*steps, step)
         if shape is not None:
             known = step in shape.governed or step in shape.ungoverned
-            if step in {EACH, ANY} or (known and (child.use != WHOLE or node.use == TEMPLATES)):
+            if step in {EACH, ANY} or (known and (node.use == TEMPLATES or not _adds_alone(child))):
                 raise _fault(key, node.use, f"{render_path(here)} is read with {render_path(steps)} already")
         _require_consistent(child, here, key)
+
+
+def _adds_alone(node: Node) -> bool:
+    """Whether all that is said about a place and those below it has more of it governed than a shape would."""
+    if node.use not in {"", WHOLE, IMAGES} or node.defaults:
+        return False
+    return all(_adds_alone(child) for child in node.children.values())
 
 
 def _parse_count(key: str, item: Mapping[str, Any]) -> ReplicaCount:
