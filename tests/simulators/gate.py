@@ -117,7 +117,7 @@ class GateDesk:
     def approve(self, manifest: dict[str, Any], *roles: str, **terms: Any) -> dict[str, Any]:
         """The manifest with approvals on it, each by the first who holds the role."""
         signed = copy.deepcopy(manifest)
-        workload = read_workload(signed)
+        workload = read_workload(signed, kinds=self.data.kinds)
         annotations = signed["metadata"].setdefault("annotations", {})
         for role in roles:
             annotations[f"placet.dev/approval.{role}"] = self.desk.approve(workload, role=role, **terms)
