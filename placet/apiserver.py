@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from placet.errors import PlacetError
 
+JSON: Final = "application/json"
 _CONNECTIONS: Final = 16
 
 
@@ -35,18 +36,19 @@ class ApiServer:
         self._lock = threading.Lock()
         self._client: Any = None
 
-    def get(self, path: str, *, timeout_s: float, hint: str) -> Mapping[str, Any] | None:
+    def get(self, path: str, *, timeout_s: float, hint: str, accept: str = JSON) -> Mapping[str, Any] | None:
         """The JSON object at a path as it is now; None where there is none.
 
         Args:
             path: absolute, each part of it already quoted.
             timeout_s: the longest that connecting and answering may take.
             hint: what to check when there is no answer.
+            accept: the media type that is asked for, a kind of JSON.
 
         Raises:
             ClusterUnavailable: no connection, no permission, no answer in time, or one that is no JSON object.
         """
-        status, raw = self._fetch(path, timeout_s, hint)
+        status, raw = self._fetch(path, timeout_s, hint, accept)
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status != HTTPStatus.OK:
@@ -59,7 +61,7 @@ class ApiServer:
             raise ClusterUnavailable(f"the API server's answer to GET {path} is no object", hint=hint)
         return value
 
-    def _fetch(self, path: str, timeout_s: float, hint: str) -> tuple[int, bytes]:
+    def _fetch(self, path: str, timeout_s: float, hint: str, accept: str) -> tuple[int, bytes]:
         from kubernetes.client.exceptions import OpenApiException  # noqa: PLC0415 - slow to import
         from urllib3.exceptions import HTTPError, ProtocolError  # noqa: PLC0415 - comes with the kubernetes client
 
@@ -67,7 +69,7 @@ class ApiServer:
             client = self._connect()
             try:
                 _, url, headers, *_ = client.param_serialize(
-                    "GET", path, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+                    "GET", path, header_params={"Accept": accept}, auth_settings=["BearerToken"]
                 )
                 answer = client.call_api("GET", url, headers, _request_timeout=timeout_s)
                 return int(answer.status), bytes(answer.read() or b"")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import KeptRevocations
 from placet.audit.log import AuditLog
 from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
@@ -19,6 +20,7 @@ from placet.policy.engine import PolicyEngine
 from placet.policy.opa import OpaEngine
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import Recorder
+from placet.residents import KubernetesResidents, NoResidents, Residents
 from placet.trust import FileTrust
 
 LOG_KEY_PASSPHRASE: Final = "PLACET_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
@@ -47,10 +49,15 @@ def open_own_record(config: Config) -> AuditLog:
     return AuditLog.open(config.store, origin=config.origin, key=load_own_log_key(config))
 
 
-def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
+def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], None] = lambda: None) -> PolicyEngine:
     """The policy engine that the configuration names, not yet prepared.
 
     When ``prepare`` raises and ``problem`` says why, the engine goes on trying: OPA may start after the gate does.
+
+    Args:
+        config: names it.
+        data: the policy data that it judges by.
+        on_drift: told of each time that OPA held other policies or data than the gate gave it.
 
     Raises:
         ConfigError: OPA's address, its authorities or the token in PLACET_OPA_TOKEN can't be used.
@@ -65,6 +72,7 @@ def build_engine(config: Config, data: PolicyData) -> PolicyEngine:
             ca_file="" if policy.opa_ca is None else str(policy.opa_ca),
             push=policy.opa_bundle == "push",
             timeout_s=policy.opa_timeout_s,
+            on_drift=on_drift,
         )
     return EmbeddedEngine.default(data, guests=config.server.threads)
 
@@ -74,6 +82,7 @@ def build_trust(
     *,
     newest_version: int = 0,
     on_change: Callable[[VerifiedKeyring, datetime], None] | None = None,
+    kept: KeptRevocations | None = None,
 ) -> FileTrust:
     """Keyring and revocations from the files that the configuration names.
 
@@ -87,6 +96,7 @@ def build_trust(
         revocations=config.revocations,
         newest_version=newest_version,
         on_change=on_change,
+        kept=kept,
     )
 
 
@@ -104,6 +114,13 @@ def build_parents(config: Config) -> Parents:
     return NoParents()
 
 
+def build_residents(config: Config) -> Residents:
+    """Who counts what runs in a namespace."""
+    if config.namespaces == "lookup":
+        return KubernetesResidents(None if config.kubeconfig is None else str(config.kubeconfig))
+    return NoResidents()
+
+
 def build_gate(
     config: Config,
     *,
@@ -115,6 +132,7 @@ def build_gate(
     data: PolicyData | None = None,
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
+    residents: Residents | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -128,6 +146,7 @@ def build_gate(
         data: policy data that was read already.
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
+        residents: who counts what runs in a namespace that is moved; None for nobody.
 
     Raises:
         PlacetError: a part can't be used.
@@ -146,4 +165,5 @@ def build_gate(
         recorder=recorder,
         clock=clock,
         parents=parents,
+        residents=residents,
     )

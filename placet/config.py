@@ -93,6 +93,12 @@ SCHEMA: Final[dict[str, Any]] = {
             "description": "Whether what belongs to another object (a controller's Pod, a scale) is judged by that "
             "object, looked up at the API server, or like any other object.",
         },
+        "namespaces": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether the workloads of a namespace that is moved to another environment are counted, at "
+            "the API server.",
+        },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
         "server": {
             "type": "object",
@@ -244,6 +250,7 @@ class Config:
         policy: where policies are judged.
         autoscalers: ``none`` | ``unknown`` | ``lookup``.
         parents: ``none`` | ``lookup``.
+        namespaces: ``none`` | ``lookup``.
         kubeconfig: for look-ups; None means the Pod's service account.
         server: how the webhook listens.
         log: what is logged.
@@ -261,6 +268,7 @@ class Config:
     policy: PolicyConfig
     autoscalers: str
     parents: str
+    namespaces: str
     kubeconfig: Path | None
     server: ServerConfig
     log: LogConfig
@@ -336,6 +344,7 @@ def build_config(settings: Settings) -> Config:
         ),
         autoscalers=top["autoscalers"],
         parents=top["parents"],
+        namespaces=top["namespaces"],
         kubeconfig=path(value.get("kubeconfig")),
         server=ServerConfig(
             host=server["host"],

@@ -22,6 +22,7 @@ from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
 from placet.lineage import Stray, names_controller, trace
 from placet.model import Workload
+from placet.namespaces import GUARD, NamespaceGuard
 from placet.origin import Past, follow, recall, tell
 from placet.parents import SETTING, NoParents, Parents
 from placet.policy.data import PolicyData
@@ -30,6 +31,7 @@ from placet.policy.engine import PolicyEngine
 from placet.precedent import Precedent
 from placet.projection import redact
 from placet.record import Recorder
+from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
 from placet.scaling import find_scaled, is_scale
 from placet.workload import names_model, read_workload
@@ -74,6 +76,7 @@ class Gate:
         recorder: Recorder | None,
         clock: Callable[[], datetime],
         parents: Parents | None = None,
+        residents: Residents | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -87,6 +90,7 @@ class Gate:
             recorder: keeps decisions; None only for ``placet plan``.
             clock: aware UTC.
             parents: where the objects are looked up that others belong to; None to judge each by itself.
+            residents: who counts what runs in a namespace that is moved; None for nobody.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -97,6 +101,7 @@ class Gate:
         self._recorder = recorder
         self._clock = clock
         self._parents = parents or NoParents()
+        self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
 
     @property
     def engine(self) -> PolicyEngine:
@@ -110,7 +115,7 @@ class Gate:
 
         Args:
             request: well-formed (step 1 is the webhook's).
-            environment: from the URL path, unverified text.
+            environment: from the URL path, unverified text; ``GUARD`` for the path of Namespaces.
             deadline: when the answer must be there.
             caller_authenticated: whether the caller proved to be the API server.
         """
@@ -130,13 +135,7 @@ class Gate:
                 stored = self._recorder.find(request, environment)
                 if stored is not None:
                     return self._replayed(decision, stored)
-            for step, act in (
-                ("environment", self._place),  # 2
-                ("workload", self._read),  # 3, 4
-                ("origin", self._trace),  # 4
-                ("evidence", self._examine),  # 5, 6, 7
-                ("policy", self._judge),  # 8
-            ):
+            for step, act in self._namespaces.steps if environment == GUARD else self._steps:
                 deadline.check(step)
                 decision = act(decision, deadline)
                 if decision.allowed:
@@ -145,6 +144,16 @@ class Gate:
             decision = replace(decision, allowed=False, violations=(gate_violation(step, error),))
         # 9. Record
         return self._record(decision, deadline, latency_us=(time.perf_counter_ns() - started) // 1000)
+
+    @property
+    def _steps(self) -> tuple[tuple[str, Callable[[Decision, Deadline], Decision]], ...]:
+        return (
+            ("environment", self._place),  # 2
+            ("workload", self._read),  # 3, 4
+            ("origin", self._trace),  # 4
+            ("evidence", self._examine),  # 5, 6, 7
+            ("policy", self._judge),  # 8
+        )
 
     def settings(self, environment: str) -> Mapping[str, Any]:
         """The environment's settings in the policy data.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from placet.canonical import Digest
 from placet.errors import PlacetError
@@ -14,6 +14,10 @@ from placet.lineage import Lineage
 from placet.model import Workload
 from placet.policy.decision import PolicyDecision, Violation
 from placet.review import AdmissionRequest
+
+# Where a workload's environment stands, for writes to Namespaces: in records, logs and request digests. No environment
+# has a slash in its name.
+GUARD: Final = "guard/namespaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,39 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelChange:
+    """What a write does to the label of a Namespace that names its environment.
+
+    Attributes:
+        before: its value before, "" included; None without the label.
+        after: its value afterwards.
+    """
+
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        """``unchanged`` | ``label_set`` | ``label_changed`` | ``label_removed``."""
+        if self.before == self.after:
+            return "unchanged"
+        if self.before is None:
+            return "label_set"
+        return "label_removed" if self.after is None else "label_changed"
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one request.
 
     Attributes:
         request: what was asked.
-        environment: from the path.
+        environment: from the path; ``guard/namespaces`` for the write of a Namespace.
         time: when, aware UTC.
         allowed: the answer.
         mode: ``enforce`` | ``warn`` | ``audit``; what the environment is set to.
         change: ``new`` | ``changed`` | ``unchanged`` | ``adopted`` | ``scaled`` | ``rollback`` | ``child``, or "" when
-            nothing was read.
+            nothing was read; of a Namespace the kind of its label's change.
         violations: why not, in order; empty when allowed.
         warnings: for the deployer, though allowed.
         notes: for the record alone.
@@ -57,6 +83,7 @@ class Decision:
         keyring_version: 0 when the decision fell before the keyring was read.
         caller_authenticated: whether the caller proved to be the API server.
         lineage: where an object comes from that a controller made, and that holds what it was made from.
+        label: of a Namespace; None for everything else, and where it could not be read.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
 
@@ -76,6 +103,7 @@ class Decision:
     keyring_version: int = 0
     caller_authenticated: bool = False
     lineage: Lineage | None = None
+    label: LabelChange | None = None
     recorded: Receipt | None = None
 
     @property

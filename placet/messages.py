@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from placet.decision import Decision
+from placet.decision import GUARD, Decision
 from placet.model import ROLES
 from placet.policy.catalog import catalog
 from placet.policy.decision import Violation
@@ -67,6 +67,8 @@ def _in_order(decision: Decision) -> list[Violation]:
 
 def _headline(decision: Decision) -> str:
     request = decision.request
+    if decision.environment == GUARD:
+        return f"placet refuses this change of Namespace/{safe(request.name)}:"
     # What was made from a prefix is approved by it; once it is there, people know it by its own name.
     named = request.name if request.operation == "UPDATE" or decision.workload is None else ""
     name = named or ("" if decision.workload is None else decision.workload.name)

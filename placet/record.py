@@ -5,6 +5,7 @@ The body of a decision leaf is specified in docs/formats.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -219,6 +220,7 @@ def render_record(
         "message": clip_bytes(render_refusal(decision), _MAX_MESSAGE_BYTES),
         "advice": list(render_warnings(decision)),
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
+        **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,

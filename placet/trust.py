@@ -2,7 +2,7 @@
 
 A keyring file that can't be trusted does not take away the keyring that is in force: that one was signed, is the
 newest that was ever seen here, and holds until it expires (ADR 21). Revocations have no such grace: what can't be read
-refuses.
+refuses. And one that has counted goes on counting when its file is gone (ADR 26).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.keys import PublicKey
-from placet.approvals.revocations import Revocations, load_revocations
+from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
 from placet.errors import KeyringError
 
 _LOOK_AGAIN: Final = timedelta(seconds=1)
@@ -85,6 +85,7 @@ class FileTrust:
         revocations: Path | None,
         newest_version: int = 0,
         on_change: Callable[[VerifiedKeyring, datetime], None] | None = None,
+        kept: KeptRevocations | None = None,
     ) -> None:
         """Load the roots; the keyring is read at each decision.
 
@@ -95,6 +96,8 @@ class FileTrust:
             revocations: folder of signed revocations, or None.
             newest_version: the newest version that was ever in force here.
             on_change: told of each new version before it counts; when it raises, the keyring does not count.
+            kept: revocations that count whatever the folder holds; those of the folder are added to it. None to start
+                with none.
 
         Raises:
             KeyringError, SigningKeyError: a root can't be used.
@@ -109,7 +112,8 @@ class FileTrust:
         self._announced = 0
         self._verified: tuple[bytes, VerifiedKeyring] | None = None
         self._refused: _Refused | None = None
-        self._revoked: tuple[tuple[Any, ...], Revocations] | None = None
+        self._kept_revocations = kept or KeptRevocations()
+        self._taken_up: tuple[tuple[Any, ...], frozenset[tuple[str, str, str]]] | None = None
 
     @property
     def in_force(self) -> VerifiedKeyring | None:
@@ -132,17 +136,40 @@ class FileTrust:
             AuditError: a new keyring could not be recorded.
         """
         keyring = self._keyring(now)
-        return keyring, self._revocations(self._folder, keyring) if self._folder is not None else Revocations.none()
+        if self._folder is not None:
+            self._take_up(self._folder, keyring)
+        return keyring, self._kept_revocations.now
 
-    def _revocations(self, folder: Path, keyring: VerifiedKeyring) -> Revocations:
+    def find_missing(self) -> tuple[Revocation, ...]:
+        """Revocations that count, and that neither the folder has, when it was read last, nor the keyring in force.
+
+        Nothing before the folder was read for the first time.
+        """
+        with self._lock:
+            taken_up, keyring, kept = self._taken_up, self.in_force, self._kept_revocations.now
+        if taken_up is None and self._folder is not None:
+            return ()
+        there = frozenset[tuple[str, str, str]]() if taken_up is None else taken_up[1]
+        listed = frozenset[str]() if keyring is None else keyring.revoked_approvals
+        return tuple(one for one in kept if one.key not in there and one.approval_id not in listed)
+
+    def enter_office(self, kept: KeptRevocations) -> None:
+        """What was found here counts for all who share ``kept`` from now on, and what they find counts here."""
+        with self._lock:
+            if kept is not self._kept_revocations:
+                kept.add(self._kept_revocations.unrecorded())
+                self._kept_revocations = kept
+
+    def _take_up(self, folder: Path, keyring: VerifiedKeyring) -> None:
+        """Let what the folder holds count, where that was not done in this state of the folder."""
         state = (str(keyring.digest), *_list_state(folder))
         with self._lock:
-            if self._revoked is not None and self._revoked[0] == state:
-                return self._revoked[1]
+            if self._taken_up is not None and self._taken_up[0] == state:
+                return
         found = load_revocations(folder, keyring=keyring)
         with self._lock:
-            self._revoked = (state, found)
-        return found
+            self._kept_revocations.add(found)
+            self._taken_up = (state, frozenset(one.key for one in found))
 
     def _keyring(self, now: datetime) -> VerifiedKeyring:
         raw: bytes | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ DOCUMENTS: Final = [
 ]
 # Decisions and changes speak of their own day, later and earlier commands included.
 OF_THEIR_DAY: Final = ("docs/adr/", "CHANGELOG.md")
+_OURS: Final = re.compile(r"`((?:scorer|placet|webhook|policies|manifests|tests|tools|benchmarks)/[\w.*/-]*)`")
 
 
 @click.group()
@@ -61,6 +63,13 @@ def test_every_command_that_is_shown_exists(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_within_the_documents_leads_somewhere(document: str) -> None:
     assert find_dead_links(ROOT / document) == []
+
+
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if not name.startswith(OF_THEIR_DAY)])
+def test_every_file_of_ours_that_is_named_is_there(document: str) -> None:
+    named = _OURS.findall((ROOT / document).read_text(encoding="utf-8"))
+    assert [path for path in named if not any(ROOT.glob(path.rstrip("/")))] == []
+    assert document != "docs/architecture.md" or len(named) > 20, "its table names the modules"
 
 
 def test_output_that_differs_is_written_again(tmp_path: Path) -> None:

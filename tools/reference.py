@@ -1,4 +1,4 @@
-"""Write the tables that are made from code into formats.md, commands.md, opa.md and operations-metrics.md of docs/.
+"""Write the tables that are made from code into the documents of docs/ that are named below.
 
     python tools/reference.py            # write them again
     python tools/reference.py --check    # only say whether they differ; exit 1 when they do
@@ -19,11 +19,14 @@ from placet.approvals.rejections import render_meanings
 from placet.cli import root
 from placet.cli.reference import render_commands
 from placet.config import SCHEMA
+from placet.doctor.findings import render_doctor
 from placet.policy.failures import render_failures
 from webhook.metrics import render_table
 
 _DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
-DOCUMENTS: Final = (_DOCS / "formats.md", _DOCS / "commands.md", _DOCS / "opa.md", _DOCS / "operations-metrics.md")
+DOCUMENTS: Final = tuple(
+    _DOCS / name for name in ("formats.md", "commands.md", "opa.md", "operations-metrics.md", "doctor.md")
+)
 _BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -83,6 +86,7 @@ def _type(value: Mapping[str, Any]) -> str:
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "commands": lambda: render_commands(root),
     "configuration": render_configuration,
+    "doctor": render_doctor,
     "engine-failures": render_failures,
     "metrics": render_table,
     "rejections": render_meanings,

@@ -19,6 +19,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from placet.decide import Deadline, Gate
+from placet.decision import GUARD
 from placet.errors import ReviewError
 from webhook.admission import LogOnly, Observer, review
 from webhook.readiness import Report
@@ -26,6 +27,7 @@ from webhook.server_state import CALLER_KEY, RECEIVED_KEY, STATE_KEY, ServerStat
 from webhook.settings import Access, HttpSettings
 
 ADMIT: Final = "/v1/admit/"
+GUARD_PATH: Final = f"/v1/{GUARD}"
 _DURATION: Final = re.compile(r"(?:(\d{1,4})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"(\d{1,8})ms", re.ASCII)
 _LENGTH: Final = re.compile(r"\d{1,18}", re.ASCII)
@@ -64,7 +66,7 @@ class Uncounted(LogOnly):
 
 
 class Admission:
-    """Answers ``POST /v1/admit/<environment>``, with the token after it where there is one."""
+    """Answers ``POST`` to ``/v1/admit/<environment>`` and ``/v1/guard/namespaces``, with the token after it if any."""
 
     def __init__(self, gates: GateSource, *, access: Access, limits: HttpSettings, observer: HttpObserver) -> None:
         self._gates = gates
@@ -73,7 +75,7 @@ class Admission:
         self._observer = observer
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """A WSGI application for the paths below ``ADMIT``."""
+        """A WSGI application for the paths below ``ADMIT`` and ``GUARD_PATH``."""
         try:
             status, value = 200, self._review(environ)
         except ReviewError as error:
@@ -87,7 +89,7 @@ class Admission:
         return [body]
 
     def _review(self, environ: WSGIEnvironment) -> dict[str, Any]:
-        environment, slash, rest = _path(environ)[len(ADMIT) :].partition("/")
+        environment, slash, rest = split_path(_path(environ))
         if not environment or not self._access.opens(rest if slash else None):
             raise ReviewError("Not Found", status=404, code="http_404")  # in Flask's words: nothing is given away
         if environ["REQUEST_METHOD"] != "POST":
@@ -166,11 +168,19 @@ def create_app(
 
 def _dispatch(admission: Admission, others: WSGIApplication) -> WSGIApplication:
     def dispatch(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "").startswith(ADMIT):
+        if environ.get("PATH_INFO", "").startswith((ADMIT, GUARD_PATH)):
             return admission.answer(environ, start_response)
         return others(environ, start_response)
 
     return dispatch
+
+
+def split_path(path: str) -> tuple[str, str, str]:
+    """The environment that a path names, ``GUARD`` for the path of Namespaces, "" for none; a slash; the token."""
+    if path.startswith(GUARD_PATH):
+        before, slash, rest = path[len(GUARD_PATH) :].partition("/")
+        return ("" if before else GUARD), slash, rest
+    return path[len(ADMIT) :].partition("/")
 
 
 def read_body(environ: WSGIEnvironment, *, max_bytes: int) -> bytes:

@@ -192,7 +192,7 @@ def _looser_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
 
 
 def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
-    """Settings of environments, levels and rules that let more through; one that is new has no before."""
+    """Settings of environments, levels, Namespaces and rules that let more through; one that is new has no before."""
     for name, old in sorted(before.get("environments", {}).items()):
         new = after["environments"].get(name)
         for key, looser in _LOOSER.items():
@@ -201,6 +201,7 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for level, roles in sorted(before.get("risk_approvals", {}).items()):
         if not set(roles) <= set(after["risk_approvals"][level]):
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
+    yield from _looser_namespaces(before.get("namespaces", {}), after["namespaces"])
     old_rules, new_rules = before.get("rules", {}), after["rules"]
     # Without a mode of its own a rule has that of the environment, of each at least one now.
     modes = [one["mode"] for one in after["environments"].values()]
@@ -208,6 +209,16 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         old_mode, new_mode = old_rules.get(rule, {}).get("mode", ""), new_rules.get(rule, {}).get("mode", "")
         if old_mode != new_mode and any(_weaker(old_mode or mode, new_mode or mode) for mode in modes):
             yield Downgrade(f"rules.{rule}.mode", old_mode, new_mode)
+
+
+def _looser_namespaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Settings of the guard of Namespaces that let more through; before it came, nothing was guarded."""
+    flat = [{**old, **old.get("labellers", {})}, {**new, **new["labellers"]}]
+    for key, looser in _LOOSER_NAMESPACES.items():
+        before, after = (one.get(key) for one in flat)
+        if old and looser(before, after):
+            name = f"labellers.{key}" if key in new["labellers"] else key
+            yield Downgrade(f"namespaces.{name}", _shown(before), _shown(after))
 
 
 def _weaker(before: Any, after: Any) -> bool:
@@ -226,6 +237,12 @@ _LOOSER: Final[Mapping[str, Any]] = {
 }
 
 
+_LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
+    "mode": _weaker,
+    "move": lambda before, after: (before, after) == ("refuse", "warn"),
+    "users": lambda before, after: not set(after) <= set(before or ()),
+    "groups": lambda before, after: not set(after) <= set(before or ()),
+}
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
     "keyring.revocations": lambda before, after: before and not after,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
-from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_trust
+from placet.approvals.revocations import KeptRevocations
+from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_residents, build_trust
 from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts
 from placet.config import Config
@@ -20,6 +21,7 @@ from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.record import LogRecorder, render_time
+from placet.residents import Residents
 from placet.trust import FileTrust
 from webhook.measured import MeasuredEngine
 from webhook.metrics import Metrics
@@ -40,6 +42,7 @@ class Generation:
         roots: digests of the root files that ``trust`` was made with.
         facts: what the cluster knows of autoscalers.
         parents: where objects are looked up that others belong to.
+        residents: who counts what runs in a namespace.
         gate: decides.
     """
 
@@ -50,15 +53,19 @@ class Generation:
     roots: tuple[str, ...]
     facts: ClusterFacts
     parents: Parents
+    residents: Residents
     gate: Gate
 
 
 class GenerationBuilder:
     """Builds gates on one log."""
 
-    def __init__(self, log: AuditLog, metrics: Metrics, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, log: AuditLog, metrics: Metrics, *, kept: KeptRevocations, clock: Callable[[], datetime]
+    ) -> None:
         self._log = log
         self._metrics = metrics
+        self._kept = kept
         self._clock = clock
 
     def build(self, config: Config, former: Generation | None) -> Generation:
@@ -76,12 +83,13 @@ class GenerationBuilder:
             PlacetError: a part can't be used.
         """
         data = load_policy_data(config.policy.data)
-        engine = MeasuredEngine(build_engine(config, data), self._metrics.policy_evaluated)
+        made = build_engine(config, data, on_drift=self._metrics.engine_drifted)
+        engine = MeasuredEngine(made, self._metrics.policy_evaluated)
         try:
             waiting = _prepare(engine, may_wait=former is None)
             roots = tuple(digest_file(file) for file in _root_files(config))
             trust = self._trust(config, former, roots)
-            facts, parents = self._cluster(config, former)
+            facts, parents, residents = self._cluster(config, former)
             recorder = LogRecorder(self._log, cluster=config.cluster)
             gate = build_gate(
                 config,
@@ -93,13 +101,14 @@ class GenerationBuilder:
                 data=data,
                 engine=engine,
                 parents=parents,
+                residents=residents,
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
         except BaseException:
             engine.close()
             raise
-        return Generation(config, data, engine, trust, roots, facts, parents, gate)
+        return Generation(config, data, engine, trust, roots, facts, parents, residents, gate)
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
         if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):
@@ -108,15 +117,17 @@ class GenerationBuilder:
             config,
             newest_version=newest_keyring_version(self._log),
             on_change=lambda keyring, moment: record_keyring(self._log, config.cluster, keyring, moment),
+            # What is only tried out must not revoke anything for good.
+            kept=self._kept if former is None else self._kept.apart(),
         )
         if former is not None and _is_trusted(former.trust, self._clock()):
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
 
-    def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents]:
+    def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents, Residents]:
         if former is not None and _cluster_keys(config) == _cluster_keys(former.config):
-            return former.facts, former.parents
-        return build_cluster_facts(config), build_parents(config)
+            return former.facts, former.parents, former.residents
+        return build_cluster_facts(config), build_parents(config), build_residents(config)
 
 
 def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
@@ -188,7 +199,7 @@ def _trust_keys(config: Config) -> tuple[object, ...]:
 
 
 def _cluster_keys(config: Config) -> tuple[object, ...]:
-    return config.autoscalers, config.parents, config.kubeconfig
+    return config.autoscalers, config.parents, config.namespaces, config.kubeconfig
 
 
 def _is_trusted(trust: FileTrust, now: datetime) -> bool:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import Revocation
 from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
-from placet.errors import EngineError, PlacetError
+from placet.errors import AuditError, EngineError, PlacetError, TamperError
+from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.generation import Generation
 from webhook.measured import MeasuredLog
 from webhook.metrics import Metrics
-from webhook.readiness import PARTS, Finding, Report
+from webhook.readiness import PARTS, Finding, Report, add_finding
 from webhook.selftest import self_test
 
 BUSY_S: Final = 2.0
 PENDING: Final = "checkpoint_pending"
+REVOCATION_MISSING: Final = "revocation_missing"
+REVOCATION_UNRECORDED: Final = "revocation_unrecorded"
 STALE_CHECKPOINT: Final = timedelta(seconds=3 * CHECKPOINT_EVERY_S)
 _PASSING: Final = frozenset({"store_locked", "store_unavailable"})
 _WRITABLE: Final = Health(writable=True, code="", detail="", size=0, signed_size=0)
@@ -34,13 +39,15 @@ class Inspector:
         checkpointer: Checkpointer,
         metrics: Metrics,
         *,
+        revoked: RevocationRecord,
         clock: Callable[[], datetime],
     ) -> None:
         self._log = log
         self._checkpointer = checkpointer
         self._metrics = metrics
+        self._revoked = revoked
         self._clock = clock
-        self._said: dict[tuple[str, str], str] = {}
+        self._said: set[tuple[str, str, str]] = set()
         self._tested: Generation | None = None
         self._locked_before = False
         self._unsigned_since: datetime | None = None
@@ -58,6 +65,7 @@ class Inspector:
         problems: dict[str, Finding] = {}
         warnings = dict(warnings)
         self._look_at_keyring(generation, now, problems, warnings)
+        self._look_at_revocations(generation, now, problems, warnings)
         self._look_at_record(now, problems, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
@@ -75,9 +83,44 @@ class Inspector:
             problems["keyring"] = Finding(error.code, str(error))
         else:
             if refused := trust.refused:
-                warnings["keyring"] = Finding(refused.code, f"{refused}; the one before stays in force")
+                add_finding(warnings, "keyring", Finding(refused.code, f"{refused}; the one before stays in force"))
         kept = trust.in_force
         self._metrics.keyring_expires(None if kept is None else kept.expires)
+
+    def _look_at_revocations(
+        self, generation: Generation, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]
+    ) -> None:
+        missing = [one for one in generation.trust.find_missing() if not self._revoked.may_be_on_its_way(one, now)]
+        if missing:
+            told = _describe_missing(missing, generation.config.revocations)
+            add_finding(warnings, "keyring", Finding(REVOCATION_MISSING, told))
+        try:
+            self.record_revocations(now)
+        except TamperError as error:
+            add_finding(problems, "record", Finding(error.code, str(error)))
+        except AuditError as error:
+            waiting = self._revoked.waiting
+            told = f"{waiting} revocations count and are not in the record yet, which is tried again: {error}"
+            found = Finding(REVOCATION_UNRECORDED, told) if waiting else Finding(error.code, str(error))
+            add_finding(warnings, "record", found)
+
+    def record_revocations(self, now: datetime) -> None:
+        """Learn what other replicas have recorded, and record what they have not.
+
+        Raises:
+            AuditError: the record can't be read or written.
+        """
+        self._revoked.learn(now)
+        for one, appended in self._revoked.append_new(now):
+            logs.say(
+                logging.INFO,
+                "revocation recorded",
+                approval_id=one.approval_id,
+                role=one.role,
+                environment=one.environment,
+                person=logs.told(one.person),
+                log_index=appended.index,
+            )
 
     def _say_version(self, keyring: VerifiedKeyring) -> None:
         known = (keyring.version, str(keyring.digest))
@@ -94,7 +137,7 @@ class Inspector:
             found = Finding(health.code, health.detail)
             # Another process may write for a moment; that is no reason to send callers elsewhere.
             passing = health.code in _PASSING and not self._locked_before
-            (warnings if passing else problems)["record"] = found
+            add_finding(warnings if passing else problems, "record", found)
         self._locked_before = health.code in _PASSING
         if checkpoint := self._look_at_checkpoint(now, health, busy=busy):
             problems["checkpoint"] = checkpoint
@@ -129,22 +172,23 @@ class Inspector:
 
     def _tell(self, report: Report) -> None:
         """Log what is new and what is gone; set the gauges."""
-        present: dict[tuple[str, str], Finding] = {}
+        present: dict[tuple[str, str, str], Finding] = {}
         for word, findings in (("problem", report.problems), ("warning", report.warnings)):
-            present.update({(word, part): found for part, found in findings.items()})
+            present.update({(word, part, one.code): one for part, found in findings.items() for one in found})
         for key, found in present.items():
-            if self._said.get(key) == found.code:
+            if key in self._said:
                 continue
-            level = logging.ERROR if key[0] == "problem" else logging.WARNING
-            if found.code == PENDING:
+            word, part, code = key
+            level = logging.ERROR if word == "problem" else logging.WARNING
+            if code == PENDING:
                 level = logging.INFO
-            logs.say(level, f"readiness {key[0]}", part=key[1], code=found.code, detail=logs.told(found.detail))
-            if key == ("warning", "keyring"):
+            logs.say(level, f"readiness {word}", part=part, code=code, detail=logs.told(found.detail))
+            if (word, part) == ("warning", "keyring") and code != REVOCATION_MISSING:
                 self._metrics.reloaded("refused_keyring")
-        for key in self._said.keys() - present.keys():
-            logs.say(logging.INFO, f"readiness {key[0]} gone", part=key[1], code=self._said[key])
+        for word, part, code in sorted(self._said - present.keys()):
+            logs.say(logging.INFO, f"readiness {word} gone", part=part, code=code)
         self._say_ready(report)
-        self._said = {key: found.code for key, found in present.items()}
+        self._said = set(present)
         for part in PARTS:
             self._metrics.part(part, ready=part not in report.problems, stale=part in report.warnings)
 
@@ -153,3 +197,12 @@ class Inspector:
         if ready is not self._was_ready:
             logs.say(logging.INFO, "ready" if ready else "not ready", parts=sorted(report.problems))
         self._was_ready = ready
+
+
+def _describe_missing(missing: Sequence[Revocation], folder: Path | None) -> str:
+    first = missing[0]
+    where = "name their folder in keyring.revocations again" if folder is None else f"put the files back into {folder}"
+    return (
+        f"{len(missing)} without a file, the first that of {first.approval_id} ({first.role}, {first.environment}): "
+        f"they stay in force; {where}, or add the approval ids to the keyring's revokedApprovals"
+    )

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from placet.approvals.rejections import RejectionCode
-from placet.decision import Decision
+from placet.decision import GUARD, Decision
 from placet.model import LEVELS, ROLES
 from webhook.server_state import ServerState
 
@@ -65,7 +65,8 @@ class Metric:
 
 REQUESTS: Final = Metric(
     Counter, "placet_admission_requests", "Reviews that were answered with a decision. `environment` is `unknown` "
-    "where the policy data has no such one; `risk` is `none` where nothing was scored.",
+    "where the policy data has no such one, `guard/namespaces` for Namespaces; `risk` is `none` where nothing was "
+    "scored.",
     ("decision", "mode", "environment", "risk", "dry_run"),
 )  # fmt: skip
 DURATION: Final = Metric(
@@ -74,6 +75,11 @@ DURATION: Final = Metric(
 POLICY: Final = Metric(
     Histogram, "placet_policy_evaluation_duration_seconds", "One judgement of the policy engine.", (), _POLICY_S
 )
+DRIFTS: Final = Metric(
+    Counter, "placet_engine_drifts", "Times that OPA held other policies or data than the gate had given it, and was "
+    "given the gate's again: somebody else writes to it. Policies beside the gate's are not taken away; they make "
+    "`placet_ready` of `engine` 0.",
+)  # fmt: skip
 SIGNATURES: Final = Metric(
     Counter, "placet_signature_verifications", "Approvals that were checked: `verified`, or the code of the rejection.",
     ("role", "result"),
@@ -125,8 +131,9 @@ READY: Final = Metric(
     Gauge, "placet_ready", "Whether a part lets this gate decide rightly; any 0 makes /readyz answer 503.", ("part",)
 )
 STALE: Final = Metric(
-    Gauge, "placet_stale", "1 where a newer file of a part was refused and the older one stays in force.", ("part",)
-)
+    Gauge, "placet_stale", "1 where /readyz warns of a part: a newer file was refused and the older one stays in "
+    "force, a revocation that stays in force has no file any more, or the record is late.", ("part",)
+)  # fmt: skip
 CONNECTIONS: Final = Metric(Gauge, "placet_connections_open", "Connections of the TLS port, handshakes included.")
 WAITING: Final = Metric(Gauge, "placet_reviews_waiting", "Reviews that wait for a thread.")
 SERVER_EVENTS: Final = Metric(
@@ -136,8 +143,8 @@ SERVER_EVENTS: Final = Metric(
     ("event",),
 )  # fmt: skip
 METRICS: Final = (
-    REQUESTS, DURATION, POLICY, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND, WRITE_FAILURES,
-    CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY, READY, STALE,
+    REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
+    WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY, READY, STALE,
     CONNECTIONS, WAITING, SERVER_EVENTS,
 )  # fmt: skip
 
@@ -174,7 +181,8 @@ class Metrics:
 
     def decided(self, decision: Decision, *, seconds: float) -> None:
         """A review was answered."""
-        environment = decision.environment if decision.environment in self._environments else "unknown"
+        known = decision.environment in self._environments or decision.environment == GUARD
+        environment = decision.environment if known else "unknown"
         level = "none" if decision.findings is None else decision.findings.assessment.level
         self._child(
             REQUESTS,
@@ -219,6 +227,10 @@ class Metrics:
             self._child(WRITE_FAILURES, self._known(code)).inc()
         else:
             self._made[RECORDS.name].inc()
+
+    def engine_drifted(self) -> None:
+        """OPA held something else than it was given."""
+        self._made[DRIFTS.name].inc()
 
     def approval_counts(self, approval_id: str, expires: datetime) -> None:
         """An approval lets a workload run."""

@@ -7,8 +7,8 @@ A problem takes readiness away. A warning does not: a newer file was refused, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -27,13 +27,21 @@ class Finding:
     Attributes:
         code: stable, machine-readable.
         detail: a sentence for a person.
+        also: what else is wrong with the part.
     """
 
     code: str
     detail: str
+    also: Finding | None = None
 
     def __str__(self) -> str:
         return f"{self.code}: {clip(safe(self.detail), _LONGEST)}"
+
+    def __iter__(self) -> Iterator[Finding]:
+        """This, and what else is wrong."""
+        yield self
+        if self.also is not None:
+            yield from self.also
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,18 @@ class Report:
 
     def lines(self) -> str:
         """As /readyz answers it."""
-        wrong = [f"{part}: {found}\n" for part, found in sorted(self.problems.items())]
-        mind = [f"warning {part}: {found}\n" for part, found in sorted(self.warnings.items())]
+        wrong = [f"{part}: {one}\n" for part in sorted(self.problems) for one in self.problems[part]]
+        mind = [f"warning {part}: {one}\n" for part in sorted(self.warnings) for one in self.warnings[part]]
         return "".join(wrong or ["ok\n"]) + "".join(mind)
+
+
+def add_finding(findings: dict[str, Finding], part: str, found: Finding) -> None:
+    """Put a finding with those of its part; a fault that two looks met is told once."""
+    former = findings.get(part)
+    if former is None:
+        findings[part] = found
+    elif all(one.code != found.code for one in former):
+        findings[part] = replace(found, also=former)
 
 
 class Readiness:

@@ -17,12 +17,14 @@ from typing import Final
 
 from flask import Flask
 
+from placet.approvals.revocations import KeptRevocations
 from placet.assemble import load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.query import Query, find
 from placet.audit.stores.sqlite import SqliteStore
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
+from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.app import create_app
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
@@ -84,7 +86,10 @@ class Runtime:
         self._pending: tuple[str, ...] = ()
         self._retry_s = float("inf")
         self._closed = False
-        self._builder = GenerationBuilder(log, metrics, clock=clock)
+        self._kept = KeptRevocations()
+        revoked = RevocationRecord(log, self._kept, cluster=config.cluster)
+        revoked.learn(clock())
+        self._builder = GenerationBuilder(log, metrics, kept=self._kept, clock=clock)
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_key = digest_file(config.log_key)
@@ -96,7 +101,7 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log)
-        self._inspector = Inspector(log, self.checkpointer, metrics, clock=clock)
+        self._inspector = Inspector(log, self.checkpointer, metrics, revoked=revoked, clock=clock)
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])
@@ -196,6 +201,10 @@ class Runtime:
         if self._keeper.is_alive():
             self._keeper.stop()
         try:
+            self._inspector.record_revocations(self._clock())
+        except AuditError as error:
+            logs.say(logging.ERROR, "last revocations not recorded", code=error.code, detail=logs.told(error))
+        try:
             self._log.checkpoint()
         except AuditError as error:
             logs.say(logging.ERROR, "last checkpoint failed", code=error.code, detail=logs.told(error))
@@ -246,6 +255,7 @@ class Runtime:
         former, self._generation = self._generation, generation
         # Another process on the same record may have recorded the change first; here it takes effect all the same.
         changed = changed or _judges_otherwise(former, generation)
+        generation.trust.enter_office(self._kept)
         self._gates.swap(generation.gate, generation.engine.close)
         if generation.config.log != former.config.log:
             logs.configure(generation.config.log)
@@ -318,8 +328,9 @@ class Runtime:
             return report
         self.metrics.follow_server(server)
         found = {
-            part: Finding(*why.split(": ", 1)) if ": " in why else Finding(why, "")
+            part: Finding(code, detail)
             for part, why in server.find_problems(self._clock()).items()
+            for code, _, detail in (why.partition(": "),)
             if part != "draining"
         }
         refused = "" if server.certificates is None else server.certificates.last_problem

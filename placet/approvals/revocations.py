@@ -1,12 +1,14 @@
 """Approvals that were taken back: a folder of signed revocations beside the keyring's own list.
 
-A revocation that can't be read or verified is an error, never skipped: an approval that it names would count again.
+A revocation that can't be read or verified is an error, never skipped: an approval that it names would count again. And
+one that has counted goes on counting when its file is gone (ADR 26).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -33,6 +35,7 @@ class Revocation:
         environment: the approval's environment.
         person: who took it back.
         statement: digest of the signed bytes.
+        envelope: the signed envelope as its file has it; empty where it is not at hand.
     """
 
     approval_id: str
@@ -40,11 +43,17 @@ class Revocation:
     environment: str
     person: str
     statement: Digest
+    envelope: bytes = field(default=b"", repr=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is taken back: approval, role and environment."""
+        return self.approval_id, self.role, self.environment
 
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
-    """What was taken back by signed revocations. Built by ``load_revocations`` and ``none``."""
+    """What was taken back by signed revocations. Built by ``load_revocations``, ``KeptRevocations`` and ``none``."""
 
     _found: Mapping[tuple[str, str, str], Revocation] = field(repr=False)
 
@@ -64,6 +73,54 @@ class Revocations:
     def __len__(self) -> int:
         return len(self._found)
 
+    def __iter__(self) -> Iterator[Revocation]:
+        return iter(self._found.values())
+
+
+class KeptRevocations:
+    """Every revocation that has ever counted, here or by the record. It only grows. Thread-safe.
+
+    Attributes:
+        now: all of them. Another value each time that there are more, so that whoever decides merges nothing.
+    """
+
+    def __init__(self, known: Iterable[Revocation] = ()) -> None:
+        """Start with those that the record has, or that others see to."""
+        self._lock = threading.Lock()
+        self._unrecorded: dict[tuple[str, str, str], Revocation] = {}
+        self.now = Revocations.none()
+        self.add(known, recorded=True)
+
+    def add(self, found: Iterable[Revocation], *, recorded: bool = False) -> None:
+        """Let these count from now on; of two for one approval, role and environment the first stays.
+
+        Args:
+            found: verified, or read from the record.
+            recorded: whether they are in the record. Those that are not wait in ``unrecorded`` until they are.
+        """
+        with self._lock:
+            kept = self.now
+            new: dict[tuple[str, str, str], Revocation] = {}
+            for one in found:
+                known = one.key in new or kept.find(one.approval_id, role=one.role, environment=one.environment)
+                if recorded:
+                    self._unrecorded.pop(one.key, None)
+                elif not known:
+                    self._unrecorded[one.key] = one
+                if not known:
+                    new[one.key] = replace(one, envelope=b"")
+            if new:
+                self.now = Revocations(MappingProxyType({one.key: one for one in kept} | new))
+
+    def unrecorded(self) -> tuple[Revocation, ...]:
+        """Those that count and that nobody has recorded yet, with their envelopes."""
+        with self._lock:
+            return tuple(self._unrecorded.values())
+
+    def apart(self) -> KeptRevocations:
+        """The same for a trust that is not in office: what it finds counts for it alone until it is."""
+        return KeptRevocations(self.now)
+
 
 def load_revocations(folder: Path, *, keyring: VerifiedKeyring) -> Revocations:
     """Read every ``*.dsse.json`` file of a folder.
@@ -82,7 +139,7 @@ def load_revocations(folder: Path, *, keyring: VerifiedKeyring) -> Revocations:
     found: dict[tuple[str, str, str], Revocation] = {}
     for path, raw in contents:
         revocation = _verify(path, raw, keyring)
-        found.setdefault((revocation.approval_id, revocation.role, revocation.environment), revocation)
+        found.setdefault(revocation.key, revocation)
     return Revocations(MappingProxyType(found))
 
 
@@ -115,6 +172,7 @@ def _verify(path: Path, raw: bytes, keyring: VerifiedKeyring) -> Revocation:
         environment=statement.environment,
         person=_entitled_person(path, statement, signed),
         statement=signed.digest,
+        envelope=raw,
     )
 
 

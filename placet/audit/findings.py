@@ -87,6 +87,7 @@ class Verification:
         denied: decisions that denied.
         checkpoints: checkpoints in the store whose signature and root are right.
         saved: names of the saved checkpoints that the store extends.
+        saved_given: how many saved checkpoints there were to compare with.
         signed_size: leaves under the largest checkpoint that is right; those after it are not yet signed for.
         findings: what is wrong, the first of them; empty means that the store is what was signed.
         findings_total: how many there are.
@@ -102,6 +103,7 @@ class Verification:
     denied: int
     checkpoints: int
     saved: tuple[str, ...]
+    saved_given: int
     signed_size: int
     findings: tuple[Finding, ...]
     findings_total: int
@@ -132,6 +134,7 @@ class Verification:
             "denied": self.denied,
             "checkpoints": self.checkpoints,
             "saved_checkpoints": list(self.saved),
+            "saved_given": self.saved_given,
             "first_bad_index": self.first_bad_index,
             "kinds": list(self.kinds),
             "findings": [finding.render() for finding in self.findings],
@@ -147,10 +150,22 @@ class Verification:
         yield f"decisions    {self.allowed} allowed, {self.denied} denied"
         yield f"root         {self.root.hex()}"
         signed = f"{self.signed_size} of {self.size} leaves signed for"
-        yield f"checkpoints  {self.checkpoints} in the store, {len(self.saved)} saved ones; {signed}"
+        yield f"checkpoints  {self.checkpoints} in the store, {self._saved_words()}; {signed}"
         for note in self.notes:
             yield f"note         {note}"
         for finding in self.findings:
             yield f"{finding.kind}{finding.where}: {finding.sentence}"
         if self.findings_total > len(self.findings):
             yield f"and {self.findings_total - len(self.findings)} more"
+
+    def _saved_words(self) -> str:
+        """What was given, and how much of it holds: what does not is among the findings."""
+        given, held = self.saved_given, len(self.saved)
+        if not given:
+            return "no saved one to compare with"
+        ones = "1 saved one" if given == 1 else f"{given} saved ones"
+        if held == given:
+            return f"{ones} given, which {'holds' if given == 1 else 'hold'}"
+        if not held:
+            return f"{ones} given, which {'does' if given == 1 else 'do'} not hold"
+        return f"{ones} given, of which {held} {'holds' if held == 1 else 'hold'}"

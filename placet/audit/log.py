@@ -12,7 +12,7 @@ from typing import Any, Final
 from placet.audit.commit import GroupCommit, Pending
 from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
-from placet.audit.record import HEARTBEAT, SCHEMA, attachment_digests, parse_leaf, render_leaf
+from placet.audit.record import HEARTBEAT, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
 from placet.audit.stores import Reader, Store, StoredLeaf
 from placet.audit.stores.failure import unavailable
@@ -25,6 +25,7 @@ PROBE_DEADLINE_S: Final = 0.25
 MAX_ADMITTED: Final = 4
 MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
 _NOTHING: Final[Mapping[str, bytes]] = {}
+_VERIFY: Final = "Run `placet audit verify` on this store."
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,16 @@ class AuditLog:
             stored = reader.latest(leaf_type)
         return None if stored is None else parse_leaf(stored.raw_leaf).body
 
+    def since(self, leaf_type: str, start: int) -> list[tuple[int, Mapping[str, Any]]]:
+        """Index and body of each leaf of a type from an index on, in order; ``leaf_type`` is any but ``decision``.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+            TamperError: what is stored is not what was hashed.
+        """
+        with self._store.reading() as reader:
+            return [(stored.index, _read(stored).body) for stored in reader.of_type(leaf_type, start=start)]
+
     def newest_attachment(self, leaf_type: str, name: str) -> bytes | None:
         """What is kept beside the newest leaf of a type; None where there is none, it was erased, or it is not it."""
         with self._store.reading() as reader:
@@ -335,14 +346,26 @@ def render_time(moment: datetime) -> str:
 
 
 def _recorded(stored: StoredLeaf) -> Recorded:
-    if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
-        raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed")
+    leaf = _read(stored)
     try:
-        leaf = parse_leaf(stored.raw_leaf)
         request_digest = Digest.parse(leaf.columns.request_digest or "")
     except FormatError as exc:
-        raise TamperError(f"leaf {stored.index} can't be read", index=stored.index, code="leaf_malformed") from exc
+        raise leaf_malformed(stored.index) from exc
     return Recorded(stored.index, Digest(stored.leaf_hash.hex()), leaf.body, request_digest)
+
+
+def _read(stored: StoredLeaf) -> Leaf:
+    if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
+        raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
+    try:
+        return parse_leaf(stored.raw_leaf)
+    except FormatError as exc:
+        raise leaf_malformed(stored.index) from exc
+
+
+def leaf_malformed(index: int) -> TamperError:
+    """What is to be said of a leaf that is the one that was hashed, and is none of ours."""
+    return TamperError(f"leaf {index} can't be read", index=index, code="leaf_malformed", hint=_VERIFY)
 
 
 def _require_attachments(leaf: Mapping[str, Any], attachments: Mapping[str, bytes]) -> None:

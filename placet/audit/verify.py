@@ -33,7 +33,7 @@ from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
 _MAX_MISMATCHES: Final = 10_000
-_KEPT: Final = ("input", "content")  # what placet keeps beside a decision until it is erased
+_KEPT: Final = ("input", "content", "envelope")  # beside a decision or a revocation until it is erased
 _PROGRESS_EVERY: Final = 256
 
 
@@ -143,6 +143,7 @@ class _Verifier:
             denied=self._answers[0],
             checkpoints=self._claims.held,
             saved=tuple(self._claims.held_saved),
+            saved_given=len(self._saved),
             signed_size=self._claims.held_size,
             findings=tuple(self.findings.listed),
             findings_total=self.findings.total,

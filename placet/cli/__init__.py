@@ -20,6 +20,7 @@ _SUMMARIES: Final = {
     "completion": "Print the script that completes placet's commands in a shell.",
     "config": "Check, describe and show the configuration of a gate.",
     "digest": "Print the projection digest of workloads: what an approval signs.",
+    "doctor": "Say what in a running cluster leaves a hole in the gate.",
     "evidence": "Attest the facts that the risk is assessed from, and check such attestations.",
     "help": "Show the help of a command.",
     "init": "Make keys, a signed keyring, a configuration and an example team in a folder.",

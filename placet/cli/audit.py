@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from placet.audit.findings import Verification
-from placet.audit.note import VerifierKey, generate_log_key, load_log_key, parse_vkey
+from placet.audit.note import VerifierKey, generate_log_key, load_log_key
 from placet.audit.proof import (
     MAX_PROOF_BYTES,
     VerifiedInclusion,
-    find_leaf,
     prove_consistency,
     prove_inclusion,
     verify_proof,
 )
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
-from placet.audit.stores import Reader
-from placet.audit.stores.file import open_readonly
 from placet.audit.verify import verify_file
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
@@ -31,7 +27,17 @@ from placet.cli.options import output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
 from placet.cli.progress import Progress
 from placet.cli.record import LISTED_HEAD, listed_row, shown_lines
-from placet.errors import FormatError, InputError, TamperError
+from placet.cli.record_source import (
+    MAX_NOTE_BYTES,
+    find_named,
+    find_store,
+    log_keys_option,
+    open_record,
+    read_keys,
+    read_limited,
+    record_options,
+)
+from placet.errors import InputError, TamperError
 
 _MOMENTS: Final = [
     "%Y-%m-%d",
@@ -43,7 +49,6 @@ _MOMENTS: Final = [
 LIST_SCHEMA: Final = "placet.dev/audit-list/v1"
 SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
 PROVED_SCHEMA: Final = "placet.dev/audit-proof-verification/v1"
-_MAX_NOTE_BYTES: Final = 64 * 1024
 
 
 def now() -> datetime:
@@ -51,34 +56,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _store_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--store",
-        required=True,
-        envvar="PLACET_AUDIT_STORE",
-        show_envvar=True,
-        type=click.Path(path_type=Path),
-        help="SQLite file of the record, live or a copy. It is not changed.",
-    )(command)
-
-
-def _keys_option(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(
-        "--log-key",
-        "log_keys",
-        required=required,
-        multiple=True,
-        metavar="VKEY",
-        help="Verifier key of the log, name+hash+base64, or a file with it. Give former keys after the present one.",
-    )
-
-
 @click.group(cls=Group)
 def audit() -> None:
     r"""Find, read, verify and prove what was decided.
 
-    Reads the record of a gate, live or a copy, and never changes it. Verifying needs no more than the log's verifier
-    key, and no network.
+    Reads the record of a gate, live or a copy, and never changes it: the one that --store names, or else that of the
+    configuration. Verifying needs no more than the log's verifier key, and no network.
 
     \b
     Examples:
@@ -88,6 +71,7 @@ def audit() -> None:
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: docs/formats-audit.md
@@ -95,7 +79,7 @@ def audit() -> None:
 
 
 @audit.command("list")
-@_store_option
+@record_options
 @click.option("--kind", default="", shell_complete=complete_recorded("kind"), help="Kind, as in Deployment.")
 @click.option("--name", default="", shell_complete=complete_recorded("name"), help="Name of the object.")
 @click.option(
@@ -132,7 +116,8 @@ def audit() -> None:
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
 @output_option("table", "json", "yaml")
 def list_records(
-    store: Path,
+    store: Path | None,
+    config_file: Path,
     decision: str | None,
     leaf_type: str,
     days: int | None,
@@ -149,6 +134,7 @@ def list_records(
 
     \b
     Examples:
+      placet audit list
       placet audit list --store record.sqlite
       placet audit list --store record.sqlite --decision deny --violation role_missing --days 30
       placet audit list --store record.sqlite --kind Deployment --name llama -o json
@@ -157,6 +143,7 @@ def list_records(
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: placet audit show
@@ -170,7 +157,7 @@ def list_records(
         until=_aware(until),
         **texts,
     )
-    with open_readonly(store) as reader:
+    with open_record(store, config_file) as reader:
         page = find(reader, query, limit=limit, after=after)
     if output in {"json", "yaml"}:
         records = [{"index": one.index, "leaf_hash": one.leaf_hash.hex(), "record": one.body} for one in page.found]
@@ -184,30 +171,32 @@ def list_records(
 
 
 @audit.command()
-@_store_option
+@record_options
 @click.argument("record", shell_complete=complete_decision)
-@_keys_option(required=False)
+@log_keys_option(required=False)
 @output_option("json", "yaml")
-def show(store: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
+def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
     r"""Show one record: RECORD is a decision id, the uid of a request, or an index.
 
     With --log-key it is also proved that a signed checkpoint has it.
 
     \b
     Examples:
+      placet audit show 0
       placet audit show 0 --store record.sqlite
       placet audit show 0 --store record.sqlite --log-key keys/log.vkey -o yaml
 
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: placet audit list finds ids; placet audit prove
     """
-    keys = _read_keys(log_keys) if log_keys else []
-    with open_readonly(store) as reader:
-        stored = _find(reader, record)
+    keys = read_keys(log_keys) if log_keys else []
+    with open_record(store, config_file) as reader:
+        stored = find_named(reader, record)
         found = read_found(stored)
         latest = reader.latest_checkpoint(at_least=stored.index + 1)
         proved = False
@@ -230,11 +219,9 @@ def show(store: Path, record: str, log_keys: tuple[str, ...], output: str) -> No
 
 
 @audit.command()
-@click.option(
-    "--store", type=click.Path(path_type=Path), envvar="PLACET_AUDIT_STORE", help="SQLite file of the record."
-)
+@record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
-@_keys_option()
+@log_keys_option(required=True)
 @click.option(
     "--checkpoint",
     "saved",
@@ -244,7 +231,12 @@ def show(store: Path, record: str, log_keys: tuple[str, ...], output: str) -> No
 )
 @output_option("json", "yaml")
 def verify(
-    store: Path | None, proof: Path | None, log_keys: tuple[str, ...], saved: tuple[Path, ...], output: str
+    store: Path | None,
+    config_file: Path,
+    proof: Path | None,
+    log_keys: tuple[str, ...],
+    saved: tuple[Path, ...],
+    output: str,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
@@ -266,19 +258,19 @@ def verify(
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
-    keys = _read_keys(log_keys)
+    keys = read_keys(log_keys)
     if proof is not None:
         _verify_proof(proof, keys, output)
         return
-    if store is None:
-        raise click.UsageError("give --store or --proof")
-    checkpoints = [(str(path), _read(path, _MAX_NOTE_BYTES)) for path in saved]
+    file = find_store(store, config_file)
+    checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
     with Progress("leaves") as progress:
-        result = verify_file(store, keys, saved=checkpoints, progress=progress)
+        result = verify_file(file, keys, saved=checkpoints, progress=progress)
     if output != "text":
         print_result(result.render(), output)
     else:
@@ -288,13 +280,15 @@ def verify(
 
 
 @audit.command()
-@_store_option
+@record_options
 @click.argument("record", required=False, shell_complete=complete_decision)
 @click.option(
     "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
 )
-@_keys_option()
-def prove(store: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]) -> None:
+@log_keys_option(required=True)
+def prove(
+    store: Path | None, config_file: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]
+) -> None:
     r"""Write a file that proves a record, and verifies alone, to stdout.
 
     RECORD is a decision id, the uid of a request, or an index. Whoever has the file and the log's verifier key needs
@@ -308,24 +302,25 @@ def prove(store: Path, record: str | None, consistency: Path | None, log_keys: t
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: placet audit verify
     """
     if (record is None) == (consistency is None):
         raise click.UsageError("give RECORD or --consistency, one of them")
-    keys = _read_keys(log_keys)
-    with open_readonly(store) as reader:
+    keys = read_keys(log_keys)
+    with open_record(store, config_file) as reader:
         if consistency is not None:
-            raw = prove_consistency(reader, _read(consistency, _MAX_NOTE_BYTES), keys)
+            raw = prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
         else:
-            raw = prove_inclusion(reader, _find(reader, record or ""), keys)
+            raw = prove_inclusion(reader, find_named(reader, record or ""), keys)
     click.echo(raw, nl=False)
 
 
 @audit.command()
-@_store_option
-def checkpoint(store: Path) -> None:
+@record_options
+def checkpoint(store: Path | None, config_file: Path) -> None:
     r"""Write the last signed checkpoint to stdout, to be kept where others look after it.
 
     Each one that is kept closes the record up to its size: `placet audit verify --checkpoint` holds it against it.
@@ -337,11 +332,12 @@ def checkpoint(store: Path) -> None:
     \b
     Environment:
       PLACET_AUDIT_STORE  the record, instead of --store
+      PLACET_CONFIG       the configuration file, instead of --config
 
     \b
     See also: placet audit verify
     """
-    with open_readonly(store) as reader:
+    with open_record(store, config_file) as reader:
         latest = reader.latest_checkpoint()
     if latest is None:
         raise InputError("the store has no checkpoint yet", hint="The server signs one within a minute.")
@@ -371,7 +367,7 @@ def key(file: Path, name: str, new: bool) -> None:
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
     try:
-        verified = verify_proof(_read(path, MAX_PROOF_BYTES), keys)
+        verified = verify_proof(read_limited(path, MAX_PROOF_BYTES), keys)
     except TamperError as exc:
         if output != "text":
             print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)
@@ -405,41 +401,6 @@ def _print_verification(result: Verification) -> None:
         click.echo(style("VERIFIED", "green", bold=True))
     else:
         click.echo(style("NOT VERIFIED", "red", bold=True))
-
-
-def _find(reader: Reader, wanted: str) -> Any:
-    stored = find_leaf(reader, wanted)
-    if stored is None:
-        raise InputError(
-            f"no record {wanted!r}",
-            hint="Name a decision id, the uid of a request, or an index; `placet audit list` has them.",
-        )
-    return stored
-
-
-def _read_keys(texts: tuple[str, ...]) -> list[VerifierKey]:
-    keys = []
-    for text in texts:
-        try:
-            keys.append(
-                parse_vkey(text if "+" in text else _read(Path(text), _MAX_NOTE_BYTES).decode("utf-8", "replace"))
-            )
-        except FormatError as exc:
-            raise InputError(
-                f"--log-key: {exc}", hint="`placet audit key FILE --name NAME` prints the verifier key of a log's key."
-            ) from exc
-    return keys
-
-
-def _read(path: Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(max_bytes + 1)
-    except OSError as exc:
-        raise InputError(f"{path} can't be read: {exc.strerror}") from exc
-    if len(raw) > max_bytes:
-        raise InputError(f"{path} has more than {max_bytes} bytes")
-    return raw
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -45,7 +45,7 @@ def complete_environment(ctx: click.Context, incomplete: str) -> Iterator[Comple
     from placet.config import load_config
     from placet.policy.data import load_policy_data
 
-    file = Path(ctx.params.get("config_file") or os.environ.get("PLACET_CONFIG") or "placet.yaml")
+    file = _config_file(ctx)
     data = load_policy_data(load_config(file).policy.data if file.is_file() else None)
     for name in sorted(data.value["environments"]):
         yield CompletionItem(name)
@@ -85,13 +85,14 @@ def complete_recorded(name: str) -> _Complete:
 
 def _newest(ctx: click.Context, limit: int = _MOST) -> list[Any]:
     from placet.audit.query import Query, find
-    from placet.audit.stores.file import open_readonly
+    from placet.cli.record_source import open_record
 
-    store = ctx.params.get("store") or os.environ.get("PLACET_AUDIT_STORE")
-    if not store:
-        return []
-    with open_readonly(Path(store)) as reader:
+    with ctx.scope(cleanup=False), open_record(ctx.params.get("store"), _config_file(ctx)) as reader:
         return [one.body for one in find(reader, Query(), limit=limit).found]
+
+
+def _config_file(ctx: click.Context) -> Path:
+    return Path(ctx.params.get("config_file") or os.environ.get("PLACET_CONFIG") or "placet.yaml")
 
 
 @_quiet

@@ -24,7 +24,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     r"""Print the script that completes placet's commands in a shell.
 
     Completes commands, options, files, environments of the policy data, roles, levels, rules, contexts of the
-    kubeconfig, and the newest decisions of the record that --store or PLACET_AUDIT_STORE names. No cluster is asked.
+    kubeconfig, and the newest decisions of the record that --store, PLACET_AUDIT_STORE or the configuration names. No
+    cluster is asked.
 
     \b
     Examples, for this shell alone:

@@ -267,12 +267,11 @@ class _Checker:
 
     def _kubeconfig(self) -> Iterator[Check]:
         config = self._config
-        asked = "lookup" in {config.autoscalers, config.parents}
+        asked = [key for key in ("autoscalers", "parents", "namespaces") if getattr(config, key) == "lookup"]
         if config.kubeconfig is not None:
             with config.kubeconfig.open("rb") as file:
                 file.read(1)
             yield self._fine("kubeconfig", ("kubeconfig",), f"{config.kubeconfig}: can be read")
         elif asked and "KUBERNETES_SERVICE_HOST" not in os.environ:
             hint = "In a Pod its service account is used; elsewhere name a kubeconfig."
-            steps = ("autoscalers",) if config.autoscalers == "lookup" else ("parents",)
-            yield self._check(WARNING, "kubeconfig", steps, "a look-up is asked for, and this is no Pod", hint)
+            yield self._check(WARNING, "kubeconfig", (asked[0],), "a look-up is asked for, and this is no Pod", hint)

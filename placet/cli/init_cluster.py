@@ -49,6 +49,7 @@ policy:
   data: policy-data.yaml
 autoscalers: {autoscalers}
 parents: lookup
+namespaces: lookup
 server:
   host: 0.0.0.0
   port: 8443

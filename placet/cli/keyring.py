@@ -26,9 +26,9 @@ from placet.cli import clock
 from placet.cli.complete import complete_environment
 from placet.cli.group import Group
 from placet.cli.keyring_source import (
+    add_right,
     canonical_payload,
     edit_source,
-    find_identity,
     key_entry,
     load_source_text,
     parse_source,
@@ -180,7 +180,8 @@ def grant(
       placet keyring grant alice@example.org --role technical --environment production --max-risk high
       placet keyring grant ci@example.org --fact coverage --fact rollback
 
-    Adds to what the identity may do already; to take something away, edit the file. Counts once the roots have signed.
+    Adds to what the identity may do already, unless that is it; to take something away, edit the file. Counts once the
+    roots have signed.
 
     \b
     See also: placet keyring sign, placet keyring show
@@ -205,12 +206,10 @@ def grant(
         if environments:
             given["environments"] = list(environments)
 
-    def change(document: Any) -> None:
-        found = find_identity(document, identity)
-        found.setdefault("grants" if role is not None else "attests", []).append(given)
-
-    edit_source(source, change)
-    say(f"{identity}: granted; it counts once the keyring is signed")
+    if edit_source(source, lambda document: add_right(document, identity, given)):
+        say(f"{identity}: granted; it counts once the keyring is signed")
+    else:
+        say(f"{identity}: granted on these terms already; nothing is written")
 
 
 @keyring.command("revoke-key")

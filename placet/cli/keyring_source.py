@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
 from collections.abc import Callable, Mapping
@@ -110,12 +111,15 @@ def _steps(message: str) -> tuple[str | int, ...]:
     return (*steps, found[2]) if found[2] else steps
 
 
-def edit_source(path: Path, change: Callable[[Any], None]) -> None:
+def edit_source(path: Path, change: Callable[[Any], None]) -> bool:
     """Change the source in place; comments and order stay.
 
     Args:
         path: the source.
         change: changes the mapping that it is given.
+
+    Returns:
+        Whether it says anything else than before; the file is not written where it does not.
 
     Raises:
         InputError: the file can't be read or written, or the result is not a keyring.
@@ -132,12 +136,36 @@ def edit_source(path: Path, change: Callable[[Any], None]) -> None:
         raise InputError(f"{path}{line}: not YAML: {getattr(exc, 'problem', None) or type(exc).__name__}") from exc
     if not isinstance(document, dict) or not isinstance(document.get("identities"), list):
         raise InputError(f"{path} is not a keyring's source", hint="`placet keyring init` makes a new one.")
+    before = copy.deepcopy(document)
     change(document)
+    if document == before:
+        return False
     buffer = io.StringIO()
     writer.dump(document, buffer)
     if document["identities"]:
         parse_source(buffer.getvalue(), file=path)
     path.write_text(buffer.getvalue(), encoding="utf-8")
+    return True
+
+
+def add_right(document: Any, identity: str, given: Mapping[str, Any]) -> None:
+    """Let an identity approve or attest what is given, unless it may on exactly these terms.
+
+    Args:
+        document: the source's mapping; it is changed.
+        identity: id of the identity.
+        given: a grant, which has a role, or an attestation; lists count without their order.
+
+    Raises:
+        InputError: there is no such identity.
+    """
+    rights = find_identity(document, identity).setdefault("grants" if "role" in given else "attests", [])
+    if _terms(given) not in [_terms(entry) for entry in rights if isinstance(entry, Mapping)]:
+        rights.append(dict(given))
+
+
+def _terms(right: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: sorted(map(str, value)) if isinstance(value, list) else value for name, value in right.items()}
 
 
 def find_identity(document: Any, identity: str) -> Any:

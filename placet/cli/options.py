@@ -38,8 +38,8 @@ def output_option(*forms: str) -> Callable[[_F], _F]:
     )
 
 
-def config_option(function: _F) -> _F:
-    """``--config``: where keyring, roots, policy data and the cluster's name come from."""
+def config_option_for(meaning: str) -> Callable[[_F], _F]:
+    """``--config``, with what a command takes from it as its help."""
     return click.option(
         "--config",
         "config_file",
@@ -48,8 +48,13 @@ def config_option(function: _F) -> _F:
         show_default=True,
         envvar=CONFIG_VARIABLE,
         show_envvar=True,
-        help="The gate's configuration: keyring, roots, policy data, cluster name.",
-    )(function)
+        help=meaning,
+    )
+
+
+def config_option(function: _F) -> _F:
+    """``--config``: where keyring, roots, policy data and the cluster's name come from."""
+    return config_option_for("The gate's configuration: keyring, roots, policy data, cluster name.")(function)
 
 
 def kinds_option(function: _F) -> _F:

@@ -22,6 +22,12 @@ LISTED_HEAD: Final = (
     "ID",
 )
 _TITLE_WIDTH: Final = 13
+# `change.scale` of the record -> words; `same` says nothing
+_SCALES: Final[Mapping[str, str]] = {
+    "up": "more replicas than before",
+    "down": "fewer replicas than before",
+    "unknown": "how many replicas is not known",
+}
 _SECONDS: Final = len("2026-11-22T18:00:00")
 
 
@@ -62,6 +68,9 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
         "environment", f"{_text(body, 'environment')}, cluster {_text(body, 'cluster')}, mode {_text(body, 'mode')}"
     )
     yield _line("request", f"{_text(body, 'operation')} by {_text(body, 'user')}")
+    yield from _origin_lines(body)
+    if "label" in body:
+        yield _line("label", _label(_mapping(body, "label")))
     model = _mapping(body, "model")
     yield _line(
         "model", " ".join(filter(None, (_text(model, name) for name in ("name", "version", "digest")))) or "not said"
@@ -89,6 +98,23 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     yield _line("projection", body.get("projection", ""))
 
 
+def _origin_lines(body: Mapping[str, Any]) -> Iterator[str]:
+    """What is changed, what the object was made of, the nearest first, and the earlier decision that it rests on."""
+    change = _mapping(body, "change")
+    if kind := _text(change, "kind"):
+        # of what is new, nothing is known to compare its replicas with
+        scale = "" if _text(body, "operation") == "CREATE" else _SCALES.get(_text(change, "scale"), "")
+        yield _line("change", ", ".join(filter(None, (kind, scale))))
+    for parent in _list(body, "parents"):
+        yield _line("parent", _object(parent))
+    if precedent := _mapping(body, "precedent"):
+        yield _line(
+            "precedent",
+            f"decision {_text(precedent, 'decision_id')} of {_text(precedent, 'time')}, "
+            f"approved at risk {_text(precedent, 'level')}",
+        )
+
+
 def listed_row(one: Found) -> tuple[str, ...]:
     """A record as a line of a table, under ``LISTED_HEAD``."""
     body = one.body
@@ -110,7 +136,13 @@ def listed_row(one: Found) -> tuple[str, ...]:
     return cells
 
 
-def _object(body: Mapping[str, Any]) -> str:
+def _label(label: Mapping[str, Any]) -> str:
+    """What became of a Namespace's environment; in quotes, since "" is a value and none is none."""
+    before, after = (f'"{label[name]}"' if isinstance(label.get(name), str) else "none" for name in ("before", "after"))
+    return before if before == after else f"{before} -> {after}"
+
+
+def _object(body: object) -> str:
     return f"{_text(body, 'kind')}/{_text(body, 'name')}"
 
 

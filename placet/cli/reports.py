@@ -64,16 +64,16 @@ class Report:
     message: str
 
 
-def render_junit(reports: Sequence[Report]) -> str:
-    """One test case a workload, as the JUnit of Ant and Maven writes them."""
+def render_junit(reports: Sequence[Report], *, suite: str = _SUITE) -> str:
+    """One test case a workload, as the JUnit of Ant and Maven writes them, in a suite of that name."""
     failures = sum(report.refused for report in reports)
     suites = ET.Element("testsuites")
-    suite = ET.SubElement(
-        suites, "testsuite", name=_SUITE, tests=str(len(reports)), failures=str(failures), errors="0", skipped="0"
+    cases = ET.SubElement(
+        suites, "testsuite", name=suite, tests=str(len(reports)), failures=str(failures), errors="0", skipped="0"
     )
     for report in reports:
         name = _xml(f"{report.name} in {report.namespace}")
-        case = ET.SubElement(suite, "testcase", name=name, classname=_xml(report.file or "live"))
+        case = ET.SubElement(cases, "testcase", name=name, classname=_xml(report.file or "live"))
         if report.refused:
             codes = ", ".join(dict.fromkeys(f"{fault.rule}: {fault.sentence}" for fault in report.faults))
             failure = ET.SubElement(case, "failure", message=_xml(codes or "refused"), type="refused")

@@ -46,7 +46,8 @@ def revoke(
     r"""Take an approval back, by its id.
 
     Whoever may approve in that role and environment may revoke. Writes a signed revocation, which counts once it lies
-    in the gate's folder of revocations, and never expires.
+    in the gate's folder of revocations. It never expires, and once it has counted nobody can undo it, not by removing
+    the file either: a new approval is given then.
 
     \b
     Examples:
@@ -87,7 +88,7 @@ def revoke(
     except OSError as exc:
         raise InputError(f"can't write {file}: {exc.strerror or exc}") from exc
     named = "" if file.name.endswith(SUFFIX) else f", named *{SUFFIX},"
-    say(f"written to {file}; it counts once it lies{named} in the gate's folder of revocations")
+    say(f"written to {file}; it counts once it lies{named} in the gate's folder of revocations, then for good")
 
 
 def _read(file: Path) -> bytes:

@@ -17,8 +17,8 @@ _NO_WIDTH: Final = frozenset({"Mn", "Me"})
 _CUT: Final = "\u2026"
 _COLOURS: Final = {
     **dict.fromkeys(("allow", "verified", "fine", "admitted"), "green"),
-    **dict.fromkeys(("deny", "rejected", "problem", "refused"), "red"),
-    **dict.fromkeys(("warning", "none"), "yellow"),
+    **dict.fromkeys(("deny", "rejected", "problem", "refused", "hole"), "red"),
+    **dict.fromkeys(("warning", "none", "risk"), "yellow"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def _sentence(error: Any) -> str:
             return f"the key {kind.property!r} is missing"
         case "minItems" | "minProperties":
             return "must not be empty"
+        case "not":
+            return f"{json.dumps(error.instance)} is not taken here: everybody would be meant"
         case _:
             return str(error.message)
 
@@ -186,6 +189,10 @@ def _known_keys(error: Any) -> Iterable[str]:
             return tuple(properties["environment"]["properties"])
         case ["kinds", _]:
             return tuple(properties["kind"]["properties"])
+        case ["namespaces"]:
+            return tuple(properties["namespaces"]["properties"])
+        case ["namespaces", "labellers"]:
+            return tuple(properties["namespaces"]["properties"]["labellers"]["properties"])
         case ["risk_approvals"]:
             return tuple(properties["risk_approvals"]["properties"])
         case _:

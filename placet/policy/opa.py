@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -73,6 +73,7 @@ class OpaEngine:
         push: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         interval_s: float = INTERVAL_S,
+        on_drift: Callable[[], None] = lambda: None,
     ) -> None:
         """Read the address; nothing is sent yet.
 
@@ -85,6 +86,8 @@ class OpaEngine:
             push: whether the server is given the policies too, or has the bundle from elsewhere.
             timeout_s: the longest that one decision may take, all attempts together.
             interval_s: between looks of the probe.
+            on_drift: told of each time that the server held other policies or data than it was given, and got ours
+                again; from any thread.
 
         Raises:
             ConfigError: no such address, or one that can't be trusted.
@@ -104,6 +107,7 @@ class OpaEngine:
         self._server = OpaServer(url, token=token, ca_file=ca_file)
         self._closing = threading.Event()
         self.drifts = 0
+        self._on_drift = on_drift
         self._start_afresh()
         _ENGINES.add(self)
 
@@ -217,6 +221,7 @@ class OpaEngine:
         shared, self._server_use.stamp = self._server_use.stamp, self._contents.stamp
         if changed and (had_stamp or changed not in LOST) and shared in {"", self._contents.stamp}:
             self.drifts += 1
+            self._on_drift()
             _LOG.warning("somebody changed what OPA holds, and it was given again: %s", changed)
         elif changed:
             _LOG.info("OPA was given what it lacked: %s", changed)

@@ -61,6 +61,17 @@ class ApiClient:
         found: dict[str, Any] = json.loads(body)
         return found
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The JSON object at a path; None when there is none.
+
+        Raises:
+            ControlPlaneError: the answer is neither 200 nor 404.
+        """
+        status, body = self.request("GET", path)
+        self._expect(status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}, "GET", path, status, body)
+        found: dict[str, Any] = json.loads(body)
+        return found if status == HTTPStatus.OK else None
+
     def create(self, path: str, body: Mapping[str, Any], *, may_exist: bool = False) -> dict[str, Any]:
         """Create an object and return the answer.
 

@@ -97,5 +97,7 @@ class Endpoints:
         if name in self._written:
             self._api.replace(f"{self._base}/{name}", wanted)
         else:
-            self._api.create(self._base, wanted)
+            answer = self._api.create(self._base, wanted, may_exist=True)
+            if answer["kind"] == "Status":  # an attempt whose answer was lost has made it
+                self._api.replace(f"{self._base}/{name}", wanted)
         self._written[name] = wanted

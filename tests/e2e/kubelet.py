@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.e2e.apiclient import ControlPlaneError
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.endpoints import Endpoints
 from tests.e2e.podfiles import ACCOUNT_FOLDER, MountError, PodFiles, field_of, provision_claims
@@ -38,6 +39,7 @@ POLL_S: Final = 0.1
 FILES_S: Final = 1.0  # a real kubelet takes up to a minute to see a changed ConfigMap
 PROBE_TIMEOUT_S: Final = 2.0
 LONGEST_BACKOFF_S: Final = 16.0
+PATIENCE_S: Final = 60.0  # with an API server that does not answer, or refuses, as a busy one does for a while
 
 # Controllers that would do this kubelet's work, or undo it because there is no Node.
 CONTROLLERS: Final = (
@@ -109,6 +111,7 @@ class Kubelet:
         *,
         images: Mapping[str, Sequence[str | Path]],
         folder: Path | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Describe the kubelet.
 
@@ -117,6 +120,7 @@ class Kubelet:
             namespace: whose Pods are run.
             images: repository of an image -> its entry point on this machine.
             folder: an empty folder for what containers have, which stays; a temporary one by default.
+            patience_s: how long calls of the API server may fail, one after the other, before it gives up.
         """
         self._plane = plane
         self._api = plane.api
@@ -124,6 +128,7 @@ class Kubelet:
         self._base = f"/api/v1/namespaces/{namespace}"
         self._images = images
         self._given_folder = folder
+        self._patience_s = patience_s
         self._pods: dict[str, _Pod] = {}
         self._ending = threading.Event()
         self._failure: BaseException | None = None
@@ -149,7 +154,7 @@ class Kubelet:
 
     @property
     def failure(self) -> BaseException | None:
-        """Why it runs no Pods any more; None while it does."""
+        """Why it runs no Pods any more; None while it does, also while it waits for the API server."""
         return self._failure
 
     def pids(self, container: str) -> list[int]:
@@ -168,8 +173,17 @@ class Kubelet:
 
     def _run(self) -> None:
         try:
+            failing_since: float | None = None
             while not self._ending.wait(POLL_S):
-                self._sync()
+                try:
+                    self._sync()
+                except (OSError, http.client.HTTPException, ControlPlaneError):
+                    # What was done stays done, and the next round does the rest: every step looks before it acts.
+                    failing_since = failing_since or time.monotonic()
+                    if time.monotonic() - failing_since > self._patience_s:
+                        raise
+                else:
+                    failing_since = None
         except BaseException as failure:  # noqa: BLE001 - raised where the with block ends
             self._failure = failure
         finally:
@@ -240,24 +254,24 @@ class Kubelet:
         sidecars = spec.get("initContainers", [])
         for container in [*sidecars, *spec["containers"]]:
             running = here.containers.get(container["name"])
-            if running is None:
-                if container not in sidecars and not all(self._is_started(here, each) for each in sidecars):
-                    return
-                try:
+            try:
+                if running is None:
+                    if container not in sidecars and not all(self._is_started(here, each) for each in sidecars):
+                        return
                     here.containers[container["name"]] = self._launch(pod, here, container)
-                except MountError as error:
-                    here.trouble = str(error)
-                    return
-            elif running.process.status is not None and spec.get("restartPolicy") == "Always":
-                self._restart(pod, here, running)
+                elif running.process.status is not None and spec.get("restartPolicy") == "Always":
+                    self._restart(pod, here, running)
+            except MountError as error:
+                here.trouble = str(error)
+                return
 
     def _restart(self, pod: Mapping[str, Any], here: _Pod, ended: _Container) -> None:
         if not ended.again_at:
             ended.again_at = time.monotonic() + min(2**ended.restarts, LONGEST_BACKOFF_S)
         elif time.monotonic() > ended.again_at:
-            self.restarted.append(f"{pod['metadata']['name']}/{ended.spec['name']}: status {ended.process.status}")
             fresh = self._launch(pod, here, ended.spec)
             fresh.restarts = ended.restarts + 1
+            self.restarted.append(f"{pod['metadata']['name']}/{ended.spec['name']}: status {ended.process.status}")
             here.containers[ended.spec["name"]] = fresh
 
     def _launch(self, pod: Mapping[str, Any], here: _Pod, container: dict[str, Any]) -> _Container:
@@ -291,8 +305,8 @@ class Kubelet:
         if "fieldRef" in source:
             return str(field_of(pod, source["fieldRef"]["fieldPath"]))
         reference = source["secretKeyRef"]
-        status, body = self._api.request("GET", f"{self._base}/secrets/{reference['name']}")
-        data = json.loads(body).get("data", {}) if status == http.client.OK else {}
+        found = self._api.find(f"{self._base}/secrets/{reference['name']}")
+        data = {} if found is None else found.get("data", {})
         if reference["key"] not in data:
             message = f"couldn't find key {reference['key']} in Secret {self._namespace}/{reference['name']}"
             raise MountError(message)

@@ -8,21 +8,37 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tests.e2e.apiclient import ApiClient
 
 ACCOUNT_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+DEFAULT_MODE: Final = 0o644
+_GROUP_READS: Final = 0o440  # added to what a Pod with an fsGroup reads (pkg/volume/volume_linux.go)
+_TOKEN_MODE: Final = 0o600  # of a token, where the Pod says who reads it (pkg/volume/projected/projected.go)
 _VERSIONS: Final = itertools.count(1)
 
 
 class MountError(Exception):
     """A volume can't be set up yet; the message is what a kubelet would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One file of a volume.
+
+    Attributes:
+        raw: its bytes.
+        mode: who may read it; the owner is whoever runs this kubelet.
+    """
+
+    raw: bytes
+    mode: int = DEFAULT_MODE
 
 
 class PodFiles:
@@ -49,11 +65,12 @@ class PodFiles:
         self._root = root
         self._claims = claims
         self._ports = dict(ports)
-        self._written: dict[Path, dict[str, bytes]] = {}
+        self._written: dict[Path, dict[str, Content]] = {}
         self._tokens: dict[str, bytes] = {}
         metadata = pod["metadata"]
         self._base = f"/api/v1/namespaces/{metadata['namespace']}"
         self._volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
+        self._has_group = "fsGroup" in pod["spec"].get("securityContext", {})
 
     def path(self, inside: str) -> Path:
         """Where a path of the container is on this machine."""
@@ -107,38 +124,42 @@ class PodFiles:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.symlink_to(self._claims / claim)
 
-    def _contents(self, volume: Mapping[str, Any]) -> dict[str, bytes] | None:
-        """Relative path -> bytes; None for a volume that is no view of objects."""
+    def _contents(self, volume: Mapping[str, Any]) -> dict[str, Content] | None:
+        """Relative path -> content; None for a volume that is no view of objects."""
         name = volume["name"]
         if "configMap" in volume or "secret" in volume:
-            return self._source(name, volume)
-        if "projected" in volume:
-            found: dict[str, bytes] = {}
+            described = volume.get("configMap") or volume["secret"]
+            found = self._source(name, volume, described.get("defaultMode", DEFAULT_MODE))
+        elif "projected" in volume:
+            found = {}
             for source in volume["projected"]["sources"]:
-                found.update(self._source(name, source))
-            return found
-        return None
+                found.update(self._source(name, source, volume["projected"].get("defaultMode", DEFAULT_MODE)))
+        else:
+            return None
+        more = _GROUP_READS if self._has_group else 0
+        return {path: Content(content.raw, content.mode | more) for path, content in found.items()}
 
-    def _source(self, volume: str, source: Mapping[str, Any]) -> dict[str, bytes]:
+    def _source(self, volume: str, source: Mapping[str, Any], mode: int) -> dict[str, Content]:
         if "configMap" in source:
             described = source["configMap"]
-            return self._pick(volume, described, self._object("configmaps", described, described["name"]))
+            return self._pick(volume, described, self._object("configmaps", described, described["name"]), mode)
         if "secret" in source:
             described = source["secret"]
             name = described.get("secretName") or described["name"]
-            return self._pick(volume, described, self._object("secrets", described, name))
+            return self._pick(volume, described, self._object("secrets", described, name), mode)
         if "serviceAccountToken" in source:
-            return {source["serviceAccountToken"]["path"]: self._token(source["serviceAccountToken"])}
+            raw = self._token(source["serviceAccountToken"])
+            return {source["serviceAccountToken"]["path"]: Content(raw, _TOKEN_MODE if self._has_group else mode)}
         if "downwardAPI" in source:
             return {
-                item["path"]: str(field_of(self._pod, item["fieldRef"]["fieldPath"])).encode()
+                item["path"]: Content(str(field_of(self._pod, item["fieldRef"]["fieldPath"])).encode(), mode)
                 for item in source["downwardAPI"]["items"]
             }
         message = f"this kubelet knows no volume source {sorted(source)}"
         raise AssertionError(message)
 
     def _object(self, resource: str, described: Mapping[str, Any], name: str) -> dict[str, bytes]:
-        if described.get("optional") and not self._api.exists(f"{self._base}/{resource}/{name}"):
+        if described.get("optional") and self._api.find(f"{self._base}/{resource}/{name}") is None:
             return {}
         found = self._require(f"{resource}/{name}", f'{resource.removesuffix("s")} "{name}" not found')
         if resource == "secrets":
@@ -146,21 +167,20 @@ class PodFiles:
         return {key: self._rewrite_ports(value).encode() for key, value in found.get("data", {}).items()}
 
     def _require(self, place: str, message: str) -> dict[str, Any]:
-        status, body = self._api.request("GET", f"{self._base}/{place}")
-        if status == 404:
+        found = self._api.find(f"{self._base}/{place}")
+        if found is None:
             raise MountError(message)
-        found: dict[str, Any] = json.loads(body)
         return found
 
     @staticmethod
-    def _pick(volume: str, described: Mapping[str, Any], data: dict[str, bytes]) -> dict[str, bytes]:
+    def _pick(volume: str, described: Mapping[str, Any], data: dict[str, bytes], mode: int) -> dict[str, Content]:
         if "items" not in described:
-            return data
+            return {key: Content(raw, mode) for key, raw in data.items()}
         missing = [item["key"] for item in described["items"] if item["key"] not in data]
         if missing:
             message = f'volume "{volume}" references non-existent key: {", ".join(missing)}'
             raise MountError(message)
-        return {item["path"]: data[item["key"]] for item in described["items"]}
+        return {item["path"]: Content(data[item["key"]], item.get("mode", mode)) for item in described["items"]}
 
     def _token(self, described: Mapping[str, Any]) -> bytes:
         """A token as the kubelet asks for it: bound to the Pod."""
@@ -178,13 +198,14 @@ class PodFiles:
         return self._tokens[path]
 
 
-def write_atomically(folder: Path, contents: Mapping[str, bytes]) -> None:
+def write_atomically(folder: Path, contents: Mapping[str, Content]) -> None:
     """Replace all files of a folder at once, as the kubelet does."""
     version = folder / f"..{next(_VERSIONS):06d}"
     for name, content in contents.items():
         file = version / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        file.write_bytes(content.raw)
+        file.chmod(content.mode)
     version.mkdir(parents=True, exist_ok=True)
     before = (folder / "..data").readlink() if (folder / "..data").is_symlink() else None
     (folder / "..data_tmp").symlink_to(version.name)

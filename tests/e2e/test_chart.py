@@ -24,6 +24,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChartCluster
     """A cluster in which the chart was installed as README.txt of the folder says."""
     with ChartCluster.started(tmp_path_factory.mktemp("team")) as cluster:
         cluster.make_system()
+        cluster.plane.create_namespace("mistyped", {"placet.dev/environment": "prodction"})  # refused afterwards
         cluster.install()
         yield cluster
 
@@ -89,7 +90,6 @@ def test_an_unapproved_model_is_refused_and_an_approved_one_admitted(installed: 
 
 
 def test_a_namespace_with_no_label_or_an_unknown_one_counts_as_production(installed: ChartCluster) -> None:
-    installed.plane.create_namespace("mistyped", {"placet.dev/environment": "prodction"})
     for namespace in ("default", "mistyped"):
         refused = installed.run_check(namespace)
         assert 'admission webhook "other-namespaces.placet.dev" denied the request: placet refuses' in refused.stderr
@@ -107,6 +107,7 @@ def test_the_webhook_is_asked_about_everything_that_decides_what_runs(installed:
     (found,) = [
         item for item in installed.plane.api.get(CONFIGURATIONS)["items"] if item["metadata"]["name"] == "placet"
     ]
+    assert found["webhooks"].pop()["name"] == "namespaces.placet.dev"  # test_namespace_guard.py
     for webhook in found["webhooks"]:
         rules = [{**rule, "resources": sorted(rule["resources"])} for rule in webhook["rules"]]
         assert rules == [{**rule, "resources": sorted(rule["resources"])} for rule in workload_rules()]

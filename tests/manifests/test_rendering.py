@@ -141,7 +141,7 @@ def test_the_configuration_of_placet_init_says_the_same(tmp_path: Path) -> None:
 
 
 def test_every_namespace_is_asked_about_exactly_once_but_two(tmp_path: Path) -> None:
-    webhooks = one(template(BASE, tmp_path), "ValidatingWebhookConfiguration")["webhooks"]
+    webhooks = workload_entries(template(BASE, tmp_path))
     labels: list[dict[str, str]] = [{}, *({"placet.dev/environment": value} for value in
                                           ("development", "staging", "production", "prodction", ""))]  # fmt: skip
     for given in labels:
@@ -155,6 +155,46 @@ def test_every_namespace_is_asked_about_exactly_once_but_two(tmp_path: Path) -> 
                 assert asked[0]["clientConfig"]["service"]["path"] == f"/v1/admit/{expected}"
 
 
+def workload_entries(rendered: str) -> list[dict[str, Any]]:
+    """All entries but that of the Namespaces, which comes last."""
+    entries: list[dict[str, Any]] = one(rendered, "ValidatingWebhookConfiguration")["webhooks"]
+    guard = entries.pop()
+    assert guard["name"] == "namespaces.placet.dev"
+    return entries
+
+
+@pytest.mark.parametrize("token", ["", "p" * 32])
+def test_every_way_to_write_a_namespace_is_asked_about_whatever_it_is_called_or_labelled(
+    tmp_path: Path, token: str
+) -> None:
+    given: dict[str, Any] = {
+        "failurePolicy": "Ignore",
+        "pathToken": token,
+        "excludedNamespaces": ["kube-system", "other"],
+    }
+    given |= {
+        "namespaceSelector": {"matchLabels": {"a": "b"}},
+        "matchConditions": [{"name": "a", "expression": "true"}],
+    }
+    values = merged(BASE, {"webhook": given})
+    guard = one(template(values, tmp_path), "ValidatingWebhookConfiguration")["webhooks"][-1]
+    assert guard["rules"] == [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE", "UPDATE"],
+            "scope": "Cluster",
+            "resources": ["namespaces", "namespaces/status", "namespaces/finalize"],
+        }
+    ]
+    assert (guard["namespaceSelector"], guard.get("objectSelector", {})) == ({}, {})
+    facts = (guard["failurePolicy"], guard["matchPolicy"], guard["sideEffects"])
+    assert facts == ("Fail", "Equivalent", "NoneOnDryRun")
+    assert [condition["name"] for condition in guard["matchConditions"]] == ["environment-label-changes"]
+    path = f"/v1/guard/namespaces/{token}" if token else "/v1/guard/namespaces"
+    assert guard["clientConfig"]["service"]["path"] == path
+
+
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """As Kubernetes evaluates In and NotIn."""
     for term in selector["matchExpressions"]:
@@ -165,7 +205,7 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 
 
 def test_the_rules_are_those_that_the_gate_is_tested_with(tmp_path: Path) -> None:
-    for webhook in one(template(BASE, tmp_path), "ValidatingWebhookConfiguration")["webhooks"]:
+    for webhook in workload_entries(template(BASE, tmp_path)):
         ours = {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in webhook["rules"]}
         built_in = {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in workload_rules()}
         assert ours - built_in == {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in registry_rules()}
@@ -200,8 +240,21 @@ def test_every_pod_meets_the_restricted_standard(name: str, tmp_path: Path) -> N
             assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_secrets_are_mounted_for_the_group_of_the_pod_alone(name: str, tmp_path: Path) -> None:
+    pod = one(template(SETS[name], tmp_path), "Deployment")["spec"]["template"]["spec"]
+    private = [
+        volume.get("projected") or volume["secret"]
+        for volume in pod["volumes"]
+        if "secret" in volume or any("secret" in source for source in volume.get("projected", {}).get("sources", ()))
+    ]
+    assert private, "the log's key and the server's are mounted"
+    assert {volume.get("defaultMode") for volume in private} == {0o440}
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
 def test_no_token_is_mounted_and_no_right_given_without_look_ups(tmp_path: Path) -> None:
-    rendered = template(merged(BASE, {"parents": "none"}), tmp_path)
+    rendered = template(merged(BASE, {"parents": "none", "namespaces": "none"}), tmp_path)
     assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
     assert "placet" not in [each["metadata"]["name"] for each in objects(rendered) if each["kind"] == "ClusterRole"]
     assert one(rendered, "NetworkPolicy")["spec"]["egress"] == []
@@ -215,8 +268,11 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
         "apps": ("deployments", "statefulsets", "daemonsets", "replicasets"),
         "batch": ("jobs", "cronjobs"),
     }
-    expected = {(group, kind, "get") for group, names in kinds.items() for kind in names}
-    assert allowed == {*expected, ("autoscaling", "horizontalpodautoscalers", "list")}
+    read = {(group, kind, "get") for group, names in kinds.items() for kind in names}
+    listed = {("", "pods", "list"), *((group, kind, "list") for group, kind, _ in read)}
+    assert allowed == {*read, *listed, ("autoscaling", "horizontalpodautoscalers", "list")}
+    without = one(template(merged(BASE, {"namespaces": "none"}), tmp_path), "ClusterRole")["rules"]
+    assert {verb for rule in without for verb in rule["verbs"]} == {"get"}
 
 
 def test_the_grace_period_is_longer_than_the_drain_and_the_last_review(tmp_path: Path) -> None:

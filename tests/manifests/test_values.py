@@ -67,6 +67,7 @@ CHANGES: Final[dict[str, Any]] = {
     "opa.resources": ({"limits": {"memory": "1Gi"}}, OPA),
     "autoscalers": "none",
     "parents": "none",
+    "namespaces": "none",
     "record.origin": "example.com/log",
     "record.logKey.existingSecret": TEXT,
     "record.logKey.key": "other.key",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from placet.assemble import build_engine
+from placet.assemble import build_engine, build_residents
 from placet.config import Config, load_config
 from placet.errors import ConfigError
 from placet.policy.data import load_policy_data
@@ -65,3 +65,8 @@ def test_opa_is_pulled_from_without_a_token_by_default(tmp_path: Path, monkeypat
 def test_an_opa_that_anybody_on_the_way_could_be_is_refused_before_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain http to another machine"):
         opa(tmp_path, "policy: {engine: opa, opa_url: 'http://opa:8181'}")
+
+
+def test_what_runs_in_a_namespace_is_counted_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    assert not build_residents(configured(tmp_path)).asked
+    assert build_residents(configured(tmp_path, "namespaces: lookup")).asked

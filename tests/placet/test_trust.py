@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring
+from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
 from placet.errors import AuditError, KeyringError
 from placet.trust import FileTrust
 from tests.simulators.desk import ApprovalDesk
@@ -25,19 +29,40 @@ class Files:
         self.roots = sorted(paths["roots"].iterdir())
         self.seen: list[int] = []
 
-    def trust(self, *, newest_version: int = 0) -> FileTrust:
+    def trust(
+        self, *, newest_version: int = 0, kept: KeptRevocations | None = None, folder: Path | None = None
+    ) -> FileTrust:
         return FileTrust(
             keyring_file=self.keyring,
             root_files=self.roots,
             threshold=2,
-            revocations=self.revocations,
+            revocations=folder or self.revocations,
             newest_version=newest_version,
             on_change=lambda keyring, _: self.seen.append(keyring.version),
+            kept=kept,
         )
+
+    def revoke(self, number: int, folder: Path | None = None) -> Path:
+        """Put the file of a revocation there."""
+        file = (folder or self.revocations) / f"{number}.dsse.json"
+        file.write_bytes(self.desk.revoke(approval(number), role="security"))
+        return file
+
+    def numbers(self, trust: FileTrust) -> set[int]:
+        """Which revocations count now."""
+        return numbers_of(trust.load(self.desk.now)[1])
 
     def publish(self, version: int) -> None:
         self.desk.document["version"] = version
         self.keyring.write_bytes(self.desk.keyring_bytes)
+
+
+def approval(number: int) -> str:
+    return f"0a0b0c0d-0000-4000-8000-{number:012d}"
+
+
+def numbers_of(revocations: Iterable[Revocation]) -> set[int]:
+    return {int(one.approval_id[-12:]) for one in revocations}
 
 
 @pytest.fixture
@@ -233,3 +258,126 @@ def test_a_settled_keyring_that_goes_away_is_missed(files: Files, monkeypatch: p
     trust.load(files.desk.now)  # what was accepted holds until it expires
     assert trust.refused is not None
     assert trust.refused.code == "keyring_missing"
+
+
+def test_a_revocation_whose_file_went_away_still_counts_and_is_missed(files: Files) -> None:
+    trust = files.trust()
+    assert trust.find_missing() == ()
+    first, second = files.revoke(1), files.revoke(2)
+    assert files.numbers(trust) == {1, 2}
+    assert trust.find_missing() == ()
+    content = first.read_bytes()
+    first.unlink()
+    assert files.numbers(trust) == {1, 2}
+    assert numbers_of(trust.find_missing()) == {1}
+    second.unlink()
+    assert files.numbers(trust) == {1, 2}
+    assert numbers_of(trust.find_missing()) == {1, 2}
+    (files.revocations / "under-another-name.dsse.json").write_bytes(content)
+    assert files.numbers(trust) == {1, 2}
+    assert numbers_of(trust.find_missing()) == {2}
+
+
+def test_a_revocation_that_the_keyring_has_is_not_missed(files: Files) -> None:
+    trust = files.trust()
+    file = files.revoke(1)
+    files.numbers(trust)
+    file.unlink()
+    files.desk.document["revokedApprovals"] = [approval(1)]
+    files.publish(2)
+    assert files.numbers(trust) == {1}
+    assert trust.find_missing() == ()
+
+
+def test_a_revocation_outlasts_its_signer_once_it_has_counted(files: Files) -> None:
+    trust = files.trust()
+    file = files.revoke(1)
+    files.numbers(trust)
+    files.desk.grant("bob", "security")["environments"] = ["development"]
+    files.publish(2)
+    with pytest.raises(KeyringError, match="no grant"):
+        files.numbers(trust)
+    file.unlink()
+    assert files.numbers(trust) == {1}
+
+
+def test_without_a_folder_what_is_known_counts_and_is_missed(files: Files) -> None:
+    found = files.trust()
+    files.revoke(1)
+    known = KeptRevocations(found.load(files.desk.now)[1])
+    trust = FileTrust(keyring_file=files.keyring, root_files=files.roots, threshold=2, revocations=None, kept=known)
+    assert files.numbers(trust) == {1}
+    assert numbers_of(trust.find_missing()) == {1}
+
+
+def test_what_is_only_tried_out_revokes_nothing_until_it_is_in_office(files: Files, tmp_path: Path) -> None:
+    kept = KeptRevocations()
+    old = files.trust(kept=kept)
+    files.revoke(1)
+    assert files.numbers(old) == {1}
+    another = tmp_path / "another"
+    another.mkdir()
+    files.revoke(2, another)
+    new = files.trust(kept=kept.apart(), folder=another)
+    assert files.numbers(new) == {1, 2}
+    assert files.numbers(old) == {1}
+    files.revoke(3)
+    assert files.numbers(old) == {1, 3}
+    new.enter_office(kept)
+    assert files.numbers(old) == files.numbers(new) == {1, 2, 3}
+    assert numbers_of(kept.unrecorded()) == {1, 2, 3}
+    files.revoke(4)  # a review that began before decides with the old one, and what it has seen holds too
+    files.numbers(old)
+    assert files.numbers(new) == {1, 2, 3, 4}
+
+
+def test_nothing_is_read_or_merged_while_nothing_changes(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust = files.trust()
+    file = files.revoke(1)
+    reads: list[Path] = []
+
+    def counted(folder: Path, *, keyring: VerifiedKeyring) -> Revocations:
+        reads.append(folder)
+        return load_revocations(folder, keyring=keyring)
+
+    monkeypatch.setattr("placet.trust.load_revocations", counted)
+    first = trust.load(files.desk.now)[1]
+    assert all(trust.load(files.desk.now)[1] is first for _ in range(5))
+    assert len(reads) == 1
+    file.unlink()
+    assert all(trust.load(files.desk.now)[1] is first for _ in range(5))
+    assert len(reads) == 2
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "take", "record", "reload", "keyring"]), st.integers(0, 4)), max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=_STEPS)
+def test_whatever_happens_to_the_files_nothing_that_was_revoked_counts_again(
+    steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files, kept = Files(tmp_path_factory.mktemp("desk")), KeptRevocations()
+    trust, version, ever = files.trust(kept=kept), 1, set[int]()
+    for what, number in steps:
+        match what:
+            case "put":
+                files.revoke(number)
+            case "take":
+                (files.revocations / f"{number}.dsse.json").unlink(missing_ok=True)
+            case "record":
+                kept.add([one for one in kept.unrecorded() if number in numbers_of([one])], recorded=True)
+            case "reload":
+                trust = files.trust(kept=kept.apart())
+                trust.load(files.desk.now)
+                trust.enter_office(kept)
+            case "keyring":
+                version += 1
+                files.publish(version)
+        there = {int(file.name.split(".")[0]) for file in files.revocations.iterdir()}
+        ever |= there
+        assert files.numbers(trust) == ever
+        assert numbers_of(trust.find_missing()) == ever - there
+        assert numbers_of(kept.unrecorded()) <= ever

@@ -26,6 +26,7 @@ from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import LogRecorder, Recorder
+from placet.residents import Residents
 from placet.review import parse_review
 from placet.workload import read_workload
 from tests.simulators.desk import ApprovalDesk
@@ -75,6 +76,7 @@ class GateDesk:
         recorder: Recorder | None = None,
         cluster_facts: ClusterFacts | None = None,
         parents: Parents | None = None,
+        residents: Residents | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -93,6 +95,7 @@ class GateDesk:
             recorder=recorder or kept,
             clock=lambda: desk.now,
             parents=parents,
+            residents=residents,
         )
         return cls(desk, gate, log, trust, engine, data, kept)
 
@@ -152,3 +155,53 @@ def review(
     request["name"] = manifest["metadata"].get("name", "")
     request["namespace"] = manifest["metadata"].get("namespace", "")
     return found
+
+
+def namespace_review(
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    *,
+    operation: str = "UPDATE",
+    subresource: str = "",
+    name: str = "team-a",
+    username: str = "tina@example.org",
+    groups: tuple[str, ...] = ("tenants", "system:authenticated"),
+    dry_run: bool = False,
+    uid: str | None = None,
+) -> dict[str, Any]:
+    """The review that a real API server sends about a Namespace, whose name is also the request's namespace.
+
+    Args:
+        before: labels of the old object; None for no labels at all.
+        after: labels of the new one.
+        operation: the old object is left out of a CREATE.
+        subresource: ``status`` or ``finalize``.
+        name: of the Namespace.
+        username: who asks.
+        groups: of whom.
+        dry_run: whether nothing is kept.
+        uid: of the request; another one each time.
+    """
+
+    def namespace(labels: dict[str, Any] | None) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": name, "uid": "db12e1b1-df96-4cbc-8900-e97e81d4932b"}
+        if labels is not None:
+            metadata["labels"] = labels
+        spec, status = {"finalizers": ["kubernetes"]}, {"phase": "Active"}
+        return {"kind": "Namespace", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
+
+    request = {
+        "uid": uid or str(uuid.uuid4()),
+        "kind": {"group": "", "version": "v1", "kind": "Namespace"},
+        "resource": {"group": "", "version": "v1", "resource": "namespaces"},
+        "name": name,
+        "namespace": name,
+        "operation": operation,
+        "userInfo": {"username": username, "groups": list(groups)},
+        "object": namespace(after),
+        "oldObject": None if operation == "CREATE" else namespace(before),
+        "dryRun": dry_run,
+    }
+    if subresource:
+        request["subResource"] = subresource
+    return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from placet.errors import ReviewError
-from tests.simulators.gate import GateDesk, example, review
+from placet.namespaces import LABEL
+from tests.simulators.gate import GateDesk, example, namespace_review, review
 from webhook import admission
-from webhook.app import budget_s, create_app
+from webhook.app import GUARD_PATH, budget_s, create_app
 from webhook.gates import Gates
 from webhook.readiness import Finding, Report
 from webhook.settings import HttpSettings
@@ -142,11 +143,42 @@ def test_a_body_shorter_than_its_length_is_400(client: FlaskClient) -> None:
         ("POST", "/v1/admit/", 404),
         ("POST", f"{PATH}/", 404),
         ("POST", f"{PATH}/more", 404),
+        ("GET", GUARD_PATH, 405),
+        ("POST", "/v1/guard", 404),
+        ("POST", "/v1/guard/", 404),
+        ("POST", f"{GUARD_PATH}/", 404),
+        ("POST", f"{GUARD_PATH}s", 404),
+        ("POST", f"{GUARD_PATH}/more", 404),
+        ("POST", "/v1/admit/guard/namespaces", 404),
         ("GET", "/metrics", 404),
     ],
 )
 def test_other_methods_and_paths_are_4xx(client: FlaskClient, method: str, path: str, status: int) -> None:
     assert client.open(path, method=method).status_code == status
+
+
+def test_namespaces_have_a_path_of_their_own(client: FlaskClient) -> None:
+    for path, allowed in ((GUARD_PATH, True), (PATH, False)):
+        asked = namespace_review({LABEL: "production"}, {LABEL: "production"})
+        answer = client.post(path, data=json.dumps(asked), content_type="application/json").get_json()["response"]
+        assert (answer["uid"], answer["allowed"]) == (asked["request"]["uid"], allowed)
+    asked = namespace_review({LABEL: "production"}, None)
+    answer = client.post(GUARD_PATH, data=json.dumps(asked), content_type="application/json").get_json()["response"]
+    (cause,) = answer["status"]["details"]["causes"]
+    assert cause["reason"] == "gate.namespace/labeller_required"
+    assert {"decision-id", "log-index", "leaf-hash"} <= set(answer["auditAnnotations"])
+
+
+def test_a_workload_on_the_path_of_namespaces_is_refused(client: FlaskClient) -> None:
+    answer = client.post(GUARD_PATH, data=body(), content_type="application/json").get_json()["response"]
+    assert answer["allowed"] is False
+    assert "gate.namespace/not_a_namespace" in answer["status"]["message"]
+
+
+def test_no_escape_makes_a_workload_path_the_guards(client: FlaskClient) -> None:
+    asked = json.dumps(namespace_review(None, None))
+    for path in ("/v1/admit/guard%2Fnamespaces", "/v1/guard%2Fnamespaces/x", "/v1/guard/namespaces%00"):
+        assert client.post(path, data=asked, content_type="application/json").status_code == 404
 
 
 def test_a_path_of_no_environment_denies_with_its_code(client: FlaskClient) -> None:

@@ -12,6 +12,7 @@ from placet.errors import ConfigError
 from tests.e2e.gateprocess import Team
 from tests.simulators.gate import example, review
 from tests.webhook.gaterun import PATH, opened
+from webhook.app import GUARD_PATH
 from webhook.settings import Access, load_access
 
 TOKEN = "kQ7-fW_0.e~nR5tY2uI9oP"
@@ -76,6 +77,11 @@ def test_without_names_the_record_says_that_nobody_was_authenticated(own_team: T
         (f"{PATH}/{TOKEN.lower()}", 404),
         (f"{PATH}/{TOKEN}/", 404),
         (f"{PATH}/\u00e9\ud83d", 404),
+        (f"{GUARD_PATH}/{TOKEN}", 200),
+        (GUARD_PATH, 404),
+        (f"{GUARD_PATH}/", 404),
+        (f"{GUARD_PATH}{TOKEN}", 404),
+        (f"{GUARD_PATH}/{TOKEN[:-1]}", 404),
     ],
 )
 def test_with_a_token_no_other_path_is_there(own_team: Team, path: str, status: int) -> None:

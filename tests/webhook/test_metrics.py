@@ -13,13 +13,19 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from placet.policy.opa import OpaEngine
 from tests.e2e.gateprocess import Team
-from tests.simulators.gate import example, review
-from tests.webhook.gaterun import PATH, opened
+from tests.e2e.processes import poll_until
+from tests.simulators.gate import example, namespace_review, review
+from tests.simulators.opa import OpaProcess
+from tests.webhook.gaterun import PATH, Gate, opened
+from webhook.app import GUARD_PATH
+from webhook.measured import MeasuredEngine
 from webhook.metrics import METRICS, Metrics, render_table
 from webhook.server_state import ServerState
 
 ROOT = Path(__file__).parents[2]
+WAIT_S = 30
 CONVENTIONS = {
     "placet_admission_requests_total": {"decision", "mode", "environment", "risk", "dry_run"},
     "placet_admission_duration_seconds": set(),
@@ -34,6 +40,7 @@ CONVENTIONS = {
     "placet_policy_info": {"revision", "data"},
     "placet_keyring_expiry_timestamp_seconds": set(),
     "placet_certificate_expiry_timestamp_seconds": {"kind"},
+    "placet_engine_drifts_total": set(),
     "placet_gate_denials_total": {"code"},
     "placet_ready": {"part"},
 }
@@ -73,12 +80,49 @@ def test_decisions_are_counted_by_what_they_were(own_team: Team, approved_manife
         assert gate.metric("placet_unrecorded_denials_total") == 0
 
 
+def test_writes_to_namespaces_are_counted_under_a_word_of_ours(own_team: Team) -> None:
+    with opened(own_team) as gate:
+        asked = json.dumps(namespace_review({"placet.dev/environment": "production"}, None))
+        gate.client.post(GUARD_PATH, data=asked, content_type="application/json")
+        labels = {"mode": "enforce", "environment": "guard/namespaces", "dry_run": "false", "risk": "none"}
+        assert gate.metric("placet_admission_requests_total", decision="deny", **labels) == 1
+        assert gate.metric("placet_gate_denials_total", code="labeller_required") == 1
+
+
 def test_records_are_counted_whatever_they_are_of(own_team: Team) -> None:
     with opened(own_team) as gate:
         gate.ask()
         size = gate.runtime._log.size()
         assert gate.metric("placet_audit_records_total") == size == 4  # keyring, configuration, heartbeat, decision
         assert gate.metric("placet_audit_append_duration_seconds_count") == size
+
+
+def test_what_somebody_else_wrote_into_opa_is_counted_across_reloads(own_team: Team, tmp_path: Path) -> None:
+    with OpaProcess(tmp_path, pull=True) as opa:
+        own_team.configure({"policy": {"engine": "opa", "opa_url": opa.url}})
+        with opened(own_team) as gate:
+            assert gate.metric("placet_engine_drifts_total") == 0
+            meddle(gate, opa)
+            assert poll_until(lambda: gate.metric("placet_engine_drifts_total") == 1, WAIT_S)
+            gate.policy_data("environments: {production: {max_level: high}}\n")
+            before = gate.runtime.generation
+            gate.round()
+            assert gate.runtime.generation is not before
+            assert gate.metric("placet_engine_drifts_total") == 1, "a reload is no stranger"
+            meddle(gate, opa)
+            assert poll_until(lambda: gate.metric("placet_engine_drifts_total") == 2, WAIT_S)
+
+
+def meddle(gate: Gate, opa: OpaProcess) -> None:
+    """Change what OPA holds under the gate's own digest, and have the gate look now."""
+    held = opa.call("GET", "/v1/data/placet")[1]["result"]
+    held["environments"]["production"]["mode"] = "audit"
+    assert opa.call("PUT", "/v1/data/placet", held)[0] == 204
+    measured = gate.runtime.generation.engine
+    assert isinstance(measured, MeasuredEngine)
+    engine = measured._engine
+    assert isinstance(engine, OpaEngine)
+    engine._probe.hurry()
 
 
 def test_what_is_in_force_is_shown(own_team: Team) -> None:

@@ -114,6 +114,11 @@ def test_tightening_is_a_change_and_no_downgrade(own_team: Team) -> None:
         ("rules: {approvals.separation: {mode: warn}}", ["rules.approvals.separation.mode"]),
         ("environments: {production: {approvals: [technical, security, business, executive]}}", []),
         ("risk_approvals: {critical: [technical], low: [technical, security]}", ["risk_approvals.critical"]),
+        ("namespaces: {mode: audit}", ["namespaces.mode"]),
+        ("namespaces: {move: refuse}", []),
+        ("namespaces: {labellers: {users: [argo]}}", ["namespaces.labellers.users"]),
+        ("namespaces: {labellers: {groups: [platform]}}", ["namespaces.labellers.groups"]),
+        ("namespaces: {labellers: {groups: []}}", []),
     ],
 )
 def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: list[str]) -> None:
@@ -121,6 +126,15 @@ def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: 
     file.write_text(text, encoding="utf-8")
     found = changes._downgrades(load_policy_data(None).value, load_policy_data(file).value)
     assert [one.key for one in found] == keys
+
+
+def test_what_a_strict_guard_of_namespaces_gives_up_is_a_downgrade(tmp_path: Path) -> None:
+    file, shipped = tmp_path / "data.yaml", load_policy_data(None).value
+    file.write_text("namespaces: {move: refuse, labellers: {users: [argo]}}", encoding="utf-8")
+    found = changes._downgrades(load_policy_data(file).value, shipped)
+    assert [(one.key, one.before, one.after) for one in found] == [("namespaces.move", "refuse", "warn")]
+    unguarded = {key: value for key, value in shipped.items() if key != "namespaces"}
+    assert list(changes._downgrades(unguarded, shipped)) == []
 
 
 def test_the_record_of_a_configuration_holds_no_value_of_it(own_team: Team) -> None:

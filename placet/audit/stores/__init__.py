@@ -109,6 +109,9 @@ class Reader(Protocol):
     def latest(self, leaf_type: str) -> StoredLeaf | None:
         """The newest leaf of a type."""
 
+    def of_type(self, leaf_type: str, *, start: int) -> Iterator[StoredLeaf]:
+        """Leaves of a type, any but ``decision``, with ``start`` <= index in order of index."""
+
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
         """Whether a decision has admitted the model there before, as approved."""
 

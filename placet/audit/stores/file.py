@@ -54,10 +54,22 @@ def require_version(connection: sqlite3.Connection, path: Path) -> None:
     if application != schema.APPLICATION_ID:
         raise AuditError(f"{path} is a SQLite file but no record of placet", code="store_foreign")
     if version != schema.VERSION:
-        hint = "Use the placet that wrote it, or a newer one."
-        raise AuditError(
-            f"{path} is a record of version {version}, not {schema.VERSION}", code="store_foreign", hint=hint
+        raise _of_another_version(path, version)
+
+
+def _of_another_version(path: Path, version: int) -> AuditError:
+    if version > schema.VERSION:
+        return AuditError(
+            f"{path} is a record of version {version}, written by a newer placet; this one knows {schema.VERSION}",
+            code="store_foreign",
+            hint="Use the placet that wrote it, or a newer one.",
         )
+    return AuditError(
+        f"{path} is a record of version {version}, written by an older placet; this one writes {schema.VERSION}",
+        code="store_foreign",
+        hint=f"Version {version} can't be taken along: keep the file, and verify it with the placet that wrote it. A "
+        "gate starts a new record where record.store of its configuration names a file that is not there.",
+    )
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ WHERE projection = :projection AND object_name = :name AND namespace = :namespac
   AND environment = :environment AND cluster = :cluster AND approved = 1
 ORDER BY idx DESC LIMIT :limit"""
 _RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
+_OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
 _CONDITIONS: Final = {
     "type": "leaf_type = :type",
@@ -92,8 +93,12 @@ class SqliteReader:
 
     def latest(self, leaf_type: str) -> StoredLeaf | None:
         """See ``Reader``; ``leaf_type`` is any but ``decision``."""
-        where = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
-        return self._one(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT 1", type=leaf_type)
+        return self._one(f"{_LEAF} WHERE {_OF_TYPE} ORDER BY idx DESC LIMIT 1", type=leaf_type)
+
+    def of_type(self, leaf_type: str, *, start: int) -> Iterator[StoredLeaf]:
+        """See ``Reader``."""
+        rows = self._rows(f"{_LEAF} WHERE {_OF_TYPE} AND idx >= :start ORDER BY idx", type=leaf_type, start=start)
+        return (StoredLeaf(*row) for row in rows)
 
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
         """See ``Reader``."""

@@ -10,14 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from placet.approvals.revocations import Revocation
 from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
 from placet.audit.record import render_leaf
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
 from placet.audit.verify import verify_file
-from placet.canonical import render_canonical
+from placet.canonical import Digest, render_canonical
 from placet.errors import PlacetError
-from tests.simulators.tampering import LOG_KEY, build_log, decision, saved_notes
+from placet.revoked import render_revocation
+from tests.simulators.tampering import LOG_KEY, START, build_log, decision, saved_notes
 
 FOLDER: Final = Path(__file__).resolve().parent
 
@@ -36,10 +38,20 @@ def files() -> dict[str, bytes]:
             consistency = prove_consistency(reader, notes[0][1], keys)
         result = verify_file(store, keys, saved=notes)
     leaf = render_leaf(decision(4))
+    revoked = Revocation(
+        approval_id="eb0be67f-a228-5160-a5f2-236224c59e3b",
+        role="security",
+        environment="production",
+        person="bob",
+        statement=Digest.of(b"statement"),
+        envelope=b"envelope",
+    )
+    revocation = render_leaf(render_revocation(revoked, cluster="prod-eu-1", moment=START))
     schema = "".join(f"{statement};\n" for _, statement in OBJECTS.values())
     return {
         "leaf": leaf.raw,
         "leaf.hash": f"{leaf.hash.hex()}\n".encode(),
+        "revocation.leaf": revocation.raw,
         "log.vkey": f"{LOG_KEY.verifier}\n".encode(),
         "checkpoint.note": notes[-1][1],
         "inclusion.json": inclusion,

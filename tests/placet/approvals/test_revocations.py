@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from placet.approvals.envelope import render_envelope
-from placet.approvals.revocations import Revocations, load_revocations
+from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
 from placet.approvals.signing import sign_statement
 from placet.approvals.statement import RevocationStatement, render_statement
+from placet.canonical import Digest
 from placet.errors import KeyringError
 from tests.simulators.desk import NOON, ApprovalDesk, sample_workload, signer_of
 
@@ -37,6 +39,7 @@ def test_revocations_are_read_from_a_folder(desk: ApprovalDesk, tmp_path: Path) 
     (tmp_path / "README.md").write_text("not one of ours")
     revocations = load(desk, tmp_path, desk.revoke(APPROVAL, role="security", by="bob"))
     assert len(revocations) == 1
+    assert [(one.person, one.envelope) for one in revocations] == [("p-bob", (tmp_path / "0.dsse.json").read_bytes())]
     assert find(revocations) == "p-bob"
     assert find(revocations, role="technical") is None
     assert find(revocations, environment="staging") is None
@@ -111,3 +114,64 @@ def test_a_file_that_can_t_be_read_is_an_error(desk: ApprovalDesk, tmp_path: Pat
 @given(content=st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     unreadable(ApprovalDesk.standard(), tmp_path_factory.mktemp("revocations"), content)
+
+
+def revoked(number: int, person: str = "p-bob") -> Revocation:
+    return Revocation(
+        approval_id=f"approval-{number}",
+        role="security",
+        environment="production",
+        person=person,
+        statement=Digest.of(str(number).encode()),
+        envelope=f"envelope {number}".encode(),
+    )
+
+
+def test_what_was_kept_stays_and_the_first_word_on_an_approval_counts() -> None:
+    kept = KeptRevocations([revoked(1)])
+    before = kept.now
+    kept.add([revoked(1, person="p-eve"), revoked(2), revoked(2, person="p-eve")])
+    assert [(one.approval_id, one.person) for one in kept.now] == [("approval-1", "p-bob"), ("approval-2", "p-bob")]
+    assert len(before) == 1  # who decides on it is not disturbed
+    same = kept.now
+    kept.add([revoked(2)])
+    assert kept.now is same
+
+
+def test_a_kept_revocation_waits_with_its_envelope_until_it_is_recorded() -> None:
+    kept = KeptRevocations([revoked(1)])
+    kept.add([revoked(1), revoked(2), revoked(3)])
+    assert [(one.approval_id, one.envelope) for one in kept.unrecorded()] == [
+        ("approval-2", b"envelope 2"),
+        ("approval-3", b"envelope 3"),
+    ]
+    assert {one.envelope for one in kept.now} == {b""}  # ten thousand of them are nothing to hold for ever
+    kept.add([revoked(2)], recorded=True)
+    assert [one.approval_id for one in kept.unrecorded()] == ["approval-3"]
+    kept.add([revoked(2)])
+    assert [one.approval_id for one in kept.unrecorded()] == ["approval-3"]
+
+
+def test_what_is_found_apart_is_not_kept_by_the_others() -> None:
+    kept = KeptRevocations()
+    kept.add([revoked(1)])
+    apart = kept.apart()
+    apart.add([revoked(2)])
+    assert [one.approval_id for one in apart.now] == ["approval-1", "approval-2"]
+    assert [one.approval_id for one in apart.unrecorded()] == ["approval-2"]
+    assert [one.approval_id for one in kept.now] == ["approval-1"]
+
+
+def test_threads_lose_no_revocation() -> None:
+    kept = KeptRevocations()
+
+    def add(first: int) -> None:
+        for number in range(first, first + 200):
+            kept.add([revoked(number)])
+
+    threads = [threading.Thread(target=add, args=(first,)) for first in (0, 100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(kept.now) == len(kept.unrecorded()) == 500

@@ -54,7 +54,7 @@ def test_verify_accepts_and_says_what_it_saw(built: Path) -> None:
         "leaves       21 (20 decision, 1 heartbeat)",
         "decisions    14 allowed, 6 denied",
         f"root         {read('verify', '--store', built, '--log-key', VKEY)['root']}",
-        "checkpoints  3 in the store, 0 saved ones; 18 of 21 leaves signed for",
+        "checkpoints  3 in the store, no saved one to compare with; 18 of 21 leaves signed for",
         "note         the last 3 leaves are not signed for yet: keep the next checkpoint and verify again",
         "VERIFIED",
     ]
@@ -79,10 +79,25 @@ def test_verify_holds_saved_checkpoints_against_the_store(built: Path, tmp_path:
     for name, raw in saved_notes(built):
         (tmp_path / name).write_bytes(raw)
         options += ["--checkpoint", tmp_path / name]
-    assert run("verify", "--store", built, "--log-key", VKEY, *options).exit_code == 0
+    held = run("verify", "--store", built, "--log-key", VKEY, *options)
+    assert held.exit_code == 0
+    assert "checkpoints  3 in the store, 3 saved ones given, which hold; 18 of 21 leaves signed for\n" in held.stdout
     result = run("verify", "--store", older, "--log-key", VKEY, *options)
     assert result.exit_code == 1
     assert "rolled_back in 12..17: " in result.stdout
+    assert "2 in the store, 3 saved ones given, of which 2 hold; 12 of 12 leaves signed for\n" in result.stdout
+
+
+def test_verify_counts_the_saved_checkpoint_that_shows_a_rollback(built: Path, tmp_path: Path) -> None:
+    older = build_log(tmp_path / "older.db", size=12, signed=(5, 12))
+    (tmp_path / "newest.note").write_bytes(saved_notes(built)[-1][1])
+    options = ("--store", older, "--log-key", VKEY, "--checkpoint", tmp_path / "newest.note")
+    result = run("verify", *options)
+    assert result.exit_code == 1
+    assert "2 in the store, 1 saved one given, which does not hold; 12 of 12" in result.stdout
+    assert f"rolled_back in 12..17: {tmp_path / 'newest.note'} was signed over 18 leaves" in result.stdout
+    value = json.loads(run("verify", *options, "-o", "json").stdout)
+    assert (value["saved_given"], value["saved_checkpoints"], value["kinds"]) == (1, [], ["rolled_back"])
 
 
 def test_verify_says_that_it_could_not_tell(built: Path, tmp_path: Path) -> None:
@@ -263,6 +278,75 @@ def test_a_key_is_made_and_its_verifier_key_printed(tmp_path: Path) -> None:
 def test_a_store_is_named_by_the_environment_too(built: Path) -> None:
     result = CliRunner().invoke(root, ["audit", "checkpoint"], env={"PLACET_AUDIT_STORE": str(built)})
     assert result.exit_code == 0
+
+
+def configuration(folder: Path, *, store: str) -> Path:
+    """A configuration that names a record; nothing else in it is there."""
+    file = folder / "placet.yaml"
+    file.write_text(
+        "cluster: prod-eu-1\n"
+        "keyring: {file: keyring.dsse.json, roots: [roots/root-1.pub], threshold: 1}\n"
+        f"record: {{store: {store}, log_key: keys/log.key}}\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+@pytest.fixture
+def beside(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration and a record of 12 leaves; the working folder."""
+    build_log(tmp_path / "own.db", size=12, signed=(12,))
+    monkeypatch.chdir(tmp_path)
+    return configuration(tmp_path, store="own.db")
+
+
+READING: list[tuple[str, ...]] = [
+    ("list", "--limit", "1"),
+    ("show", "decision-11"),
+    ("verify", "--log-key", VKEY),
+    ("prove", "decision-11", "--log-key", VKEY),
+    ("checkpoint",),
+]
+
+
+@pytest.mark.parametrize("arguments", READING, ids=lambda row: row[0])
+def test_without_a_store_the_configurations_is_read(
+    beside: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    expected = run(*arguments, "--store", tmp_path / "own.db").stdout
+    assert expected
+    assert run(*arguments).stdout == expected
+    monkeypatch.chdir("/")
+    assert run(*arguments, "--config", beside).stdout == expected
+    by_variable = CliRunner().invoke(root, ["audit", *arguments], env={"PLACET_CONFIG": str(beside)})
+    assert by_variable.stdout == expected
+    typed_first = CliRunner().invoke(
+        root, ["audit", *arguments, "--config", str(beside)], env={"PLACET_AUDIT_STORE": str(built)}
+    )
+    assert typed_first.stdout == expected
+
+
+@pytest.mark.parametrize("arguments", READING, ids=lambda row: row[0])
+def test_without_any_record_it_says_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = run(*arguments)
+    assert (nothing.exit_code, nothing.stdout) == (2, "")
+    assert "no record is named, and there is no placet.yaml" in nothing.stderr
+    assert "--store" in nothing.stderr
+    absent = run(*arguments, "--config", configuration(tmp_path, store="/placet/record/record.sqlite"))
+    assert absent.exit_code == 2
+    assert "/placet/record/record.sqlite, the record of" in absent.stderr
+    mistyped = run(*arguments, "--config", tmp_path / "none.yaml")
+    assert mistyped.exit_code == 2
+    assert "none.yaml: can't be read" in mistyped.stderr
+
+
+def test_the_environments_store_counts_before_a_configuration_that_is_only_there(beside: Path, built: Path) -> None:
+    assert beside.is_file()
+    result = CliRunner().invoke(root, ["audit", "checkpoint"], env={"PLACET_AUDIT_STORE": str(built)})
+    assert result.stdout_bytes == saved_notes(built)[-1][1]
 
 
 def test_progress_is_shown_on_a_terminal_alone(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.note import parse_vkey
 from placet.audit.proof import verify_proof
 from placet.audit.record import parse_leaf
+from placet.revoked import parse_revocation
 from tests.golden.audit.build import FOLDER, files
 
 FILES = files()
@@ -25,6 +26,8 @@ def test_every_golden_file_has_a_maker() -> None:
 def test_the_golden_files_of_old_still_verify() -> None:
     key = parse_vkey((FOLDER / "log.vkey").read_text())
     assert parse_leaf((FOLDER / "leaf").read_bytes()).hash.hex() == (FOLDER / "leaf.hash").read_text().strip()
+    revocation = parse_revocation(parse_leaf((FOLDER / "revocation.leaf").read_bytes()).body)
+    assert (revocation.role, revocation.person) == ("security", "bob")
     assert verify_checkpoint((FOLDER / "checkpoint.note").read_bytes(), [key]).size == 18
     for name in ("inclusion.json", "consistency.json"):
         assert verify_proof((FOLDER / name).read_bytes(), [key])

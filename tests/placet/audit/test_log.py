@@ -11,6 +11,7 @@ import pytest
 
 from placet.audit.log import AuditLog, render_time
 from placet.audit.record import render_leaf
+from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append, decision, policy_input_of, surgery
@@ -201,13 +202,29 @@ def test_a_file_of_another_program_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "written", "remedy"),
+    [
+        (3, "written by a newer placet", "Use the placet that wrote it, or a newer one."),
+        (1, "written by an older placet", "keep the file, and verify it with the placet that wrote it"),
+    ],
+)
+def test_a_store_of_another_version_is_left_alone_and_says_what_to_do(
+    path: Path, version: int, written: str, remedy: str
+) -> None:
     AuditLog.open(path, origin=ORIGIN).close()
     with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
-    with pytest.raises(AuditError, match="version 3"):
+    before = path.read_bytes()
+    with pytest.raises(AuditError, match=f"record of version {version}, {written}") as caught:
         AuditLog.open(path, origin=ORIGIN)
+    assert caught.value.code == "store_foreign"
+    assert remedy in caught.value.hint
+    with pytest.raises(AuditError) as read, open_readonly(path):
+        pass
+    assert str(read.value) == str(caught.value)
+    assert path.read_bytes() == before
 
 
 def test_a_missing_store_is_not_made_where_it_should_be_there(path: Path) -> None:

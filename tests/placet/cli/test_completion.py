@@ -112,6 +112,14 @@ def test_decisions_of_the_record_are_offered_newest_first_and_few(tmp_path: Path
     assert set(press_tab(f"placet audit list --store {store} --name ", tmp_path)) == {"llama-0", "llama-1", "llama-2"}
 
 
+def test_decisions_of_the_configurations_record_are_offered(team: Team, tmp_path: Path) -> None:
+    build_log(team.folder / "record.sqlite", size=4)
+    config = team.folder / "placet.yaml"
+    assert press_tab(f"placet audit show --config {config} ", tmp_path) == ["decision-3", "decision-1", "decision-0"]
+    assert press_tab("placet audit show decision-3", team.folder) == ["decision-3"]
+    assert press_tab("placet audit show ", tmp_path) == []
+
+
 def test_a_broken_configuration_breaks_no_line(tmp_path: Path) -> None:
     (tmp_path / "placet.yaml").write_text("\t{", encoding="utf-8")
     assert press_tab("placet plan -e ", tmp_path) == []

@@ -121,7 +121,7 @@ TABLE: list[tuple[tuple[str, ...], int, str]] = [
     (("audit", "show", "nobody", "--store", "log.sqlite"), 2, "no record 'nobody'"),
     (("audit", "verify", "--store", "log.sqlite", "--log-key", VKEY), 0, ""),
     (("audit", "verify", "--store", "log.sqlite", "--log-key", "absent"), 2, "absent"),
-    (("audit", "verify", "--log-key", VKEY), 2, "--store or --proof"),
+    (("audit", "verify", "--log-key", VKEY), 2, "SQLite file with --store"),
     (("audit", "verify", "--proof", "deploy.yaml", "--log-key", VKEY), 2, ""),
     (("audit", "prove", "--store", "log.sqlite", "--log-key", VKEY), 2, "one of them"),
     (("audit", "checkpoint", "--store", "log.sqlite"), 0, ""),

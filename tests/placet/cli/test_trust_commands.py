@@ -198,6 +198,65 @@ def test_comments_of_the_source_stay(run: Run, tmp_path: Path) -> None:
     assert "# two eyes for security\nthresholds:" in file.read_text()
 
 
+GRANT = ("--role", "security", "--environment", "production", "--environment", "staging", "--max-risk", "high")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        GRANT,
+        ("--max-risk", "high", "--environment", "staging", "--environment", "production", "--role", "security"),
+        (*GRANT, "--model", "*", "--namespace", "*"),
+    ],
+    ids=["same", "in-another-order", "with-defaults-typed"],
+)
+def test_a_grant_on_the_same_terms_is_not_listed_twice(run: Run, tmp_path: Path, again: tuple[str, ...]) -> None:
+    file = granted(run, tmp_path)
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    result = run("keyring", "grant", "alice@example.org", *again)
+    assert "granted on these terms already; nothing is written" in result.stderr
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("--role", "security", "--environment", "production", "--environment", "staging", "--max-risk", "critical"),
+        ("--role", "security", "--environment", "production", "--max-risk", "high"),
+        (*GRANT, "--namespace", "ml"),
+        ("--role", "technical", *GRANT[2:]),
+    ],
+    ids=["max-risk", "environments", "namespaces", "role"],
+)
+def test_a_grant_on_other_terms_stands_beside_the_first(run: Run, tmp_path: Path, other: tuple[str, ...]) -> None:
+    file = granted(run, tmp_path)
+    assert "it counts once the keyring is signed" in run("keyring", "grant", "alice@example.org", *other).stderr
+    (identity,) = yaml.safe_load(file.read_text())["identities"]
+    assert len(identity["grants"]) == 2
+
+
+def test_facts_on_the_same_terms_are_not_listed_twice(run: Run, tmp_path: Path) -> None:
+    file = granted(run, tmp_path)
+    run("keyring", "grant", "alice@example.org", "--fact", "coverage", "--fact", "rollback")
+    once = file.read_text()
+    again = run("keyring", "grant", "alice@example.org", "--fact", "rollback", "--fact", "coverage")
+    assert "already" in again.stderr
+    assert file.read_text() == once
+    run("keyring", "grant", "alice@example.org", "--fact", "coverage")
+    assert len(yaml.safe_load(file.read_text())["identities"][0]["attests"]) == 2
+
+
+def granted(run: Run, folder: Path) -> Path:
+    """A source with one grant and a layout of its own."""
+    run("keys", "generate", "--out", "alice.key")
+    run("keyring", "init")
+    run("keyring", "add", "alice@example.org", "--person", "p-alice", "--key", "alice.pub")
+    run("keyring", "grant", "alice@example.org", *GRANT)
+    file = folder / "keyring.yaml"
+    file.write_text(file.read_text().replace("role: security", "role:   'security'  # she is on call"))
+    return file
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

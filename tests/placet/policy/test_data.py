@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,26 @@ def test_no_other_error_escapes(raw: bytes) -> None:
         render_canonical(parse_yaml(raw, name="policy.yaml"))
     except EngineError as exc:
         assert exc.code == "policy_data_invalid"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("namespaces: {labellers: {groups: ['system:authenticated']}}", "everybody would be meant"),
+        ("namespaces: {labellers: {groups: ['system:serviceaccounts']}}", "everybody would be meant"),
+        ("namespaces: {labellers: {users: ['system:anonymous']}}", "everybody would be meant"),
+        ("namespaces: {labellers: {users: ['']}}", "labellers.users.0"),
+        ("namespaces: {labellers: {user: []}}", "did you mean 'users'?"),
+        ("namespaces: {moves: refuse}", "did you mean 'move'?"),
+        ("namespaces: {mode: 'off'}", "namespaces.mode"),
+    ],
+)
+def test_a_guard_of_namespaces_that_would_be_none_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(EngineError, match=re.escape(fault)) as caught:
+        load_policy_data(write(tmp_path, text))
+    assert caught.value.code == "policy_data_invalid"
+
+
+def test_labellers_are_replaced_list_by_list(tmp_path: Path) -> None:
+    value = load_policy_data(write(tmp_path, "namespaces: {labellers: {users: [argo]}}")).value["namespaces"]
+    assert value == {"mode": "enforce", "labellers": {"users": ["argo"], "groups": ["system:masters"]}, "move": "warn"}

@@ -10,6 +10,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from placet.policy.sockets import Deadline
 from placet.policy.wasm import EmbeddedEngine
 from tests.policies.documents import passing_request, unchanged_request
 from tests.policies.programs import free_port, running_opa
+from tests.simulators.opa import OpaProcess
 from tools.bundle import _compile, find_opa, sources
 
 DATA = load_policy_data(None)
@@ -110,6 +112,21 @@ def test_data_of_another_gate_is_replaced_before_anything_is_decided(url: str, t
         assert plain.decide(passing_request(), deadline_s=10).allowed
     strict.close()
     plain.close()
+
+
+def test_whoever_asked_is_told_when_somebody_else_changed_what_opa_holds(tmp_path: Path) -> None:
+    told: list[str] = []
+    with (
+        OpaProcess(tmp_path, pull=True) as opa,
+        closing(OpaEngine(opa.url, DATA, interval_s=600, on_drift=lambda: told.append("drift"))) as engine,
+    ):
+        engine.prepare()
+        assert told == [], "an OPA that has nothing yet was not changed"
+        _, held = opa.call("GET", "/v1/data/placet")
+        held["result"]["environments"]["production"]["mode"] = "audit"
+        assert opa.call("PUT", "/v1/data/placet", held["result"])[0] == 204
+        engine.prepare()
+        assert told == ["drift"]
 
 
 def test_a_server_without_our_bundle_is_a_mismatch(tmp_path: Path) -> None:

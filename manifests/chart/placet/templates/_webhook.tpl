@@ -3,27 +3,10 @@
 {{- define "placet.webhookEntry" -}}
 {{- $root := index . 0 -}}
 {{- $v := $root.Values -}}
-{{- $path := printf "/v1/admit/%s" (index . 2) -}}
-{{- with $v.webhook.pathToken -}}{{- $path = printf "%s/%s" $path . -}}{{- end -}}
 - name: {{ index . 1 }}.placet.dev
   admissionReviewVersions: [v1]
   clientConfig:
-    {{- if $v.webhook.url }}
-    url: {{ trimSuffix "/" $v.webhook.url }}{{ $path }}
-    {{- else }}
-    service:
-      name: {{ include "placet.fullname" $root }}
-      namespace: {{ $root.Release.Namespace }}
-      port: {{ $v.service.port }}
-      path: {{ $path }}
-    {{- end }}
-    {{- if $v.config.existingConfigMap }}
-    caBundle: {{ include "placet.caBundle" $root | quote }}
-    {{- else }}
-    {{- with include "placet.caBundle" $root }}
-    caBundle: {{ . }}
-    {{- end }}
-    {{- end }}
+    {{- include "placet.webhookClient" (list $root (printf "/v1/admit/%s" (index . 2))) | nindent 4 }}
   failurePolicy: {{ $v.webhook.failurePolicy }}
   matchPolicy: Equivalent
   sideEffects: NoneOnDryRun
@@ -49,6 +32,60 @@
   {{- end }}
   rules:
     {{- include "placet.webhookRules" $root | nindent 4 }}
+{{- end -}}
+
+{{- /* How a path of the webhook is reached. Arguments: the root, the path without its token. */ -}}
+{{- define "placet.webhookClient" -}}
+{{- $root := index . 0 -}}
+{{- $v := $root.Values -}}
+{{- $path := index . 1 -}}
+{{- with $v.webhook.pathToken -}}{{- $path = printf "%s/%s" $path . -}}{{- end -}}
+{{- if $v.webhook.url -}}
+url: {{ trimSuffix "/" $v.webhook.url }}{{ $path }}
+{{- else -}}
+service:
+  name: {{ include "placet.fullname" $root }}
+  namespace: {{ $root.Release.Namespace }}
+  port: {{ $v.service.port }}
+  path: {{ $path }}
+{{- end }}
+{{- if $v.config.existingConfigMap }}
+caBundle: {{ include "placet.caBundle" $root | quote }}
+{{- else }}
+{{- with include "placet.caBundle" $root }}
+caBundle: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* The API server holds a Namespace's *incoming* labels against a namespaceSelector, so a selector here could be opted
+       out of by the very write that it should see: it is empty. Labels can be written by way of status and finalize too.
+       The condition lets all writes pass unasked that leave the label as it is, so that a gate which is away stops neither
+       the making nor the deletion of namespaces; it has to fail closed whatever webhook.failurePolicy is. */ -}}
+{{- define "placet.namespaceEntry" -}}
+{{- $root := index . 0 -}}
+- name: namespaces.placet.dev
+  admissionReviewVersions: [v1]
+  clientConfig:
+    {{- include "placet.webhookClient" (list $root "/v1/guard/namespaces") | nindent 4 }}
+  failurePolicy: Fail
+  matchPolicy: Equivalent
+  sideEffects: NoneOnDryRun
+  timeoutSeconds: {{ $root.Values.webhook.timeoutSeconds }}
+  namespaceSelector: {}
+  matchConditions:
+    - name: environment-label-changes
+      expression: >-
+        (has(object.metadata.labels) && 'placet.dev/environment' in object.metadata.labels
+        ? 'is ' + object.metadata.labels['placet.dev/environment'] : '')
+        != (oldObject != null && has(oldObject.metadata.labels) && 'placet.dev/environment' in oldObject.metadata.labels
+        ? 'is ' + oldObject.metadata.labels['placet.dev/environment'] : '')
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE, UPDATE]
+      scope: Cluster
+      resources: [namespaces, namespaces/status, namespaces/finalize]
 {{- end -}}
 
 {{- /* "*" would not include subresources, so each one that changes what runs, or how often, is named. */ -}}

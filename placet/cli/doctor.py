@@ -1,0 +1,136 @@
+"""``placet doctor``: what in a running cluster leaves a hole."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from placet.cli.options import cluster_options, output_option
+from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS
+from placet.config import CONFIG_VARIABLE
+
+if TYPE_CHECKING:
+    from placet.cli.live import LiveCluster
+    from placet.doctor.examination import Local
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@cluster_options
+@click.option(
+    "--config",
+    "config_file",
+    type=_FILE,
+    envvar=CONFIG_VARIABLE,
+    show_envvar=True,
+    help="The gate's configuration, to compare its environments, look at its keyring and judge what runs.",
+)
+@click.option("--record", type=_FILE, help="A copy of the record, to know which models were there before.")
+@click.option("-n", "--namespace", default="", help="Where placet runs; the namespace of its Service by default.")
+@click.option(
+    "--trusted",
+    multiple=True,
+    metavar="SUBJECT",
+    help="Who may have rights that reach around the gate: group:NAME, user:NAME, serviceaccount:NAMESPACE:NAME "
+    "(repeatable).",
+)
+@click.option(
+    "--excluded", multiple=True, metavar="NAMESPACE", help="A namespace that is meant not to be governed (repeatable)."
+)
+@output_option("table", "json", "yaml", "junit")
+def doctor(
+    output: str,
+    kubeconfig: Path | None,
+    context: str,
+    config_file: Path | None,
+    record: Path | None,
+    namespace: str,
+    trusted: tuple[str, ...],
+    excluded: tuple[str, ...],
+) -> None:
+    r"""Say what in a running cluster leaves a hole in the gate.
+
+    Looks at the webhook configuration, its certificates, what answers behind it, who may change any of it, what else
+    changes workloads, and, with --config, at what runs now and would be refused. Everything is read with your own
+    rights, and nothing is ever written. What you may not read is reported as unknown, with the right that is missing.
+
+    \b
+    Examples:
+      placet doctor
+      placet doctor --context prod-eu-1 --config gate/placet.yaml
+      placet doctor --trusted group:platform-team -o json
+
+    \b
+    Exit codes:
+      0  nothing was found; there may be notes
+      1  there are holes or risks
+      2  something could not be looked at, and nothing was found in the rest
+
+    \b
+    Environment:
+      PLACET_CONFIG  the configuration file
+      KUBECONFIG     clusters to ask, as for kubectl
+
+    \b
+    See also: placet plan, placet config check, docs/doctor.md
+    """
+    from placet.apiserver import ApiServer
+    from placet.cli.doctor_view import print_findings
+    from placet.cli.live import LiveCluster
+    from placet.cli.progress import Progress
+    from placet.doctor.examination import Examination
+    from placet.doctor.findings import Severity
+    from placet.doctor.powers import parse_subject
+    from placet.doctor.reading import TIMEOUT_S, Reader
+
+    subjects = [parse_subject(text) for text in trusted]
+    cluster = LiveCluster(kubeconfig, context)
+    cluster.namespace()  # says what is wrong with a kubeconfig or a context
+    api = ApiServer(cluster.files, context=context or None)
+    api.get("/version", timeout_s=TIMEOUT_S, hint="Check the kubeconfig and --context.")
+    local = None if config_file is None else _open_local(config_file, record, cluster)
+    with Progress("workloads") as progress:
+        spaces = {namespace} if namespace else set()
+        found = Examination(Reader(api), local, subjects, spaces, excluded, datetime.now(UTC), progress).run()
+    print_findings(found, output)
+    severities = {one.severity for one in found}
+    if severities & {Severity.HOLE, Severity.RISK}:
+        sys.exit(EXIT_VIOLATIONS)
+    if Severity.UNKNOWN in severities:
+        sys.exit(EXIT_USAGE)
+
+
+def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) -> Local:
+    """What the configuration adds; the gate itself is made only when it is needed."""
+    from placet.assemble import build_gate, build_trust
+    from placet.cluster import KubernetesCluster, NoAutoscalers
+    from placet.config import load_config
+    from placet.decide import Gate, NoHistory
+    from placet.doctor.examination import Local
+    from placet.errors import InputError
+    from placet.policy.data import load_policy_data
+    from placet.record import StoredHistory
+
+    config = load_config(config_file)
+    if record is not None and not record.is_file():
+        raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
+    data, trust = load_policy_data(config.policy.data), build_trust(config)
+
+    def open_judge() -> Gate:
+        asked = KubernetesCluster(cluster.files, context=cluster.context or None)
+        return build_gate(
+            config,
+            data=data,
+            trust=trust,
+            recorder=None,
+            history=NoHistory() if record is None else StoredHistory(record, cluster=config.cluster),
+            cluster_facts=NoAutoscalers() if config.autoscalers == "none" else asked,
+            clock=lambda: datetime.now(UTC),
+        )
+
+    return Local(environments=frozenset(data.value["environments"]), keys=trust, open_judge=open_judge)

@@ -1,0 +1,156 @@
+"""The whole examination: what is read, in which order, and which checks look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from placet.doctor.access import Subject, find_grants
+from placet.doctor.coverage import Coverage, check_coverage
+from placet.doctor.entries import Entry, find_entries
+from placet.doctor.findings import Code, Finding, Severity
+from placet.doctor.others import check_kinds, check_mutators
+from placet.doctor.powers import Ground, check_access
+from placet.doctor.reading import Listing, Reader, Resource, name_of
+from placet.doctor.running import Judge, Keys, check_keyring, check_running, load_running
+from placet.doctor.served import Served, load_served, plain_names
+from placet.doctor.serving import check_certificates, check_serving, load_serving
+from placet.errors import PlacetError
+
+_ADMISSION: Final = "/apis/admissionregistration.k8s.io"
+_RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+_CONFIGURATIONS: Final = Resource(
+    f"{_ADMISSION}/v1", "validatingwebhookconfigurations", "whether the gate is asked at all is not known"
+)
+_NAMESPACES: Final = Resource("/api/v1", "namespaces", "which namespaces are not governed is not known")
+_MUTATORS: Final = Resource(
+    f"{_ADMISSION}/v1", "mutatingwebhookconfigurations", "what changes workloads after their approval is not known"
+)
+_POLICIES: Final = tuple(
+    Resource(f"{_ADMISSION}/{version}", "mutatingadmissionpolicies", "which policies change workloads is not known")
+    for version in ("v1", "v1beta1", "v1alpha1")
+)
+_DEFINITIONS: Final = Resource(
+    "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", "which other kinds make Pods is not known"
+)
+_WHO: Final = "who may reach around the gate is not known"
+_ACCESS: Final = tuple(
+    Resource(_RBAC, name, _WHO) for name in ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
+)
+_ORDER: Final = tuple(Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What the gate's configuration adds; it is not in the cluster.
+
+    Attributes:
+        environments: of the policy data.
+        keys: the keyring.
+        open_judge: makes the gate; it may raise PlacetError.
+    """
+
+    environments: Collection[str]
+    keys: Keys
+    open_judge: Callable[[], Judge]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """How to look.
+
+    Attributes:
+        reader: of the cluster.
+        local: None where no configuration is at hand.
+        trusted: who may have rights around the gate.
+        namespaces: in which placet runs, beside those of its Services.
+        excluded: namespaces that are meant not to be governed.
+        now: aware UTC.
+        progress: is told how far the judging of workloads is.
+    """
+
+    reader: Reader
+    local: Local | None
+    trusted: Collection[Subject]
+    namespaces: Collection[str]
+    excluded: Collection[str]
+    now: datetime
+    progress: Callable[[int, int], None]
+
+    def run(self) -> list[Finding]:
+        """Every finding, the gravest first."""
+        return sorted(self._find(), key=lambda one: (_ORDER.index(one.severity), tuple(Code).index(one.code)))
+
+    def _find(self) -> Iterator[Finding]:
+        configurations = self.reader.load_all(_CONFIGURATIONS)
+        namespaces = self.reader.load_all(_NAMESPACES)
+        served = load_served(self.reader)
+        yield from (*configurations.unread(), *namespaces.unread(), *served.unread)
+        entries = list(find_entries(configurations.items))
+        services = list(dict.fromkeys(entry.service for entry in entries if entry.service))
+        coverage = Coverage(
+            entries=entries,
+            namespaces=namespaces.items,
+            own={*self.namespaces, *(namespace for namespace, _ in services)},
+            asked=served.asked,
+            environments=None if self.local is None else self.local.environments,
+            excluded=self.excluded,
+        )
+        if not configurations.fault:
+            yield from check_coverage(coverage)
+        yield from self._find_serving(entries, services)
+        yield from self._find_others(entries, served)
+        yield from self._find_access(coverage, known=not configurations.fault)
+        yield from self._find_local(coverage, served)
+
+    def _find_serving(self, entries: Sequence[Entry], services: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+        serving = {service: load_serving(self.reader, *service) for service in services}
+        for one in serving.values():
+            yield from check_serving(one)
+        yield from check_certificates(entries, serving, self.now)
+
+    def _find_others(self, entries: Sequence[Entry], served: Served) -> Iterator[Finding]:
+        webhooks, definitions = self.reader.load_all(_MUTATORS), self.reader.load_all(_DEFINITIONS)
+        yield from (*webhooks.unread(), *definitions.unread())
+        found = [self.reader.load_all(resource) for resource in _POLICIES]
+        # Versions that are not served are empty; a refusal of one version is one of all.
+        yield from next((list(one.unread()) for one in found if one.fault), [])
+        distinct = {name_of(item): item for one in found for item in one.items}
+        yield from check_mutators(webhooks.items, list(distinct.values()), list(served.asked))
+        yield from check_kinds(definitions.items, entries)
+
+    def _find_access(self, coverage: Coverage, *, known: bool) -> Iterator[Finding]:
+        listings: list[Listing] = [self.reader.load_all(resource) for resource in _ACCESS]
+        for listing in listings:
+            yield from listing.unread()
+        cluster_roles, roles, cluster_bindings, bindings = (listing.items for listing in listings)
+        if not coverage.own:
+            said = "in which namespace placet runs is not known (-n names it), nor who may change things there"
+            yield Finding(Code.NOT_READ, "namespace of placet", said)
+        ground = Ground(
+            configurations=list(dict.fromkeys(entry.configuration for entry in coverage.entries)),
+            own=coverage.own,
+            ungoverned=coverage.ungoverned() if known else (),
+            workloads=plain_names(coverage.asked),
+            trusted=self.trusted,
+        )
+        grants = find_grants(
+            cluster_roles=cluster_roles, roles=roles, cluster_bindings=cluster_bindings, bindings=bindings
+        )
+        yield from check_access(list(grants), ground)
+
+    def _find_local(self, coverage: Coverage, served: Served) -> Iterator[Finding]:
+        if self.local is None:
+            yield Finding(Code.NO_CONFIG, "--config", "no configuration was named")
+            return
+        yield from check_keyring(self.local.keys, self.now)
+        workloads, unread = load_running(self.reader, served.plurals)
+        yield from unread
+        judged = {name_of(item): coverage.environment(name_of(item)) for item in coverage.namespaces}
+        environments = {name: one for name, one in judged.items() if one in self.local.environments and one is not None}
+        try:
+            yield from check_running(workloads, environments, self.local.open_judge(), self.progress)
+        except PlacetError as exc:
+            yield Finding(Code.NOT_READ, "workloads", f"they can't be judged: {exc}")

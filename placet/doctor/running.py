@@ -1,0 +1,157 @@
+"""What runs now and would not be let in again, judged by the gate's own functions; and how long the keyring holds."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from placet.approvals.keyring import VerifiedKeyring
+from placet.approvals.revocations import Revocations
+from placet.canonical import Digest
+from placet.deadline import Deadline
+from placet.decision import Decision
+from placet.doctor.findings import Code, Finding
+from placet.doctor.reading import Listing, Object, Reader, Resource, name_of, namespace_of
+from placet.doctor.serving import SOON
+from placet.errors import PlacetError
+from placet.projection.kinds import KINDS, Kind
+from placet.review import AdmissionRequest, GroupVersionKind
+
+BUDGET_S: Final = 30.0
+_MOST_NAMED: Final = 5
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+
+
+class Judge(Protocol):
+    """What decides: ``placet.decide.Gate``."""
+
+    def decide(self, request: AdmissionRequest, *, environment: str, deadline: Deadline) -> Decision:
+        """The answer of the gate."""
+
+
+class Keys(Protocol):
+    """Where the keyring comes from: ``placet.trust.FileTrust``."""
+
+    def load(self, now: datetime) -> tuple[VerifiedKeyring, Revocations]:
+        """The newest that verify.
+
+        Raises:
+            PlacetError: none that can be trusted now.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A workload as it is in the cluster.
+
+    Attributes:
+        kind: one of ours.
+        value: with apiVersion and kind, without what the server keeps for itself.
+    """
+
+    kind: Kind
+    value: Object
+
+    @property
+    def shown(self) -> str:
+        """``Deployment/llama in ml-serving``."""
+        return f"{self.kind.name}/{name_of(self.value)} in {namespace_of(self.value)}"
+
+
+def load_running(reader: Reader, plurals: Mapping[tuple[str, str], str]) -> tuple[list[Running], list[Finding]]:
+    """Every workload that nobody else's controller made, and what could not be read.
+
+    Args:
+        reader: of the cluster.
+        plurals: (group, kind) -> resource.
+    """
+    found: list[Running] = []
+    unread: list[Finding] = []
+    for kind in KINDS:
+        plural = plurals.get((kind.group, kind.name))
+        if plural is None:
+            continue
+        base = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+        listing: Listing = reader.load_all(Resource(base, plural, f"which {kind.name}s would be refused is not known"))
+        unread += listing.unread()
+        found += [Running(kind, _whole(kind, item)) for item in listing.items if _stands_alone(item)]
+    return found, unread
+
+
+def _whole(kind: Kind, item: Object) -> Object:
+    metadata = {key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"}
+    return {**item, "apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+
+
+def _stands_alone(item: Object) -> bool:
+    """Neither made by a controller of a kind that is judged itself, nor at its end."""
+    kinds = {(kind.api_version, kind.name) for kind in KINDS}
+    owners = (item.get("metadata") or {}).get("ownerReferences") or ()
+    owned = any(one.get("controller") and (one.get("apiVersion"), one.get("kind")) in kinds for one in owners)
+    status = item.get("status") or {}
+    return not owned and status.get("phase") not in _ENDED and not status.get("completionTime")
+
+
+def check_running(
+    workloads: Sequence[Running],
+    environments: Mapping[str, str],
+    judge: Judge,
+    progress: Callable[[int, int], None],
+) -> Iterator[Finding]:
+    """One finding for each environment in which something would be refused.
+
+    Args:
+        workloads: of the whole cluster.
+        environments: namespace -> environment by which it is judged; others are not governed.
+        judge: the gate.
+        progress: is told what is done, and what there is.
+    """
+    refused: dict[str, list[str]] = {}
+    seen: Counter[str] = Counter()
+    for done, one in enumerate(workloads, 1):
+        environment = environments.get(namespace_of(one.value))
+        if environment is not None:
+            seen[environment] += 1
+            decision = judge.decide(_request(one), environment=environment, deadline=Deadline(BUDGET_S))
+            if not decision.allowed:
+                codes = ", ".join(dict.fromkeys(f"{item.rule}/{item.code}" for item in decision.violations))
+                refused.setdefault(environment, []).append(f"{one.shown} ({codes})")
+        progress(done, len(workloads))
+    for environment, names in sorted(refused.items()):
+        more = f"; and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        said = f"{len(names)} of {seen[environment]} workloads: {'; '.join(names[:_MOST_NAMED])}{more}"
+        yield Finding(Code.WOULD_BE_REFUSED, f"environment {environment}", said)
+
+
+def _request(one: Running) -> AdmissionRequest:
+    return AdmissionRequest(
+        uid=str(uuid.uuid4()),
+        kind=GroupVersionKind(one.kind.group, one.kind.version, one.kind.name),
+        subresource="",
+        operation="CREATE",
+        name=name_of(one.value),
+        namespace=namespace_of(one.value),
+        username="",
+        groups=(),
+        object=one.value,
+        old_object=None,
+        dry_run=True,
+        digest=Digest.of(b""),
+    )
+
+
+def check_keyring(keys: Keys, now: datetime) -> Iterator[Finding]:
+    """Whether the keyring holds, and for how long."""
+    try:
+        keyring, _ = keys.load(now)
+    except PlacetError as exc:
+        yield Finding(Code.KEYRING_UNUSABLE, "keyring", f"{exc} ({exc.code})")
+        return
+    if keyring.expires - now < SOON:
+        yield Finding(
+            Code.KEYRING_EXPIRES, f"keyring version {keyring.version}", f"it expires on {keyring.expires:%Y-%m-%d}"
+        )
