@@ -218,9 +218,7 @@ def test_the_rules_are_those_that_the_gate_is_tested_with(tmp_path: Path) -> Non
 
 def test_rules_of_ones_own_come_last(tmp_path: Path) -> None:
     rule = {**registry_rules()[0], "apiGroups": ["example.com"], "resources": ["servers"]}
-    for webhook in one(
-        template(merged(BASE, {"webhook": {"extraRules": [rule]}}), tmp_path), "ValidatingWebhookConfiguration"
-    )["webhooks"]:
+    for webhook in workload_entries(template(merged(BASE, {"webhook": {"extraRules": [rule]}}), tmp_path)):
         assert webhook["rules"][-1] == rule
 
 
