@@ -70,7 +70,6 @@ class CustomKind:
         tree: what the entry says about places in the object.
         metadata: beginnings of the label and annotation keys that count, because its controller obeys them.
         replicas: parts whose counts add up; empty where the ceiling can't be known.
-        scaled: whether it has a ``/scale`` that writes ``spec.replicas``.
         images_elsewhere: whether an object may name no image, because a runtime or an operator chooses it.
     """
 
@@ -82,7 +81,6 @@ class CustomKind:
     tree: Node
     metadata: tuple[str, ...] = ()
     replicas: tuple[ReplicaCount, ...] = ()
-    scaled: bool = False
     images_elsewhere: bool = False
 
     @property

@@ -127,7 +127,6 @@ def _parse_entry(key: str, entry: Mapping[str, Any]) -> CustomKind:
         tree=tree,
         metadata=tuple(entry.get("metadata", ())),
         replicas=tuple(_parse_count(key, item) for item in entry.get("replicas", ())),
-        scaled=entry.get("scale", False),
         images_elsewhere=entry.get("images_elsewhere", False),
     )
 
