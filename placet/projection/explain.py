@@ -136,7 +136,9 @@ def _change(path: list[str], old: Any, new: Any) -> str:
 
 def _is_secret(path: list[str]) -> bool:
     """Whether the path is ``env[NAME].value``, that of a header, or lies within the values of field references."""
-    if FIELD_VALUES in path[:-1] or _VARIABLES in path[-2:-1] or not _SECRET_TEXTS.isdisjoint(path):
+    if FIELD_VALUES in path[:-1] or not _SECRET_TEXTS.isdisjoint(path):
+        return True
+    if _VARIABLES in path[-2:-1] and not path[-1].startswith("["):
         return True
     return len(path) > 2 and path[-1] == "value" and path[-3] in _SECRET_LISTS  # noqa: PLR2004 - list, element, value
 
