@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any, Final
 
 import orjson
@@ -138,7 +139,7 @@ def _is_secret(path: list[str]) -> bool:
     """Whether the path is ``env[NAME].value``, that of a header, or lies within the values of field references."""
     if FIELD_VALUES in path[:-1] or not _SECRET_TEXTS.isdisjoint(path):
         return True
-    if _VARIABLES in path[-2:-1] and not path[-1].startswith("["):
+    if any(step == _VARIABLES and not inside.startswith("[") for step, inside in pairwise(path)):
         return True
     return len(path) > 2 and path[-1] == "value" and path[-3] in _SECRET_LISTS  # noqa: PLR2004 - list, element, value
 
