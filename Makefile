@@ -87,9 +87,9 @@ unit: setup-dev ## The tests that need no real program
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --ignore tests/e2e
 
 .PHONY: e2e
-e2e: setup-dev programs ## The tests against a real control plane
+e2e: setup-dev programs ## The tests against a real control plane; CRDS=DIR takes the schemas of custom resources from there
 	$(call step,end-to-end tests)
-	@$(BIN)/pytest tests/e2e
+	@$(BIN)/pytest tests/e2e $(if $(CRDS),--crds='$(abspath $(CRDS))')
 
 .PHONY: lifecycle
 lifecycle: setup-dev programs ## 10,000 reviews during each event in a gate's life, and none may fail; half an hour

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from placet.detection import Reason, Rules, detect
 from placet.model import Workload
 from placet.policy.decision import Violation
+from placet.projection import BUILT_IN, Kinds
 from placet.review import AdmissionRequest
 from placet.text import clip, safe
 from placet.workload import names_model
@@ -57,7 +58,14 @@ class Coverage:
         }
 
 
-def find_coverage(request: AdmissionRequest, workload: Workload, settings: Mapping[str, Any], rules: Rules) -> Coverage:
+def find_coverage(
+    request: AdmissionRequest,
+    workload: Workload,
+    settings: Mapping[str, Any],
+    rules: Rules,
+    *,
+    kinds: Kinds = BUILT_IN,
+) -> Coverage:
     """Say whether a request's workload is governed.
 
     What it was before an update counts as much as what it is to be, so that taking a sign off is no way out.
@@ -67,12 +75,13 @@ def find_coverage(request: AdmissionRequest, workload: Workload, settings: Mappi
         workload: the new object, read.
         settings: of the environment.
         rules: the tables of detection.
+        kinds: the registry, where the object may be a custom resource.
     """
     coverage = settings["coverage"]
     if coverage not in {"detect", "labelled"}:
         return Coverage(governed=True, cause="strict")
     before = request.old_object if request.operation == "UPDATE" else None
-    if workload.model.name or names_model(before):
+    if workload.model.name or names_model(before, kinds=kinds):
         return Coverage(governed=True, cause="label", old=not workload.model.name)
     if coverage == "labelled":
         return Coverage(governed=False, cause="not_labelled")

@@ -196,7 +196,7 @@ class Gate:
             raise WorkloadError("the request carries no object", code="object_missing")
         if not request.namespace:  # else the object's own would stand in for the place that nobody vouches for
             raise WorkloadError("the request names no namespace, and every workload has one", code="namespace_missing")
-        workload = read_workload(request.object, namespace=request.namespace)
+        workload = read_workload(request.object, namespace=request.namespace, kinds=self._policy_data.kinds)
         asked = request.kind
         if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
             raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
@@ -208,7 +208,13 @@ class Gate:
         if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
             # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
             return replace(decision, allowed=True, change="unchanged")
-        coverage = find_coverage(request, workload, self.settings(decision.environment), self._detection)
+        coverage = find_coverage(
+            request,
+            workload,
+            self.settings(decision.environment),
+            self._detection,
+            kinds=self._policy_data.kinds,
+        )
         decision = replace(decision, coverage=coverage)
         if coverage.governed:
             return decision
@@ -220,7 +226,7 @@ class Gate:
         if request.operation != "UPDATE" or request.old_object is None:
             return None
         try:
-            return read_workload(request.old_object, namespace=request.namespace)
+            return read_workload(request.old_object, namespace=request.namespace, kinds=self._policy_data.kinds)
         except WorkloadError:
             return None
 

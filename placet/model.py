@@ -34,6 +34,19 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a custom resource says that a model comes from. What it leads to is not looked at.
+
+    Attributes:
+        place: ``spec.predictor.model.storageUri``.
+        text: as written in the object, such as ``s3://models/llama``.
+    """
+
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """Which model a workload says that it serves. Empty text and None mean "not said".
 
@@ -75,7 +88,8 @@ class Workload:
         generated: whether the API server will choose the name.
         uid: ``metadata.uid``, "" before creation.
         model: the model identity that the object declares.
-        images: every image of every container of every pod template, and image volumes; non-empty.
+        images: every image of every container of every pod template, and image volumes; empty only for custom resources
+            whose images are chosen elsewhere.
         projection: the governed fields.
         replicas: the ceiling that the object itself shows; None when it can't be known from the object (DaemonSet).
         strategy: ``rolling`` | ``recreate`` | "" as the object proves it.
@@ -83,6 +97,7 @@ class Workload:
         evidence: name -> raw base64 of an envelope. Unverified.
         declared: annotation name without the domain -> text, unsigned facts (``parameters``, ...). Unverified.
         change_ticket: annotation ``placet.dev/change-ticket``, "" when absent.
+        references: where a custom resource says that its models come from.
     """
 
     group: str
@@ -101,6 +116,7 @@ class Workload:
     evidence: Mapping[str, str]
     declared: Mapping[str, str]
     change_ticket: str = ""
+    references: tuple[Reference, ...] = ()
 
     @property
     def resource(self) -> str:

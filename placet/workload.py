@@ -9,8 +9,9 @@ from typing import Any, Final
 from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
 from placet.images import parse_image
-from placet.model import DOMAIN, Image, ModelIdentity, Workload
-from placet.projection import Kind, find_kind, project, require_kind
+from placet.model import DOMAIN, Image, ModelIdentity, Reference, Workload
+from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom
+from placet.projection.custom import count_pods
 from placet.projection.shapes import element_step, kind_of
 
 # What the API server allows for all annotations of an object together.
@@ -29,41 +30,50 @@ _LONGEST_KEPT_PREFIX: Final = 58
 _MADE_SUFFIX: Final = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{5}", re.ASCII)
 
 
-def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None) -> Workload:
-    """Read one object of a built-in workload kind.
+def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds: Kinds = BUILT_IN) -> Workload:
+    """Read one object as a workload.
 
     Args:
         obj: parsed JSON.
         namespace: the request's, which the object's must equal where it says one. None for an object from a file:
             its own then, or ``default``.
+        kinds: the registry of custom resources; without it they are unknown.
 
     Raises:
         WorkloadError: as ``placet.projection.project`` does, and for a name, namespace, label, annotation or replica
             count that can't be used; the message starts with the path where there is one.
     """
-    kind = require_kind(obj)
+    kind = kinds.require(obj)
     metadata = _object_at(obj, "metadata")
-    projection = project(obj)
+    references: tuple[Reference, ...] = ()
+    if isinstance(kind, CustomKind):
+        projection, images, references = project_custom(obj, kind)
+        version, replicas, strategy = str(obj["apiVersion"]).rpartition("/")[2], count_pods(obj, kind), ""
+    else:
+        projection = project(obj)
+        images, version = tuple(_images(obj, kind)), kind.version
+        replicas, strategy = _read_replicas(obj, kind), _read_strategy(obj, kind)
     labels = _collect(obj, kind, "labels")
     annotations = _collect(obj, kind, "annotations")
     name, generated = _read_name(metadata)
     return Workload(
         group=kind.group,
-        version=kind.version,
+        version=version,
         kind=kind.name,
         namespace=_read_namespace(metadata, namespace),
         name=name,
         generated=generated,
         uid=_text(metadata, "uid", "metadata"),
         model=_read_model(labels, annotations),
-        images=tuple(_images(obj, kind)),
+        images=images,
         projection=projection,
-        replicas=_read_replicas(obj, kind),
-        strategy=_read_strategy(obj, kind),
+        replicas=replicas,
+        strategy=strategy,
         approvals=_with_prefix(annotations, _APPROVAL),
         evidence=_with_prefix(annotations, _EVIDENCE),
         declared={key: annotations[full] for key in DECLARED if (full := f"{DOMAIN}/{key}") in annotations},
         change_ticket=annotations.get(f"{DOMAIN}/change-ticket", ""),
+        references=references,
     )
 
 
@@ -118,15 +128,20 @@ def _read_namespace(metadata: Mapping[str, Any], requested: str | None) -> str:
     return requested or own or _DEFAULT_NAMESPACE
 
 
-def _metadata_paths(kind: Kind) -> Iterator[tuple[str, ...]]:
-    """Where the kind has metadata: the object, the pod template, and what lies between them."""
+def _metadata_paths(kind: Kind | CustomKind) -> Iterator[tuple[str, ...]]:
+    """Where the kind has metadata: the object, the pod template, and what lies between them.
+
+    Of a custom resource only the object's own counts: its parts may be of several models.
+    """
     yield ("metadata",)
+    if isinstance(kind, CustomKind):
+        return
     for length in range(1, len(kind.template) + 1):
         if kind.template[length - 1].lower().endswith("template"):
             yield (*kind.template[:length], "metadata")
 
 
-def _collect(obj: Mapping[str, Any], kind: Kind, field: str) -> dict[str, str]:
+def _collect(obj: Mapping[str, Any], kind: Kind | CustomKind, field: str) -> dict[str, str]:
     """Labels or annotations of our domain, from every metadata in the object; one key has one value."""
     found: dict[str, str] = {}
     for path in _metadata_paths(kind):
@@ -177,9 +192,9 @@ def _read_model(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Mo
     return ModelIdentity(name=name, version=version, digest=digest)
 
 
-def names_model(obj: Mapping[str, Any] | None) -> bool:
+def names_model(obj: Mapping[str, Any] | None, *, kinds: Kinds = BUILT_IN) -> bool:
     """Whether any metadata of the object names a model, also where the object can't be read as a workload."""
-    kind = find_kind(obj) if obj is not None else None
+    kind = kinds.find(obj) if obj is not None else None
     for path in () if kind is None else _metadata_paths(kind):
         try:
             name = _object_at(obj or {}, *path, "labels").get(f"{DOMAIN}/model")

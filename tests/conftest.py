@@ -29,6 +29,11 @@ for package in (scorer, placet, webhook):
             importlib.import_module(module.name)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--crds``: the schemas of the projects themselves for tests/e2e/test_kinds.py, which has its own."""
+    parser.addoption("--crds", help="Folder of CustomResourceDefinitions, named as their objects are.")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process: what it starts, a control plane most of all, is started once."""
     for item in items:

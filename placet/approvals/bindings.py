@@ -62,7 +62,9 @@ def matching_bindings(subjects: Collection[Subject], here: Pinned) -> frozenset[
     matching = set()
     if _of(subjects, PROJECTION_SUBJECT) == [here.projection]:
         matching.add("projection")
-    if (images := _under(subjects, IMAGE_PREFIX)) and images == here.image_subjects:
+    images = _under(subjects, IMAGE_PREFIX)
+    # A custom resource may name no image: that there is none is said by the projection alone.
+    if images == here.image_subjects and (images or "projection" in matching):
         matching.add("images")
     if (models := _under(subjects, MODEL_PREFIX)) and models == here.model_subjects:
         matching.add("model")

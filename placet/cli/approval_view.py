@@ -30,6 +30,8 @@ def show_workload(session: Session, workload: Workload, findings: Findings) -> N
     say(f"  projection  {workload.projection.digest}")
     for image in workload.images:
         say(f"  image       {safe(image.reference)}")
+    for reference in workload.references:
+        say(f"  from        {safe(reference.text)} ({safe(reference.place)})")
     for line in explain.render(findings.assessment):
         say(f"  {line}")
     for assumption in session.assumptions:
@@ -44,7 +46,7 @@ def show_changes(session: Session, workload: Workload, *, record: Path | None, a
     """
     now = render_canonical(redact(workload.projection.canonical))
     if against is not None:
-        before = _earlier(against, workload, session.namespace)
+        before = _earlier(against, workload, session)
         if before.projection.digest == workload.projection.digest:
             say(f"  nothing governed changed since {safe(against)}")
             return
@@ -83,11 +85,11 @@ def _list_changes(since: str, differences: tuple[str, ...]) -> None:
         say(f"    and {len(differences) - _MAX_DIFFERENCES} more")
 
 
-def _earlier(file: Path, workload: Workload, namespace: str) -> Workload:
+def _earlier(file: Path, workload: Workload, session: Session) -> Workload:
     for manifest in load_manifests([str(file)]):
         if manifest.object.get("kind") == workload.kind:
             stated = manifest.object.get("metadata", {}).get("namespace")
-            earlier = read_workload(manifest.object, namespace=stated or namespace)
+            earlier = read_workload(manifest.object, namespace=stated or session.namespace, kinds=session.kinds)
             if earlier.resource == workload.resource:
                 return earlier
     raise InputError(

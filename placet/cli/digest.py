@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from placet.cli.options import output_option, workload_options
+from placet.cli.options import kinds_option, output_option, workload_options
 from placet.cli.output import print_result, print_table, safe, say, style
-from placet.cli.workloads import Source, located, no_workload, place, plain_place, say_skipped
+from placet.cli.workloads import Source, load_kinds, located, no_workload, place, plain_place, say_skipped
 from placet.errors import InputError, WorkloadError
 from placet.manifests import Manifest
 from placet.model import Projection
-from placet.projection import find_kind, project, redact
+from placet.projection import Kinds, project, redact
 from placet.workload import read_workload
 
 SCHEMA: Final = "placet.dev/digest/v1"
@@ -47,10 +48,11 @@ class _Digested:
 
 @click.command()
 @workload_options
+@kinds_option
 @click.option("--explain", is_flag=True, help="Print the projection itself: the canonical JSON whose digest it is.")
 @click.option("--show-secrets", is_flag=True, help="With --explain, print values of variables and headers in clear.")
 @output_option("table", "json", "yaml")
-def digest(*, explain: bool, show_secrets: bool, output: str, **named: Any) -> None:
+def digest(*, config_file: Path | None, explain: bool, show_secrets: bool, output: str, **named: Any) -> None:
     r"""Print the projection digest of workloads: what an approval signs.
 
     The digest covers what runs, with which data and which rights. It is the same for the file, for what the API
@@ -69,7 +71,8 @@ def digest(*, explain: bool, show_secrets: bool, output: str, **named: Any) -> N
 
     \b
     Environment:
-      KUBECONFIG  clusters to ask, as for kubectl
+      PLACET_CONFIG  the configuration file
+      KUBECONFIG     clusters to ask, as for kubectl
 
     \b
     See also: placet approve, docs/formats-projection.md
@@ -77,7 +80,7 @@ def digest(*, explain: bool, show_secrets: bool, output: str, **named: Any) -> N
     if show_secrets and not explain:
         raise InputError("--show-secrets goes with --explain")
     source = Source.of(**named)
-    found = list(_digest_all(source))
+    found = list(_digest_all(source, load_kinds(config_file)))
     if not found:
         raise no_workload(source.names())
     if output == "table":
@@ -96,23 +99,23 @@ def digest(*, explain: bool, show_secrets: bool, output: str, **named: Any) -> N
             click.echo(f"{each.projection.digest}  {safe(each.resource)} (namespace {safe(each.namespace)})")
 
 
-def _digest_all(source: Source) -> Iterator[_Digested]:
+def _digest_all(source: Source, kinds: Kinds) -> Iterator[_Digested]:
     for manifest in source.load():
-        if find_kind(manifest.object) is None:
+        if kinds.find(manifest.object) is None:
             say_skipped(manifest)
             continue
         try:
-            digested = _Digested(manifest, project(manifest.object), source.namespace)
+            digested = _Digested(manifest, project(manifest.object, kinds=kinds), source.namespace)
         except WorkloadError as exc:
             raise located(exc, manifest) from exc
-        _warn(manifest)
+        _warn(manifest, kinds)
         yield digested
 
 
-def _warn(manifest: Manifest) -> None:
+def _warn(manifest: Manifest, kinds: Kinds) -> None:
     """Say on stderr what the gate would refuse about the workload, whatever its digest."""
     try:
-        read_workload(manifest.object)
+        read_workload(manifest.object, kinds=kinds)
     except WorkloadError as exc:
         label = style("warning", "yellow", err=True)
         say(f"{label}: {safe(located(exc, manifest))}; the gate will refuse it")

@@ -22,6 +22,7 @@ from placet.cli.options import (
     environment_option,
     filename_option,
     key_options,
+    kinds_option,
     namespace_option,
     output_option,
     trust_options,
@@ -30,7 +31,15 @@ from placet.cli.options import (
 from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, style
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.cli.trust_options import load_trust
-from placet.cli.workloads import Found, Source, load_workloads, plain_place, write_annotations
+from placet.cli.workloads import (
+    Found,
+    Source,
+    existing_config,
+    load_kinds,
+    load_workloads,
+    plain_place,
+    write_annotations,
+)
 from placet.errors import FormatError, InputError
 from placet.evidence.adapters import MAX_REPORT_BYTES, parse_bom, parse_coverage_json
 from placet.evidence.predicates import CLASSIFICATIONS, STRATEGIES
@@ -84,6 +93,7 @@ class _Given:
 @evidence.command()
 @filename_option(required=True)
 @namespace_option
+@kinds_option
 @key_options
 @click.option("--fact", type=click.Choice(["coverage", "model"]), help="What --from is a report of.")
 @click.option(
@@ -108,6 +118,7 @@ class _Given:
 def attest(
     filenames: tuple[str, ...],
     namespace: str | None,
+    config_file: Path | None,
     key_uri: str,
     public_key: Path | None,
     *,
@@ -136,7 +147,7 @@ def attest(
     See also: placet evidence verify, placet keyring grant
     """
     source = Source.of(filenames=filenames, targets=(), namespace=namespace, kubeconfig=None, context="")
-    found = load_workloads(source)
+    found = load_workloads(source, load_kinds(config_file))
     if len(found) != 1:
         raise InputError(f"{len(found)} workloads; evidence is about one", hint="Name the file of one workload.")
     statements = _statements(_Given(**given), found[0].workload)
@@ -304,7 +315,7 @@ def verify(
     trust = load_trust(now=now, **trusted)
     where = source.environment(environment)
     results: list[tuple[Found, EvidenceFindings]] = []
-    for found in load_workloads(source):
+    for found in load_workloads(source, load_kinds(existing_config(trusted))):
         workload = found.workload
         one = EvidenceContext(
             environment=where,

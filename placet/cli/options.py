@@ -57,6 +57,20 @@ def config_option(function: _F) -> _F:
     return config_option_for("The gate's configuration: keyring, roots, policy data, cluster name.")(function)
 
 
+def kinds_option(function: _F) -> _F:
+    """``--config`` of commands that need only its kinds, and can do without."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=_FILE,
+        default=None,
+        envvar=CONFIG_VARIABLE,
+        show_envvar=True,
+        help="The gate's configuration, whose policy data name custom resources. placet.yaml where it is there, else "
+        "the kinds that ship.",
+    )(function)
+
+
 def roots_options(function: _F) -> _F:
     """``--root`` and ``--threshold``."""
     return _apply(

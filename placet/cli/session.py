@@ -20,12 +20,11 @@ from placet.decision import Decision
 from placet.errors import InputError
 from placet.manifests import Manifest
 from placet.policy.data import load_policy_data
-from placet.projection.kinds import KINDS
+from placet.projection import Kinds
 from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
 
 DECISION_BUDGET_S: Final = 30.0
-_WORKLOAD_KINDS: Final = frozenset(kind.name for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Session:
         requester: "" when not given.
         manifests: the workloads among what was given, in order; non-empty.
         namespace: of objects that name none.
+        kinds: what counts as a workload.
         assumptions: sentences that say what was assumed for want of a record or an API server.
     """
 
@@ -48,6 +48,7 @@ class Session:
     requester: str
     manifests: tuple[Manifest, ...]
     namespace: str
+    kinds: Kinds
     assumptions: tuple[str, ...]
 
     def request(self, manifest: Manifest) -> AdmissionRequest:
@@ -96,7 +97,8 @@ def open_session(
     data = load_policy_data(config.policy.data)
     _require_known(environment, data.value["environments"])
     manifests = source.load()
-    workloads = tuple(manifest for manifest in manifests if manifest.object.get("kind") in _WORKLOAD_KINDS)
+    names = data.kinds.names()
+    workloads = tuple(manifest for manifest in manifests if manifest.object.get("kind") in names)
     if not workloads:
         raise no_workload(source.names())
     history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
@@ -109,7 +111,7 @@ def open_session(
         cluster_facts=cluster_facts,
         clock=lambda: datetime.now(UTC),
     )
-    return Session(config, gate, environment, requester, workloads, source.namespace, assumptions)
+    return Session(config, gate, environment, requester, workloads, source.namespace, data.kinds, assumptions)
 
 
 def _require_known(environment: str, known: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from placet.cli import clock
 from placet.cli.options import environment_option, output_option, trust_options, workload_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
 from placet.cli.trust_options import Trust, load_trust
-from placet.cli.workloads import Found, Source, load_workloads, plain_place
+from placet.cli.workloads import Found, Source, existing_config, load_kinds, load_workloads, plain_place
 from placet.errors import InputError
 from placet.model import BINDINGS, LEVELS
 
@@ -96,7 +96,7 @@ def verify(
         raise InputError("the cluster is not named", hint="Approvals hold for named clusters: add --cluster NAME.")
     where = source.environment(environment)
     results: list[tuple[Found, ApprovalFindings]] = []
-    for found in load_workloads(source):
+    for found in load_workloads(source, load_kinds(existing_config(trusted))):
         one = _context(found, trust, environment=where, level=level, requester=requester, bindings=bindings, now=now)
         findings = check_approvals(
             found.workload.approvals, keyring=trust.keyring, revocations=trust.revocations, context=one

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -14,11 +14,13 @@ from placet.cli.output import safe, say
 from placet.errors import InputError, ManifestError, WorkloadError
 from placet.manifests import Manifest, load_manifests, locate
 from placet.model import Workload
-from placet.projection import find_kind
+from placet.projection import Kinds
 from placet.workload import read_workload
 
+DEFAULT_CONFIG: Final = Path("placet.yaml")
 NO_WORKLOAD: Final = (
-    "placet judges Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs and CronJobs."
+    "placet judges Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs "
+    "and the custom resources that the `kinds` of the policy data describe."
 )
 _HINTS: Final = {
     "field_mistyped": "The API server would refuse it too. Text that looks like a number or a boolean needs quotes.",
@@ -119,14 +121,37 @@ class Source:
         return ", ".join([*self.filenames, *(target.resource for target in self.targets)])
 
 
-def load_workloads(source: Source) -> tuple[Found, ...]:
+def load_kinds(config_file: Path | None) -> Kinds:
+    """The kinds that a gate's policy data describe, so that a digest is the one that the gate computes.
+
+    Args:
+        config_file: the gate's configuration. None for placet.yaml where it is there, else for the kinds that ship.
+
+    Raises:
+        PlacetError: the configuration or its policy data can't be used.
+    """
+    from placet.config import load_config
+    from placet.policy.data import load_policy_data
+
+    if config_file is None and DEFAULT_CONFIG.is_file():
+        config_file = DEFAULT_CONFIG
+    return load_policy_data(None if config_file is None else load_config(config_file).policy.data).kinds
+
+
+def existing_config(trusted: Mapping[str, Any]) -> Path | None:
+    """The configuration that the options of trust name, where it is there: by name they can do without."""
+    file = trusted.get("config_file")
+    return file if isinstance(file, Path) and file.is_file() else None
+
+
+def load_workloads(source: Source, kinds: Kinds) -> tuple[Found, ...]:
     """Every workload of files, folders, standard input or a cluster.
 
     Raises:
         ManifestError: a manifest or a workload can't be read, with file and line.
         InputError: there is no workload.
     """
-    found = tuple(_read(source))
+    found = tuple(_read(source, kinds))
     if not found:
         raise no_workload(source.names())
     return found
@@ -137,14 +162,14 @@ def no_workload(where: str) -> InputError:
     return InputError(f"no workload in {where}", hint=NO_WORKLOAD)
 
 
-def _read(source: Source) -> Iterator[Found]:
+def _read(source: Source, kinds: Kinds) -> Iterator[Found]:
     for manifest in source.load():
-        if find_kind(manifest.object) is None:
+        if kinds.find(manifest.object) is None:
             continue
         metadata = manifest.object.get("metadata")
         stated = metadata.get("namespace") if isinstance(metadata, dict) else None
         try:
-            workload = read_workload(manifest.object, namespace=stated or source.namespace)
+            workload = read_workload(manifest.object, namespace=stated or source.namespace, kinds=kinds)
         except WorkloadError as exc:
             raise located(exc, manifest) from exc
         yield Found(manifest, workload)

@@ -12,21 +12,28 @@ from typing import Any, Final
 
 from placet.canonical import Digest, render_canonical
 from placet.errors import CanonicalError, WorkloadError
-from placet.model import Projection
+from placet.model import Image, Projection, Reference
 from placet.projection.additions import without_claim_volumes, without_completion_index, without_token_volume
+from placet.projection.custom import CustomKind, read_custom
 from placet.projection.explain import explain_difference, redact
 from placet.projection.kinds import KINDS, Kind, find_kind, require_kind
 from placet.projection.metadata import with_apparmor, with_field_values, written_keys
+from placet.projection.registry import BUILT_IN, Kinds, parse_kinds
 from placet.projection.shapes import MistypedError, join_path, kind_of
 
 __all__ = [
+    "BUILT_IN",
     "KINDS",
     "SCHEMA",
+    "CustomKind",
     "Kind",
+    "Kinds",
     "explain_difference",
     "find_kind",
+    "parse_kinds",
     "project",
     "project_child",
+    "project_custom",
     "redact",
     "require_kind",
 ]
@@ -38,17 +45,33 @@ _ORDINAL: Final = re.compile("0|[1-9][0-9]*", re.ASCII)
 _POD_PARENTS: Final = frozenset({"ReplicationController", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"})
 
 
-def project(obj: Mapping[str, Any]) -> Projection:
-    """Project one object of a built-in workload kind.
+def project(obj: Mapping[str, Any], *, kinds: Kinds = BUILT_IN) -> Projection:
+    """Project one object.
 
     Args:
         obj: parsed JSON, as a person wrote it or as the API server holds it: both give the same bytes.
+        kinds: the registry, where the object may be a custom resource.
 
     Raises:
         WorkloadError: a kind that is not known, a governed field of another type than the API's (its message starts
             with the path), no containers, a name that is missing or given twice, or more of something than is read.
     """
-    return _render(_read(obj, require_kind(obj)))
+    kind = kinds.require(obj)
+    if isinstance(kind, CustomKind):
+        return project_custom(obj, kind)[0]
+    return _render(_read(obj, kind))
+
+
+def project_custom(
+    obj: Mapping[str, Any], kind: CustomKind
+) -> tuple[Projection, tuple[Image, ...], tuple[Reference, ...]]:
+    """The projection of a custom resource, with the images and model references that it names.
+
+    Raises:
+        WorkloadError: as ``placet.projection.custom.read_custom`` does, or it has no canonical form.
+    """
+    reading = read_custom(obj, kind, schema=SCHEMA)
+    return _render(reading.document), reading.images, reading.references
 
 
 def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,9 @@ from placet.projection.shapes import element_step, join_path
 REDACTED: Final = {"redacted": True}
 # Lists whose elements carry secrets in "value": variables, and headers of lifecycle requests.
 _SECRET_LISTS: Final = frozenset({"env", "httpHeaders"})
+# Texts of custom resources that may hold variables; and variables given as an object.
+_SECRET_TEXTS: Final = frozenset({"runtimeEnvYAML", "serveConfigV2"})
+_VARIABLES: Final = "env"
 _MAX_SHOWN: Final = 120
 _ABSENT: Final = object()
 
@@ -48,6 +52,8 @@ def _redacted_member(name: str, child: Any) -> Any:
         return _blanked(child)
     if name in _SECRET_LISTS and isinstance(child, list):
         return [_hidden(element) for element in child]
+    if name in _SECRET_TEXTS or (name == _VARIABLES and isinstance(child, dict)):
+        return _blanked(child)
     return _redacted(child)
 
 
@@ -131,7 +137,9 @@ def _change(path: list[str], old: Any, new: Any) -> str:
 
 def _is_secret(path: list[str]) -> bool:
     """Whether the path is ``env[NAME].value``, that of a header, or lies within the values of field references."""
-    if FIELD_VALUES in path[:-1]:
+    if FIELD_VALUES in path[:-1] or not _SECRET_TEXTS.isdisjoint(path):
+        return True
+    if any(step == _VARIABLES and not inside.startswith("[") for step, inside in pairwise(path)):
         return True
     return len(path) > 2 and path[-1] == "value" and path[-3] in _SECRET_LISTS  # noqa: PLR2004 - list, element, value
 

@@ -70,7 +70,7 @@ _TIMESTAMP: Final = re.compile(
     re.ASCII,
 )
 
-_APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
+APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 _LOCALHOST: Final = "localhost/"
 _PROFILES: Final = {"runtime/default": "RuntimeDefault", "unconfined": "Unconfined"}
 
@@ -101,10 +101,27 @@ def with_field_values(
     Raises:
         MistypedError: metadata that is read is of another type than the API's.
     """
-    values: dict[str, Any] = {}
-    paths: list[str] = []
     if in_pod:
         written = written - _of_another_form(metadata)
+    values = read_field_values(spec, metadata, written)
+    return {**spec, FIELD_VALUES: values} if values else dict(spec)
+
+
+def read_field_values(
+    spec: Mapping[str, Any], metadata: Any, written: frozenset[tuple[str, str]] = frozenset()
+) -> dict[str, Any]:
+    """What field references read of labels and annotations, by the path that each one names.
+
+    Args:
+        spec: in projected form; references are found anywhere in it.
+        metadata: not checked yet.
+        written: (field, key) pairs that are left out.
+
+    Raises:
+        MistypedError: metadata that is read is of another type than the API's.
+    """
+    values: dict[str, Any] = {}
+    paths: list[str] = []
     _find_field_paths(spec, paths)
     for path in dict.fromkeys(paths):
         base, key = _split(path)
@@ -114,7 +131,27 @@ def with_field_values(
         value = _whole(metadata, field, written) if key is None else _one(metadata, field, key)
         if value is not None:
             values[path] = value
-    return {**spec, FIELD_VALUES: values} if values else dict(spec)
+    return values
+
+
+def governed_metadata(metadata: Any, prefixes: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Labels and annotations that count for their own sake: AppArmor's, and those whose key begins as one of these.
+
+    Args:
+        metadata: not checked yet.
+        prefixes: of keys that the controller of the kind obeys.
+
+    Raises:
+        MistypedError: such a value is no text, or labels or annotations are no object.
+    """
+    counted: dict[str, dict[str, str]] = {}
+    for field in _FIELDS.values():
+        entries = _entries(metadata, field)
+        keys = [key for key in entries if isinstance(key, str) and key.startswith((APPARMOR, *prefixes))]
+        found = {key: value for key in keys if (value := _one(metadata, field, key)) is not None}
+        if found:
+            counted[field] = found
+    return counted
 
 
 def with_apparmor(spec: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
@@ -132,7 +169,7 @@ def with_apparmor(spec: Mapping[str, Any], metadata: Any) -> dict[str, Any]:
 
     def fold(container: dict[str, Any]) -> dict[str, Any]:
         context = container.get("securityContext", {})
-        key = f"{_APPARMOR}{container['name']}"
+        key = f"{APPARMOR}{container['name']}"
         annotation = annotations.get(key)
         if annotation is None or annotation == "" or "appArmorProfile" in context:
             return container
@@ -166,7 +203,7 @@ def _find_field_paths(value: Mapping[str, Any] | list[Any], paths: list[str]) ->
         inside = value
     else:
         reference = value.get("fieldRef")
-        if isinstance(reference, dict) and "fieldPath" in reference:
+        if isinstance(reference, dict) and isinstance(reference.get("fieldPath"), str):
             paths.append(reference["fieldPath"])
         inside = list(value.values())
     for child in inside:

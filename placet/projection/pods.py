@@ -108,7 +108,7 @@ _PROBE: Final = Record(
 )
 
 # Sizes are not governed; which devices a container gets is.
-_RESOURCES: Final = Record(
+RESOURCES: Final = Record(
     "core.v1.ResourceRequirements",
     {"claims": Records(Record("core.v1.ResourceClaim", {"name": Text(), "request": Text()}))},
     ungoverned=frozenset({"limits", "requests"}),
@@ -174,7 +174,7 @@ _CONTAINER_GOVERNED: Final[dict[str, Shape]] = {
     "livenessProbe": _PROBE,
     "name": Text(),
     "readinessProbe": _PROBE,
-    "resources": _RESOURCES,
+    "resources": RESOURCES,
     "securityContext": _SECURITY_CONTEXT,
     "startupProbe": _PROBE,
     # The kubelet mounts a file over it, so that it hides one of the image (pkg/kubelet/kuberuntime, makeMounts).
@@ -253,7 +253,7 @@ POD_SPEC: Final = Record(
             key="name",
             unique=True,
         ),
-        "resources": _RESOURCES,
+        "resources": RESOURCES,
         "runtimeClassName": Text(),
         "securityContext": _POD_SECURITY_CONTEXT,
         # "default" is filled in on Pods. serviceAccount, its deprecated twin, is folded into it before reading.

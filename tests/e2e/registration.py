@@ -7,6 +7,7 @@ import json
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
+from placet.policy.data import load_policy_data
 from tests.e2e.apiclient import ApiClient, ControlPlaneError
 from tests.e2e.processes import poll_until
 
@@ -61,6 +62,23 @@ def workload_rules(operations: Sequence[str] = ("CREATE", "UPDATE")) -> list[dic
             "scope": "Namespaced",
         }
         for group, resources in WORKLOAD_RESOURCES.items()
+    ]
+
+
+def registry_rules() -> list[dict[str, Any]]:
+    """Webhook rules for the custom resources of the shipped kind registry, in every version."""
+    resources: dict[str, set[str]] = {}
+    for kind in load_policy_data(None).kinds.custom:
+        resources.setdefault(kind.group, set()).add(kind.resource)
+    return [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "resources": sorted(names),
+            "operations": ["CREATE", "UPDATE"],
+            "scope": "Namespaced",
+        }
+        for group, names in sorted(resources.items())
     ]
 
 

@@ -21,7 +21,7 @@ from placet import __version__
 from placet.cli import root
 from placet.config import load_config
 from tests.e2e.processes import program_path
-from tests.e2e.registration import workload_rules
+from tests.e2e.registration import registry_rules, workload_rules
 from tests.manifests.charts import BASE, CHART, NAMESPACE, PEM, ROOT, SETS, helm, merged, objects, one, template
 from tests.manifests.custom_kinds import SCHEMAS
 from tools.manifests import INSTALL, OPA_RULES, render_install
@@ -207,10 +207,19 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 def test_the_rules_are_those_that_the_gate_is_tested_with(tmp_path: Path) -> None:
     for webhook in workload_entries(template(BASE, tmp_path)):
         ours = {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in webhook["rules"]}
-        assert ours == {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in workload_rules()}
+        built_in = {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in workload_rules()}
+        assert ours - built_in == {(rule["apiGroups"][0], *sorted(rule["resources"])) for rule in registry_rules()}
+        assert built_in <= ours
+        assert {tuple(rule["apiVersions"]) for rule in webhook["rules"] if "." in rule["apiGroups"][0]} == {("*",)}
         assert {(*rule["operations"], rule["scope"]) for rule in webhook["rules"]} == {
             ("CREATE", "UPDATE", "Namespaced")
         }
+
+
+def test_rules_of_ones_own_come_last(tmp_path: Path) -> None:
+    rule = {**registry_rules()[0], "apiGroups": ["example.com"], "resources": ["servers"]}
+    for webhook in workload_entries(template(merged(BASE, {"webhook": {"extraRules": [rule]}}), tmp_path)):
+        assert webhook["rules"][-1] == rule
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -100,6 +100,15 @@ CHANGES: Final[dict[str, Any]] = {
     "webhook.failurePolicy": "Ignore",
     "webhook.timeoutSeconds": 5,
     "webhook.matchConditions": [{"name": "a", "expression": "true"}],
+    "webhook.extraRules": [
+        {
+            "apiGroups": ["example.com"],
+            "apiVersions": ["*"],
+            "resources": ["servers"],
+            "operations": ["CREATE", "UPDATE"],
+            "scope": "Namespaced",
+        }
+    ],
     "webhook.annotations": {"a": "b"},
     "webhook.pathToken": "p" * 32,
     "webhook.url": "https://gate.example.com:8443",

@@ -126,7 +126,7 @@ class GateDesk:
     def approve(self, manifest: dict[str, Any], *roles: str, **terms: Any) -> dict[str, Any]:
         """The manifest with approvals on it, each by the first who holds the role."""
         signed = copy.deepcopy(manifest)
-        workload = read_workload(signed)
+        workload = read_workload(signed, kinds=self.data.kinds)
         self.ledger.sign(signed)
         annotations = signed["metadata"].setdefault("annotations", {})
         for role in roles:

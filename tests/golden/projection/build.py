@@ -16,6 +16,7 @@ from typing import Final
 from placet.manifests import load_manifests
 from placet.projection import project
 from tests.golden.projection.fields import render_fields
+from tests.simulators import kinds
 
 FOLDER: Final = Path(__file__).resolve().parent
 DOCUMENT: Final = FOLDER.parents[2] / "docs" / "formats-projection.md"
@@ -25,11 +26,12 @@ WORKLOADS: Final = FOLDER.parents[1] / "data" / "workloads"
 def golden_files() -> Iterator[tuple[Path, bytes]]:
     """Path and content of every file."""
     digests = []
-    for file in sorted(WORKLOADS.glob("*.yaml")):
-        (manifest,) = load_manifests([str(file)])
-        projection = project(manifest.object)
-        yield FOLDER / f"{file.stem}.json", projection.canonical
-        digests.append(f"{projection.digest.hex}  {file.stem}.json\n")
+    for folder, prefix in ((WORKLOADS, ""), (kinds.MANIFESTS, "kinds/")):
+        for file in sorted(folder.glob("*.yaml")):
+            (manifest,) = load_manifests([str(file)])
+            projection = project(manifest.object, kinds=kinds.KINDS)
+            yield FOLDER / f"{prefix}{file.stem}.json", projection.canonical
+            digests.append(f"{projection.digest.hex}  {prefix}{file.stem}.json\n")
     # As `sha256sum --check` reads it: anyone can hold the digests without placet.
     yield FOLDER / "SHA256SUMS", "".join(digests).encode()
     start, mark, _ = DOCUMENT.read_text(encoding="utf-8").partition("<!-- made: fields -->\n")

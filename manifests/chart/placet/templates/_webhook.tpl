@@ -119,4 +119,74 @@ caBundle: {{ . }}
   resources:
     - jobs
     - cronjobs
+{{- /* The custom resources of the shipped kind registry; tests hold the two together. Every version is sent, so that one
+       that the registry does not know is refused rather than let by. */}}
+- apiGroups: [apps.nvidia.com]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - nimcaches
+    - nimservices
+- apiGroups: [argoproj.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - rollouts
+- apiGroups: [jobset.x-k8s.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - jobsets
+- apiGroups: [kubeflow.org]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - mpijobs
+    - pytorchjobs
+    - tfjobs
+- apiGroups: [leaderworkerset.x-k8s.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - leaderworkersets
+- apiGroups: [mlops.seldon.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - models
+- apiGroups: [ray.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - rayclusters
+    - raycronjobs
+    - rayjobs
+    - rayservices
+- apiGroups: [serving.kserve.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - inferencegraphs
+    - inferenceservices
+    - llminferenceserviceconfigs
+    - llminferenceservices
+    - servingruntimes
+- apiGroups: [trainer.kubeflow.org]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - trainingruntimes
+    - trainjobs
+{{- with .Values.webhook.extraRules }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

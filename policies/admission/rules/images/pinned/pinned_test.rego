@@ -65,3 +65,29 @@ test_fails_when_the_environment_does_not_say if {
 		not pinned.passes with input as fixtures.request with data.placet as placet
 	}
 }
+
+service(version) := fixtures.changed({
+	"images": [],
+	"workload": {
+		"group": "serving.kserve.io",
+		"version": version,
+		"kind": "InferenceService",
+		"namespace": "ml",
+		"name": "llama",
+	},
+})
+
+test_passes_when_a_custom_resource_leaves_its_image_to_a_runtime if {
+	pinned.passes with input as service("v1beta1") with data.placet as fixtures.placet
+	count(pinned.report) == 0 with input as service("v1beta1") with data.placet as fixtures.placet
+}
+
+test_fails_without_images_in_a_version_that_the_registry_does_not_name if {
+	not pinned.passes with input as service("v1") with data.placet as fixtures.placet
+	pinned.report == {{"code": "images_missing"}} with input as service("v1") with data.placet as fixtures.placet
+}
+
+test_fails_when_a_custom_resource_names_an_image_by_its_tag_alone if {
+	request := object.union(service("v1beta1"), {"images": [loose]})
+	not pinned.passes with input as request with data.placet as fixtures.placet
+}
