@@ -61,7 +61,7 @@ class Session:
             subresource="",
             operation="CREATE",
             name=str(metadata.get("name", "")),
-            namespace=str(metadata.get("namespace", self.namespace)),
+            namespace=str(metadata.get("namespace") or self.namespace),
             username=self.requester,
             groups=(),
             object=manifest.object,
