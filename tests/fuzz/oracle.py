@@ -241,8 +241,8 @@ def _returned(request: Json, world: World) -> str | None:
     new, old = request["object"], request.get("oldObject")
     if request["operation"] != "UPDATE" or not isinstance(old, dict) or old.get("kind") != new.get("kind"):
         return None
-    same = _content(new) == _content(old)
-    if same and (_drops(new, old) or _model(new) != _model(old) or _strategy(new) != _strategy(old)):
+    same = _content(new) == _content(old) and _model(new) == _model(old)
+    if same and (_drops(new, old) or _strategy(new) != _strategy(old)):
         return None
     for one in _named(new, world):
         if one.admitted and not one.revoked and (_replicas(new) <= MOST_REPLICAS or one.name == "scout"):
