@@ -5,7 +5,7 @@
 #   thing in it. The data is what ships, stamped as placet stamps it.
 package tests.fixtures
 
-placet := object.union(data.admission.config.defaults, {
+placet := object.union(object.remove(data.admission.config.defaults, ["detection"]), {
 	"schema": "placet.dev/policy-data/v1",
 	"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
 	"expected_rules": 8,

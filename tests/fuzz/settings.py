@@ -45,6 +45,9 @@ def run_config(raw: bytes) -> None:
     require(config.origin and config.cluster, "a configuration names its log and its cluster")
 
 
+_LONGEST_SEED: Final = 8 * 1024
+
+
 @functools.cache
 def _shipped() -> PolicyData:
     return load_policy_data(None)
@@ -93,7 +96,13 @@ def configs() -> Iterator[bytes]:
 def policy_data() -> Iterator[bytes]:
     """Ours, and an operator's."""
     for file in sorted((TESTS.parent / "placet" / "_bundle" / "defaults").glob("*.yaml")):
-        yield file.read_bytes()
+        if len(raw := file.read_bytes()) <= _LONGEST_SEED:
+            yield raw
+    yield b'detection: {images: {acme-server: server}, words: {mistral: "off"}, mounts: {/weights: model}}\n'
+    yield (
+        b"kinds: {servers.example.com: {group: example.com, kind: Server, resource: servers, versions: [v1], "
+        b"pod_templates: [spec.template], ungoverned: [spec.paused], replicas: [{at: spec, count: [replicas]}]}}\n"
+    )
     yield b"environments: {production: {mode: warn}}\nrules: {approvals.separation: {mode: audit}}\n"
     yield b"risk_approvals:\n  low: [technical, security]\n"
 

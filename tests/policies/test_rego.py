@@ -136,8 +136,9 @@ def test_the_rule_on_the_page_for_policy_authors_works(tmp_path: Path) -> None:
 
 
 def test_the_data_on_the_page_for_policy_authors_is_taken(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
-    (tmp_path / "policy.yaml").write_text(text, "utf-8")
-    value = load_policy_data(tmp_path / "policy.yaml").value
-    assert value["environments"]["production"]["mode"] == "warn"
-    assert "lab" in value["environments"]
+    settings, kinds = blocks("yaml")
+    (tmp_path / "policy.yaml").write_text(settings + kinds, "utf-8")
+    loaded = load_policy_data(tmp_path / "policy.yaml")
+    assert loaded.value["environments"]["production"]["mode"] == "warn"
+    assert "lab" in loaded.value["environments"]
+    assert loaded.kinds.find({"apiVersion": "example.com/v1", "kind": "Server"}) is not None

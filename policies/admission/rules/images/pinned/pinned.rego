@@ -22,7 +22,7 @@ passes if {
 	change.judged_anew
 	environment.settings.pin_images == true
 	is_array(input.images)
-	count(input.images) > 0
+	named
 	every image in input.images {
 		pinned(image)
 	}
@@ -33,15 +33,11 @@ passes if {
 	environment.settings.pin_images == false
 }
 
-passes if {
-	change.judged_anew
-	environment.settings.pin_images == true
-	is_array(input.images)
-	count(input.images) == 0
-	chosen_elsewhere
-}
-
 passes if change.carried_forward
+
+named if count(input.images) > 0
+
+named if chosen_elsewhere
 
 chosen_elsewhere if {
 	some kind in data.placet.kinds
@@ -66,7 +62,4 @@ report contains entry if {
 	}
 }
 
-report contains {"code": "images_missing"} if {
-	count(input.images) == 0
-	not chosen_elsewhere
-}
+report contains {"code": "images_missing"} if not named
