@@ -142,6 +142,7 @@ def attest(
     \b
     Environment:
       PLACET_KEY_PASSPHRASE  opens the key
+      PLACET_CONFIG          the configuration file
 
     \b
     See also: placet evidence verify, placet keyring grant

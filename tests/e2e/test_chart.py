@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.chartcluster import CHART, CONFIGURATIONS, MODELS, ROOT, SYSTEM, TIMEOUT_S, ChartCluster
 from tests.e2e.processes import poll_until
-from tests.e2e.registration import workload_rules
+from tests.e2e.registration import registry_rules, workload_rules
 
 ROLES = ("technical", "security", "business")
 
@@ -110,9 +110,16 @@ def test_the_webhook_is_asked_about_everything_that_decides_what_runs(installed:
     assert found["webhooks"].pop()["name"] == "namespaces.placet.dev"  # test_namespace_guard.py
     for webhook in found["webhooks"]:
         rules = [{**rule, "resources": sorted(rule["resources"])} for rule in webhook["rules"]]
-        assert rules == [{**rule, "resources": sorted(rule["resources"])} for rule in workload_rules()]
+        wanted = (*workload_rules(), *registry_rules())
+        assert sorted(rules, key=by_group) == sorted(
+            ({**rule, "resources": sorted(rule["resources"])} for rule in wanted), key=by_group
+        )
         facts = (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"], webhook["objectSelector"])
         assert facts == ("Fail", "Equivalent", "NoneOnDryRun", {})
+
+
+def by_group(rule: dict[str, Any]) -> list[str]:
+    return [*rule["apiGroups"], *rule["resources"]]
 
 
 def test_the_command_of_the_notes_is_refused(installed: ChartCluster) -> None:

@@ -33,6 +33,8 @@ PLATFORMS = {
     "namespace_malformed": "no API server sends this",
     "not_a_namespace": "the webhook configuration asks for too much",
     "namespace_not_looked_up": "a setting of the gate",
+    "kind_invalid": "is turned into policy_data_invalid",
+    "path_invalid": "is turned into policy_data_invalid",
     "refused": "a default that no code of ours uses",
     "scale_refused": "a default that no code of ours uses",
 }
