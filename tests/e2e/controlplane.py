@@ -46,7 +46,8 @@ _AUDIT_POLICY: Final = {
             "level": "Metadata",
             "verbs": ["create", "update", "patch"],
             "resources": [
-                {"group": group, "resources": list(resources)} for group, resources in WORKLOAD_RESOURCES.items()
+                *({"group": group, "resources": list(resources)} for group, resources in WORKLOAD_RESOURCES.items()),
+                {"group": "", "resources": ["namespaces", "namespaces/status", "namespaces/finalize"]},
             ],
         },
         {"level": "None"},
@@ -85,7 +86,7 @@ class ControlPlane:
         """Describe the control plane; nothing runs before the ``with`` block.
 
         Args:
-            audit: keep an audit log of writes to workloads (level Metadata, which carries the annotations).
+            audit: log writes to workloads and namespaces (level Metadata, which carries the annotations).
             controllers: also run kube-controller-manager.
             webhook_client: common name of a client certificate that the API server shows to webhooks (mTLS).
             apiserver_arguments: further command line arguments for kube-apiserver; the last one of a name wins.
