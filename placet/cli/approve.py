@@ -30,11 +30,13 @@ from placet.decision import Decision
 from placet.errors import InputError
 from placet.judge import Findings
 from placet.manifests import Manifest
-from placet.messages import render_message
+from placet.messages import render_message, render_violation
 from placet.model import LEVELS, ROLES, Workload
 
 DEFAULT_DAYS: Final = 30
 LONGEST_DAYS: Final = 90
+_BINDING: Final = "approvals.binding"
+_BOUND: Final = frozenset({"images.pinned", "model.identified"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,17 @@ def _require_counts(session: Session, manifest: Manifest, role: str, envelope: E
         raise InputError(
             f"this approval would not count: {'; '.join(reasons) or 'it was not accepted'}",
             hint="Nothing was written. The keyring says which key may sign what: placet keyring show.",
+        )
+    told = (*decision.violations, *decision.warnings, *decision.notes)
+    unbound = [item for item in told if item.rule == _BINDING and item.details.get("role") == role]
+    if unbound:
+        # Only what the workload itself lacks can't be bound, and signing again would change nothing.
+        lacking = [render_violation(item, decision) for item in told if item.rule in _BOUND]
+        raise InputError(
+            f"this approval would not count: {render_violation(unbound[0], decision)}",
+            hint=f"Nothing was written. Mend the workload first: {'; '.join(lacking)}"
+            if lacking
+            else "Nothing was written.",
         )
     return decision
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,23 @@ def test_a_workload_that_names_no_model_can_not_be_approved(team: Team) -> None:
     (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
     done = team.run(*approve("security", "sam", "--yes"), expect=2)
     assert "placet.dev/model" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cut", "left", "said"),
+    [
+        (r"@sha256:[0-9a-f]{64}", ":v1", "does not name the images"),
+        (r"\n *placet\.dev/model-digest: .*", "", "does not name the model"),
+    ],
+)
+def test_an_approval_that_can_not_be_bound_is_not_given(team: Team, cut: str, left: str, said: str) -> None:
+    text, changed = re.subn(cut, left, deploy(team))
+    assert changed
+    (team.folder / "deploy.yaml").write_text(text, encoding="utf-8")
+    told = team.run(*approve("security", "sam", "--yes"), expect=2).stderr
+    assert f"this approval would not count: the security approval {said}" in told
+    assert "Nothing was written. Mend the workload first: " in told
+    assert deploy(team) == text
 
 
 def test_standard_input_is_planned_but_not_written_into(team: Team) -> None:
