@@ -21,6 +21,11 @@ class ClusterUnavailable(PlacetError):
     code = "cluster_unavailable"
 
 
+def api_root(api_version: str) -> str:
+    """Where the resources of an API version are: ``/apis/apps/v1``, or ``/api/v1`` for core."""
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
 class ApiServer:
     """One API server, reached with a kubeconfig or with the service account of the Pod. Thread-safe."""
 

@@ -300,30 +300,7 @@ def build_config(settings: Settings) -> Config:
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
 
-    if keyring["threshold"] > len(keyring["roots"]):
-        roots = len(keyring["roots"])
-        raise settings.error(
-            ("keyring", "threshold"),
-            f"{keyring['threshold']} signatures can't come from {roots} roots",
-            hint="Name more roots or lower the threshold.",
-        )
-    engine = policy["engine"]
-    if (engine == "opa") != ("opa_url" in policy):
-        raise settings.error(
-            ("policy", "opa_url" if "opa_url" in policy else "engine"),
-            "engine opa and opa_url go together",
-            hint="Give both, or neither.",
-        )
-    if ("tls_cert" in server) != ("tls_key" in server):
-        raise settings.error(
-            ("server", "tls_cert" if "tls_cert" in server else "tls_key"), "tls_cert goes with tls_key"
-        )
-    if ("client_ca" in server) != ("client_names" in server):
-        raise settings.error(
-            ("server", "client_ca" if "client_ca" in server else "client_names"),
-            "client_ca goes with client_names",
-            hint="An authority signs for many; name the certificates of the API server.",
-        )
+    _require_consistent(settings, policy=policy, server=server)
     return Config(
         file=file.absolute(),
         cluster=value["cluster"],
@@ -335,7 +312,7 @@ def build_config(settings: Settings) -> Config:
         log_key=folder / record["log_key"],
         origin=record.get("origin", f"placet.dev/log/{value['cluster']}"),
         policy=PolicyConfig(
-            engine=engine,
+            engine=policy["engine"],
             opa_url=policy.get("opa_url", ""),
             opa_ca=path(policy.get("opa_ca")),
             opa_bundle=policy["opa_bundle"],
@@ -360,6 +337,34 @@ def build_config(settings: Settings) -> Config:
         ),
         log=LogConfig(level=log["level"], format=log["format"]),
     )
+
+
+def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: dict[str, Any]) -> None:
+    """Keys that only go together, or only in certain numbers."""
+    keyring = settings.value["keyring"]
+    if keyring["threshold"] > len(keyring["roots"]):
+        roots = len(keyring["roots"])
+        raise settings.error(
+            ("keyring", "threshold"),
+            f"{keyring['threshold']} signatures can't come from {roots} roots",
+            hint="Name more roots or lower the threshold.",
+        )
+    if (policy["engine"] == "opa") != ("opa_url" in policy):
+        raise settings.error(
+            ("policy", "opa_url" if "opa_url" in policy else "engine"),
+            "engine opa and opa_url go together",
+            hint="Give both, or neither.",
+        )
+    if ("tls_cert" in server) != ("tls_key" in server):
+        raise settings.error(
+            ("server", "tls_cert" if "tls_cert" in server else "tls_key"), "tls_cert goes with tls_key"
+        )
+    if ("client_ca" in server) != ("client_names" in server):
+        raise settings.error(
+            ("server", "client_ca" if "client_ca" in server else "client_names"),
+            "client_ca goes with client_names",
+            hint="An authority signs for many; name the certificates of the API server.",
+        )
 
 
 def _section(value: dict[str, Any], name: str) -> dict[str, Any]:

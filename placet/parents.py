@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from placet.apiserver import ApiServer, ClusterUnavailable
+from placet.apiserver import ApiServer, ClusterUnavailable, api_root
 
 TIMEOUT_S: Final = 2.0
 SETTING: Final = (
@@ -99,8 +99,7 @@ class KubernetesParents:
     ) -> Mapping[str, Any] | None:
         """See :class:`Parents`."""
         resource = RESOURCES[api_version, kind]
-        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        path = f"{root}/namespaces/{quote(namespace, safe='')}/{resource}/{quote(name, safe='')}"
+        path = f"{api_root(api_version)}/namespaces/{quote(namespace, safe='')}/{resource}/{quote(name, safe='')}"
         if timeout_s <= 0:
             raise ParentUnavailable(f"no time is left to look up {kind}/{name}")
         try:

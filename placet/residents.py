@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from placet.apiserver import ApiServer, ClusterUnavailable
+from placet.apiserver import ApiServer, ClusterUnavailable, api_root
 from placet.parents import RESOURCES, TIMEOUT_S
 
 LISTED: Final[Mapping[tuple[str, str], str]] = {**RESOURCES, ("v1", "Pod"): "pods"}
@@ -92,8 +92,7 @@ class KubernetesResidents:
         """See :class:`Residents`."""
         known, more = 0, False
         for (api_version, _), resource in LISTED.items():
-            root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            path = f"{root}/namespaces/{quote(namespace, safe='')}/{resource}?limit={PAGE}"
+            path = f"{api_root(api_version)}/namespaces/{quote(namespace, safe='')}/{resource}?limit={PAGE}"
             timeout_s = min(time_left_s(), TIMEOUT_S)
             if timeout_s <= 0:
                 raise ClusterUnavailable(f"no time is left to list {resource}")

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import yaml
 
+from placet.apiserver import api_root
 from placet.errors import WorkloadError
 from placet.manifests import parse_manifests
 from placet.model import Projection
@@ -66,7 +67,7 @@ class Cluster:
 
     def send(self, method: str, kind: Kind, name: str, body: Mapping[str, Any] | None, query: str = "") -> Any:
         """The object that the API server answers with; ControlPlaneError where it refuses."""
-        prefix = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}"
+        prefix = api_root(kind.api_version)
         path = f"{prefix}/namespaces/{NAMESPACE}/{kind.name.lower()}s{f'/{name}' if name else ''}{query}"
         status, answer = self._api.request(method, path, body)
         parsed = json.loads(answer)

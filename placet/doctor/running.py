@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from placet.apiserver import api_root
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.canonical import Digest
@@ -75,7 +76,7 @@ def load_running(reader: Reader, plurals: Mapping[tuple[str, str], str]) -> tupl
         plural = plurals.get((kind.group, kind.name))
         if plural is None:
             continue
-        base = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+        base = api_root(kind.api_version)
         listing: Listing = reader.load_all(Resource(base, plural, f"which {kind.name}s would be refused is not known"))
         unread += listing.unread()
         found += [Running(kind, _whole(kind, item)) for item in listing.items if _stands_alone(item)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from placet.apiserver import api_root
 from placet.decide import JUDGED_OPERATIONS, JUDGED_SUBRESOURCES
 from placet.doctor.entries import Asked
 from placet.doctor.findings import Code, Finding
@@ -41,7 +42,7 @@ def load_served(reader: Reader) -> Served:
         versions, faults = _versions(reader, group)
         unread += faults
         for version in versions:
-            base = f"/apis/{group}/{version}" if group else f"/api/{version}"
+            base = api_root(f"{group}/{version}" if group else version)
             found, faults = reader.load_one(base, f"discovery {base}", "whether rules name everything is not known")
             unread += faults
             resources = (found or {}).get("resources") or ()
