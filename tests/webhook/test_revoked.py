@@ -387,6 +387,10 @@ def test_the_whole_life_of_a_revocation_in_the_real_process(own_team: Team, appr
         allowed, message = ask(replica, "after a restart")
         assert (allowed, "revoked by " in message) == (False, True)
         assert poll_until(lambda: WARNED in replica.look()[1], PATIENCE_S), replica.look()
+    (own_team.folder / "approved.yaml").write_text(json.dumps(approved_manifest), encoding="utf-8")
+    for command in (("plan",), ("plan", "--record", "record.sqlite"), ("verify",)):
+        told = own_team.run(*command, "-f", "approved.yaml", "-e", "production", expect=1).stdout
+        assert "revoked" in told, command
     verified = own_team.run("audit", "verify", "--store", "record.sqlite", "--log-key", "keys/log.vkey")
     assert verified.stdout.endswith("VERIFIED\n")
     assert "1 revocation" in verified.stdout
