@@ -99,8 +99,7 @@ def open_session(
     data = load_policy_data(config.policy.data)
     _require_known(environment, data.value["environments"])
     manifests = source.load()
-    names = data.kinds.names()
-    workloads = tuple(manifest for manifest in manifests if manifest.object.get("kind") in names)
+    workloads = tuple(manifest for manifest in manifests if data.kinds.may_be_workload(manifest.object))
     if not workloads:
         raise no_workload(source.names())
     history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
