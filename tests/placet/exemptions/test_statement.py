@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,10 @@ from hypothesis import strategies as st
 from placet.canonical import Digest, render_canonical
 from placet.errors import FormatError
 from placet.exemptions.statement import ExemptionStatement, parse_exemption, render_exemption
+from tests.golden.exemption.build import FOLDER, build
 from tests.simulators.desk import NOON, ApprovalDesk, sample_workload
 from tests.simulators.exemptions import exemption_of
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "exemption" / "payload.json"
 Json = dict[str, Any]
 
 
@@ -40,8 +39,11 @@ def test_what_is_rendered_is_read_back() -> None:
     assert parse_exemption(render_exemption(statement())) == statement()
 
 
-def test_the_bytes_are_those_of_the_golden_file() -> None:
-    assert render_exemption(statement()) == GOLDEN.read_bytes()
+def test_the_bytes_are_those_of_the_golden_files() -> None:
+    made = build()
+    assert set(made) == {file.name for file in FOLDER.glob("*.json")}
+    for name, content in made.items():
+        assert content == (FOLDER / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("member", sorted(value()))
