@@ -29,10 +29,9 @@ from typing import Any, Final
 from placet.approvals.bindings import plain
 from placet.approvals.identities import ANY, Grant, Identity
 from placet.approvals.keyring import VerifiedKeyring
-from placet.approvals.rejections import Refusal
+from placet.approvals.rejections import Refusal, RejectionCode
 from placet.approvals.signed import Signing
 from placet.approvals.times import describe_span
-from placet.approvals.verify import refuse_time
 from placet.canonical import Digest
 from placet.exemptions.folder import SignedExemption
 from placet.exemptions.statement import GRADES, ExemptionStatement
@@ -193,9 +192,10 @@ def _refuse_grade(said: ExemptionStatement, context: ExemptionContext) -> Unfit 
 
 
 def _refuse_time(said: ExemptionStatement, context: ExemptionContext) -> Unfit | None:
-    refused = refuse_time(said.not_before, said.expires, context.now)
-    if refused is not None:
-        return Unfit(f"exemption_{refused.code.value}", f"it {refused.sentence}")
+    if context.now < said.not_before:
+        return Unfit("exemption_not_yet_valid", f"it holds in {describe_span(said.not_before - context.now)}")
+    if context.now >= said.expires:
+        return Unfit("exemption_expired", f"it expired {describe_span(context.now - said.expires)} ago")
     if said.expires - said.issued_at > timedelta(days=context.max_days):
         return Unfit("exemption_too_long", f"it was given for more than the {context.max_days} days that are allowed")
     return None
@@ -234,8 +234,9 @@ def _refuse_signing(
 ) -> Unfit | None:
     refused: Refusal | None = signing.key.refuse_at(issued=said.issued_at, now=context.now)  # 13
     if refused is not None:
-        code = "exemption_expired" if refused.code.value == "key_expired" else "exemption_key"
-        return Unfit(code, refused.sentence)
+        if refused.code is RejectionCode.KEY_EXPIRED:
+            return Unfit("exemption_expired", refused.sentence)
+        return Unfit("exemption_key", refused.sentence)
     who = signing.identity.id
     if not any(_covers(grant, said) for grant in signing.identity.grants):  # 14
         what = "" if said.detection != "serves_model" else ", up to critical risk for what serves a model"
