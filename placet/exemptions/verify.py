@@ -267,6 +267,12 @@ def _is_requester(identity: Identity, keyring: VerifiedKeyring, context: Exempti
     return not mine.isdisjoint(keyring.persons_of(context.requester))
 
 
+def render_meanings() -> str:
+    """The table of codes in Markdown."""
+    rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in MEANINGS.items())
+    return f"| code | meaning |\n|---|---|\n{rows}\n"
+
+
 def describe_end(expires: datetime, now: datetime) -> str:
     """How long it still holds, or since when no longer."""
     return f"ends in {describe_span(expires - now)}" if now < expires else f"ended {describe_span(now - expires)} ago"
