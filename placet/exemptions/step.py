@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.bindings import plain
@@ -12,7 +13,8 @@ from placet.coverage import Coverage
 from placet.decision import Decision, remark
 from placet.detection import Rules, detect
 from placet.exemptions.folder import Exemptions, SignedExemption, SignedExemptions
-from placet.exemptions.verify import Exemption, ExemptionContext, Unfit, check_exemption
+from placet.exemptions.survey import SOON
+from placet.exemptions.verify import Exemption, ExemptionContext, Unfit, check_exemption, describe_end
 from placet.model import ModelIdentity, Workload
 from placet.policy.decision import Violation
 
@@ -64,9 +66,19 @@ class ExemptionStep:
         if holding:
             longest = max(holding, key=lambda one: (one.expires, str(one.statement)))
             coverage = Coverage(governed=False, cause="exempted")
-            return replace(decision, allowed=True, exemption=longest, coverage=coverage)
+            told = () if made or decision.mode == "audit" else _warn(longest, decision.time)
+            return replace(decision, allowed=True, exemption=longest, coverage=coverage, warnings=told)
         unfit = [(one, why) for one, why in zip(named, found, strict=True) if isinstance(why, Unfit)][:_MAX_TOLD]
         return replace(decision, notes=(*decision.notes, *(_tell(one, why) for one, why in unfit)))
+
+
+def _warn(exemption: Exemption, now: datetime) -> tuple[Violation, ...]:
+    """What whoever deploys is told when there will soon be no exemption."""
+    if exemption.expires - now > SOON:
+        return ()
+    sentence = f"its exemption {exemption.exemption_id} {describe_end(exemption.expires, now)}"
+    details = {"sentence": sentence, "hint": ""}
+    return (Violation("gate.exemption", "exemption_ends_soon", mode="warn", severity="low", details=details),)
 
 
 def _tell(signed: SignedExemption, why: Unfit) -> Violation:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from placet.decision import Decision
-from placet.messages import render_message
+from placet.messages import render_message, render_warnings
 from placet.policy.wasm import EmbeddedEngine
 from placet.workload import read_workload
 from tests.simulators.cluster import ObjectStore, pod, replica_set, review_of, scale_review
@@ -190,6 +190,15 @@ def test_it_ends_when_it_says_and_when_its_file_goes(desk: GateDesk, shelf: Exem
     assert let_in(desk, desk.decide(review_of(manifest)))
     desk.desk.now += 30 * DAY
     refused_for(desk, review_of(manifest), "exemption_expired")
+
+
+def test_whoever_deploys_is_told_when_it_ends_soon(desk: GateDesk, shelf: ExemptionShelf) -> None:
+    manifest = sign(desk, shelf)
+    desk.ledger.permit(manifest, GROUND)
+    assert desk.decide(review_of(manifest)).warnings == ()
+    desk.desk.now += 20 * DAY
+    (told,) = render_warnings(desk.decide(review_of(manifest)))
+    assert told.endswith("ends in 10 days")
 
 
 def test_it_ends_when_the_keyring_takes_it_back(desk: GateDesk, shelf: ExemptionShelf) -> None:

@@ -438,6 +438,8 @@ def test_an_exempted_workload_comes_in_by_its_content_and_until_it_is_withdrawn(
         told = [one for one in decisions(world.team, kind=kind, allowed=True) if one["name"].startswith("pages")]
         assert told[0]["exemption"]["persons"] == ["fay"], kind
         assert not any(one["approved"] for one in told)
+    shown = world.team.run("audit", "show", told[0]["decision_id"], "--store", "record.sqlite").stdout
+    assert f"{told[0]['exemption']['exemption_id']} by fay, until " in shown
     world.kubectl("scale", "deployment/pages", "--replicas=3")
     wait_for("three pods", lambda: len(children(world.plane, "pods", "pages")) == 3, world.team)
     changed = world.kubectl("set", "image", "deployment/pages", "nginx=registry.example/vllm:latest", check=False)
