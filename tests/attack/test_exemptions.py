@@ -335,6 +335,19 @@ def test_scaling_it_comes_in_while_it_holds(desk: GateDesk, shelf: ExemptionShel
     assert desk.decide(scale_review(stored, 1)).allowed, "fewer of what runs is always fine"
 
 
+def test_what_runs_gets_an_accelerator_for_the_same_code_and_no_model(
+    desk: GateDesk, shelf: ExemptionShelf, store: ObjectStore
+) -> None:
+    stored, _ = admit(desk, shelf, store)
+    gpu = copy.deepcopy(stored)
+    gpu["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": "1"}}
+    decision = desk.decide(review_of(gpu, old=stored))
+    assert (decision.allowed, decision.change, decision.exemption) == (True, "unchanged", None)
+    named = copy.deepcopy(stored)
+    named["metadata"]["labels"]["placet.dev/model"] = "llama"
+    refused_for(desk, review_of(named, old=stored), "exemption_model")
+
+
 def test_what_runs_may_be_labelled_after_its_end(desk: GateDesk, shelf: ExemptionShelf, store: ObjectStore) -> None:
     stored, _ = admit(desk, shelf, store)
     desk.desk.now += 30 * DAY
