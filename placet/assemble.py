@@ -14,6 +14,7 @@ from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
+from placet.exemptions.folder import Exemptions, FolderExemptions, NoExemptions
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -100,6 +101,11 @@ def build_trust(
     )
 
 
+def build_exemptions(config: Config) -> Exemptions:
+    """Where exemptions come from."""
+    return NoExemptions() if config.exemptions is None else FolderExemptions(config.exemptions)
+
+
 def build_cluster_facts(config: Config) -> ClusterFacts:
     """Where autoscaler ceilings come from."""
     if config.autoscalers == "lookup":
@@ -133,6 +139,7 @@ def build_gate(
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
     residents: Residents | None = None,
+    exemptions: Exemptions | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -147,6 +154,7 @@ def build_gate(
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
+        exemptions: what needs no approval; None for those of the folder that the configuration names.
 
     Raises:
         PlacetError: a part can't be used.
@@ -166,4 +174,5 @@ def build_gate(
         clock=clock,
         parents=parents,
         residents=residents,
+        exemptions=exemptions or build_exemptions(config),
     )

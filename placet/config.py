@@ -38,6 +38,7 @@ SCHEMA: Final[dict[str, Any]] = {
                 },
                 "threshold": {"type": "integer", "minimum": 1, "description": "How many must have signed."},
                 "revocations": {**_PATH, "description": "Folder of signed revocations."},
+                "exemptions": {**_PATH, "description": "Folder of signed exemptions."},
             },
         },
         "record": {
@@ -244,6 +245,7 @@ class Config:
         root_files: public keys of the roots.
         root_threshold: how many of them must have signed, 1 to ``len(root_files)``.
         revocations: folder of signed revocations, or None.
+        exemptions: folder of signed exemptions, or None.
         store: SQLite file of the record.
         log_key: private key that signs checkpoints.
         origin: origin line of checkpoints.
@@ -262,6 +264,7 @@ class Config:
     root_files: tuple[Path, ...]
     root_threshold: int
     revocations: Path | None
+    exemptions: Path | None
     store: Path
     log_key: Path
     origin: str
@@ -308,6 +311,7 @@ def build_config(settings: Settings) -> Config:
         root_files=tuple(folder / root for root in keyring["roots"]),
         root_threshold=keyring["threshold"],
         revocations=path(keyring.get("revocations")),
+        exemptions=path(keyring.get("exemptions")),
         store=folder / record["store"],
         log_key=folder / record["log_key"],
         origin=record.get("origin", f"placet.dev/log/{value['cluster']}"),

@@ -14,7 +14,7 @@ from placet.review import AdmissionRequest
 from placet.text import clip, safe
 from placet.workload import names_model
 
-Cause = Literal["strict", "label", "detected", "suspected", "not_detected", "not_labelled"]
+Cause = Literal["strict", "label", "detected", "suspected", "not_detected", "not_labelled", "exempted"]
 
 DETECTED: Final[frozenset[Cause]] = frozenset({"detected", "suspected", "not_detected"})
 """Causes that detection gave."""
@@ -26,6 +26,7 @@ _SENTENCES: Final[Mapping[Cause, str]] = {
     "suspected": "it may serve a model",
     "not_detected": "nothing in it is known to serve a model",
     "not_labelled": "it does not say which model it serves",
+    "exempted": "a signed exemption lets it in",
 }
 
 

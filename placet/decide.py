@@ -20,6 +20,8 @@ from placet.deadline import Deadline, DeadlineExceeded
 from placet.decision import Decision, Receipt, gate_violation, remark
 from placet.detection import read_rules
 from placet.errors import AuditError, PlacetError, WorkloadError
+from placet.exemptions.folder import Exemptions, NoExemptions
+from placet.exemptions.step import ExemptionStep
 from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
 from placet.lineage import Stray, names_controller, trace
@@ -79,6 +81,7 @@ class Gate:
         clock: Callable[[], datetime],
         parents: Parents | None = None,
         residents: Residents | None = None,
+        exemptions: Exemptions | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -93,6 +96,7 @@ class Gate:
             clock: aware UTC.
             parents: where the objects are looked up that others belong to; None to judge each by itself.
             residents: who counts what runs in a namespace that is moved; None for nobody.
+            exemptions: what needs no approval by somebody's word; None for nothing.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -104,6 +108,8 @@ class Gate:
         self._recorder = recorder
         self._clock = clock
         self._parents = parents or NoParents()
+        source = exemptions or NoExemptions()
+        self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=self._detection)
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
 
     @property
@@ -254,7 +260,9 @@ class Gate:
         workload, old = _known(decision.workload), decision.old
         settings = self.settings(decision.environment)
         keyring, revocations = self._trust.load(decision.time)
-        decision = replace(decision, keyring_version=keyring.version)
+        decision = self._exemptions.apply(replace(decision, keyring_version=keyring.version), keyring)
+        if decision.allowed:
+            return decision
         situation = Situation(
             uid=decision.request.uid,
             operation=decision.request.operation,

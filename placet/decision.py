@@ -10,6 +10,7 @@ from typing import Any, Final
 from placet.canonical import Digest
 from placet.coverage import Coverage
 from placet.errors import PlacetError
+from placet.exemptions.verify import Exemption
 from placet.judge import Findings
 from placet.lineage import Lineage
 from placet.model import Workload
@@ -85,6 +86,7 @@ class Decision:
         keyring_version: 0 when the decision fell before the keyring was read.
         caller_authenticated: whether the caller proved to be the API server.
         lineage: where an object comes from that a controller made, and that holds what it was made from.
+        exemption: what lets a workload in that would be governed; None where nothing does.
         label: of a Namespace; None for everything else, and where it could not be read.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
@@ -106,6 +108,7 @@ class Decision:
     keyring_version: int = 0
     caller_authenticated: bool = False
     lineage: Lineage | None = None
+    exemption: Exemption | None = None
     label: LabelChange | None = None
     recorded: Receipt | None = None
 

@@ -10,6 +10,8 @@ from placet.canonical import Digest
 
 DOMAIN: Final = "placet.dev"
 ROLES: Final = ("technical", "security", "business", "executive")
+EXEMPT: Final = "exempt"
+"""What the keyring grants to those who may say that a workload needs no approval; no role of an approval."""
 LEVELS: Final = ("low", "medium", "high", "critical")
 BINDINGS: Final = ("projection", "images", "model")
 

@@ -33,6 +33,7 @@ HEADER: Final = """\
 #   kubectl -n placet-system create configmap placet-config --from-file=placet.yaml=gate/in-cluster.yaml \\
 #     --from-file=gate/keyring.dsse.json --from-file=gate/policy-data.yaml --from-file=gate/roots
 #   kubectl -n placet-system create configmap placet-revocations --from-file=gate/revocations
+#   kubectl -n placet-system create configmap placet-exemptions --from-file=gate/exemptions
 #   kubectl -n placet-system create secret generic placet-log-key --from-file=gate/keys/log.key
 #   kubectl -n placet-system create secret tls placet-tls --cert=gate/tls/server.crt --key=gate/tls/server.key
 #   sed -e "s|caBundle: .*|caBundle: $(base64 < gate/tls/ca.crt | tr -d '\\n')|" \\

@@ -20,12 +20,14 @@ from placet.cli import root
 from placet.cli.reference import render_commands
 from placet.config import SCHEMA
 from placet.doctor.findings import render_doctor
+from placet.exemptions.verify import render_meanings as render_exemption_codes
 from placet.policy.failures import render_failures
 from webhook.metrics import render_table
 
 _DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 DOCUMENTS: Final = tuple(
-    _DOCS / name for name in ("formats.md", "commands.md", "opa.md", "operations-metrics.md", "doctor.md")
+    _DOCS / name
+    for name in ("formats.md", "commands.md", "opa.md", "operations-metrics.md", "doctor.md", "exemptions.md")
 )
 _BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -88,6 +90,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration": render_configuration,
     "doctor": render_doctor,
     "engine-failures": render_failures,
+    "exemption-codes": render_exemption_codes,
     "metrics": render_table,
     "rejections": render_meanings,
 }

@@ -150,6 +150,8 @@ def _annotations(decision: Decision) -> dict[str, str]:
         answer["leaf-hash"] = str(decision.recorded.leaf_hash)
         answer["checkpoint"] = decision.recorded.checkpoint
         answer["policy-revision"] = str(decision.recorded.leaf["policy"]["revision"])
+    if decision.exemption is not None:
+        answer["exemption"] = f"{decision.exemption.exemption_id} until {decision.exemption.expires:%Y-%m-%dT%H:%M:%SZ}"
     if decision.findings is not None:
         assessment = decision.findings.assessment
         answer["risk"] = f"{assessment.shown} {assessment.level}"

@@ -35,6 +35,7 @@ _KEYS: Final = {
     "root_files": "keyring.roots",
     "root_threshold": "keyring.threshold",
     "revocations": "keyring.revocations",
+    "exemptions": "keyring.exemptions",
     "store": "record.store",
     "log_key": "record.log_key",
     "origin": "record.origin",
@@ -203,6 +204,7 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         if not set(roles) <= set(after["risk_approvals"][level]):
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
     yield from _looser_namespaces(before.get("namespaces", {}), after["namespaces"])
+    yield from _looser_exemptions(before.get("exemptions", {}), after["exemptions"])
     old_rules, new_rules = before.get("rules", {}), after["rules"]
     # Without a mode of its own a rule has that of the environment, of each at least one now.
     modes = [one["mode"] for one in after["environments"].values()]
@@ -243,6 +245,13 @@ def _looser_namespaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
             yield Downgrade(f"namespaces.{name}", _shown(before), _shown(after))
 
 
+def _looser_exemptions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Downgrade]:
+    """Limits of exemptions that let more through; before they came, nothing was exempted."""
+    for key, was in sorted(old.items()):
+        if (new[key] > was) if key == "max_days" else (new[key] < was):
+            yield Downgrade(f"exemptions.{key}", _shown(was), _shown(new[key]))
+
+
 def _weaker(before: Any, after: Any) -> bool:
     return before in _MODES and after in _MODES and _MODES.index(after) > _MODES.index(before)
 
@@ -274,6 +283,7 @@ _LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
     "keyring.revocations": lambda before, after: before and not after,
+    "keyring.exemptions": lambda before, after: after and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
 }

@@ -11,12 +11,21 @@ from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
-from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_residents, build_trust
+from placet.assemble import (
+    build_cluster_facts,
+    build_engine,
+    build_exemptions,
+    build_gate,
+    build_parents,
+    build_residents,
+    build_trust,
+)
 from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
 from placet.errors import EngineError, KeyringError
+from placet.exemptions.folder import Exemptions
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -43,6 +52,7 @@ class Generation:
         facts: what the cluster knows of autoscalers.
         parents: where objects are looked up that others belong to.
         residents: who counts what runs in a namespace.
+        exemptions: what needs no approval.
         gate: decides.
     """
 
@@ -54,6 +64,7 @@ class Generation:
     facts: ClusterFacts
     parents: Parents
     residents: Residents
+    exemptions: Exemptions
     gate: Gate
 
 
@@ -90,6 +101,7 @@ class GenerationBuilder:
             roots = tuple(digest_file(file) for file in _root_files(config))
             trust = self._trust(config, former, roots)
             facts, parents, residents = self._cluster(config, former)
+            exemptions = build_exemptions(config)
             recorder = LogRecorder(self._log, cluster=config.cluster)
             gate = build_gate(
                 config,
@@ -102,13 +114,14 @@ class GenerationBuilder:
                 engine=engine,
                 parents=parents,
                 residents=residents,
+                exemptions=exemptions,
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
         except BaseException:
             engine.close()
             raise
-        return Generation(config, data, engine, trust, roots, facts, parents, residents, gate)
+        return Generation(config, data, engine, trust, roots, facts, parents, residents, exemptions, gate)
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
         if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):

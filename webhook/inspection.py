@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from placet.approvals.revocations import Revocation
 from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
+from placet.exemptions.survey import survey
 from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.generation import Generation
@@ -24,6 +26,7 @@ from webhook.selftest import self_test
 BUSY_S: Final = 2.0
 PENDING: Final = "checkpoint_pending"
 REVOCATION_MISSING: Final = "revocation_missing"
+EXEMPTIONS_UNREADABLE: Final = "exemptions_unreadable"
 REVOCATION_UNRECORDED: Final = "revocation_unrecorded"
 STALE_CHECKPOINT: Final = timedelta(seconds=3 * CHECKPOINT_EVERY_S)
 _PASSING: Final = frozenset({"store_locked", "store_unavailable"})
@@ -66,6 +69,7 @@ class Inspector:
         warnings = dict(warnings)
         self._look_at_keyring(generation, now, problems, warnings)
         self._look_at_revocations(generation, now, problems, warnings)
+        self._look_at_exemptions(generation, now, warnings)
         self._look_at_record(now, problems, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
@@ -103,6 +107,21 @@ class Inspector:
             told = f"{waiting} revocations count and are not in the record yet, which is tried again: {error}"
             found = Finding(REVOCATION_UNRECORDED, told) if waiting else Finding(error.code, str(error))
             add_finding(warnings, "record", found)
+
+    def _look_at_exemptions(self, generation: Generation, now: datetime, warnings: dict[str, Finding]) -> None:
+        """What can't be read exempts nothing, so every decision is right without it; somebody has to be told."""
+        keyring = generation.trust.in_force
+        if keyring is None:
+            return
+        held = generation.exemptions.load(keyring)
+        standings = survey(
+            held, keyring=keyring, cluster=generation.config.cluster, data=generation.data.value, now=now
+        )
+        self._metrics.exemptions_stand(Counter([one.state for one in standings] + ["unreadable"] * len(held.faults)))
+        if held.faults:
+            first = held.faults[0]
+            told = f"{len(held.faults)} that exempt nothing, the first {first.file}: {first.why}"
+            add_finding(warnings, "keyring", Finding(EXEMPTIONS_UNREADABLE, told))
 
     def record_revocations(self, now: datetime) -> None:
         """Learn what other replicas have recorded, and record what they have not.
@@ -183,7 +202,7 @@ class Inspector:
             if code == PENDING:
                 level = logging.INFO
             logs.say(level, f"readiness {word}", part=part, code=code, detail=logs.told(found.detail))
-            if (word, part) == ("warning", "keyring") and code != REVOCATION_MISSING:
+            if (word, part) == ("warning", "keyring") and code not in {REVOCATION_MISSING, EXEMPTIONS_UNREADABLE}:
                 self._metrics.reloaded("refused_keyring")
         for word, part, code in sorted(self._said - present.keys()):
             logs.say(logging.INFO, f"readiness {word} gone", part=part, code=code)

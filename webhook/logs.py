@@ -119,6 +119,7 @@ def _decision_fields(decision: Decision, *, seconds: float) -> dict[str, Any]:
         "caller_authenticated": decision.caller_authenticated,
         "latency_us": round(seconds * 1_000_000),
         "log_index": None if kept is None else kept.index,
+        **({} if decision.exemption is None else {"exemption": decision.exemption.exemption_id}),
         **({"replayed": True} if kept is not None and kept.replayed else {}),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from placet.approvals.rejections import RejectionCode
 from placet.decision import GUARD, Decision
+from placet.exemptions.survey import STATES
 from placet.model import LEVELS, ROLES
 from webhook.server_state import ServerState
 
@@ -97,6 +98,14 @@ DENIALS: Final = Metric(
 UNRECORDED: Final = Metric(
     Counter, "placet_unrecorded_denials", "Refusals that could not be kept in the record; each is logged as an error."
 )
+EXEMPTED: Final = Metric(
+    Counter, "placet_exemptions_used", "Workloads, and what was made of them, that a signed exemption let in, dry runs "
+    "left out.", ("environment",),
+)  # fmt: skip
+EXEMPTIONS: Final = Metric(
+    Gauge, "placet_exemptions", "Signed exemptions by how they stand: `in_force`, `ends_soon` (within 14 days), "
+    "`ended`, `not_counting` (signers, keys, limits or cluster), `unreadable` files.", ("state",),
+)  # fmt: skip
 REFUSALS: Final = Metric(
     Counter, "placet_http_refusals", "Calls that were answered with 4xx and no decision, by code.", ("code",)
 )
@@ -144,8 +153,8 @@ SERVER_EVENTS: Final = Metric(
 )  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
-    WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY, READY, STALE,
-    CONNECTIONS, WAITING, SERVER_EVENTS,
+    EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
+    READY, STALE, CONNECTIONS, WAITING, SERVER_EVENTS,
 )  # fmt: skip
 
 
@@ -200,6 +209,8 @@ class Metrics:
             self._made[UNRECORDED.name].inc()
         if decision.findings is not None:
             self._checked(decision)
+        if decision.exemption is not None and not decision.request.dry_run:
+            self._child(EXEMPTED, environment).inc()
 
     def _checked(self, decision: Decision) -> None:
         approvals = decision.findings.approvals if decision.findings is not None else None
@@ -252,6 +263,11 @@ class Metrics:
     def keyring_expires(self, moment: datetime | None) -> None:
         """The keyring in force."""
         self._made[KEYRING_EXPIRY.name].set(0 if moment is None else moment.timestamp())
+
+    def exemptions_stand(self, states: Mapping[str, int]) -> None:
+        """How many exemptions there are in each state."""
+        for state in (*STATES, "unreadable"):
+            self._child(EXEMPTIONS, state).set(states.get(state, 0))
 
     def checkpoint_signed(self, moment: datetime) -> None:
         """A checkpoint was signed or confirmed."""

@@ -14,7 +14,7 @@ from placet.approvals.rejections import Refusal, RejectionCode
 from placet.approvals.statement import APPROVAL_ID
 from placet.approvals.times import describe_span
 from placet.errors import FormatError, SigningKeyError
-from placet.model import LEVELS, ROLES
+from placet.model import EXEMPT, LEVELS, ROLES
 
 KEYRING_SCHEMA: Final = "placet.dev/keyring/v1"
 ANY: Final = "*"
@@ -68,9 +68,9 @@ class Grant:
     """What an identity may approve. ``*`` in models or namespaces stands for any; environments are always named.
 
     Attributes:
-        role: one of ``ROLES``.
+        role: one of ``ROLES``, or ``exempt``.
         environments: non-empty.
-        max_risk: the highest level that may be written in an approval.
+        max_risk: the highest level that may be written in an approval; of ``exempt`` ADR 35.
         models: model names, or ``*``.
         namespaces: namespaces, or ``*``.
     """
@@ -227,7 +227,7 @@ def _read_key(entry: ClosedObject) -> IdentityKey:
 
 def _read_grant(entry: ClosedObject) -> Grant:
     grant = Grant(
-        role=entry.choice("role", ROLES),
+        role=entry.choice("role", (*ROLES, EXEMPT)),
         environments=entry.texts("environments", maximum=_MAX_ENTRIES, pattern=DNS_LABEL),
         max_risk=entry.choice("maxRisk", LEVELS),
         models=entry.texts("models", maximum=_MAX_ENTRIES),

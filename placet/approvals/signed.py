@@ -98,15 +98,19 @@ def check_annotation(text: str, *, keyring: VerifiedKeyring, effort: Effort) -> 
     return found
 
 
-def check_envelope(envelope: Envelope, *, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
+def check_envelope(
+    envelope: Envelope, *, keyring: VerifiedKeyring, effort: Effort, payload_type: str = IN_TOTO_PAYLOAD_TYPE
+) -> SignedPayload | Refusal:
     """Steps 3 to 5 for an envelope that was read."""
-    return _check_opened(_Opened.of(envelope), keyring, effort)
+    return _check_opened(_Opened.of(envelope), keyring, effort, payload_type)
 
 
-def _check_opened(opened: _Opened, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
+def _check_opened(
+    opened: _Opened, keyring: VerifiedKeyring, effort: Effort, payload_type: str = IN_TOTO_PAYLOAD_TYPE
+) -> SignedPayload | Refusal:
     envelope = opened.envelope
-    if envelope.payload_type != IN_TOTO_PAYLOAD_TYPE:  # 3
-        return Refusal(RejectionCode.PAYLOAD_TYPE, f"the envelope does not hold {IN_TOTO_PAYLOAD_TYPE}")
+    if envelope.payload_type != payload_type:  # 3
+        return Refusal(RejectionCode.PAYLOAD_TYPE, f"the envelope does not hold {payload_type}")
     signings: dict[str, Signing] = {}
     refused: list[Refusal] = []
     for signature in envelope.signatures:

@@ -22,6 +22,7 @@ _SUMMARIES: Final = {
     "digest": "Print the projection digest of workloads: what an approval signs.",
     "doctor": "Say what in a running cluster leaves a hole in the gate.",
     "evidence": "Attest the facts that the risk is assessed from, and check such attestations.",
+    "exempt": "Sign that a workload needs no approval, and list what was signed.",
     "help": "Show the help of a command.",
     "init": "Make keys, a signed keyring, a configuration and an example team in a folder.",
     "keyring": "Say who may approve and attest what.",

@@ -88,6 +88,7 @@ class _Checker:
             ("roots", ("keyring", "roots"), self._roots),
             ("keyring", ("keyring", "file"), self._check_keyring),
             ("revocations", ("keyring", "revocations"), self._revocations),
+            ("exemptions", ("keyring", "exemptions"), self._exemptions),
             ("policy data", ("policy", "data"), self._policy_data),
             ("policies", ("policy", "engine"), self._policies),
             ("opa", ("policy", "opa_url"), self._opa),
@@ -184,6 +185,18 @@ class _Checker:
         found = load_revocations(self._config.revocations, keyring=self._keyring)
         steps = ("keyring", "revocations")
         yield self._fine("revocations", steps, f"{self._config.revocations}: {len(found)} revocations")
+
+    def _exemptions(self) -> Iterator[Check]:
+        from placet.exemptions.folder import load_exemptions
+
+        if self._config.exemptions is None or self._keyring is None:
+            return
+        held = load_exemptions(self._config.exemptions, keyring=self._keyring)
+        steps = ("keyring", "exemptions")
+        for fault in held.faults:
+            sentence = f"{fault.file} exempts nothing: {fault.why}"
+            yield self._check(WARNING, "exemptions", steps, sentence, "Take the file away, or have it signed again.")
+        yield self._fine("exemptions", steps, f"{self._config.exemptions}: {len(held.all)} exemptions")
 
     # --- policies --------------------------------------------------------------------------------------------------
 

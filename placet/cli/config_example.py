@@ -19,6 +19,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "keyring.roots": ["roots/root-1.pub", "roots/root-2.pub", "roots/root-3.pub"],
     "keyring.threshold": 2,
     "keyring.revocations": "revocations",
+    "keyring.exemptions": "exemptions",
     "record.store": "record.sqlite",
     "record.log_key": "keys/log.key",
     "record.origin": "placet.dev/log/prod-eu-1",

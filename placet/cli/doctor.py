@@ -15,7 +15,11 @@ from placet.config import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from placet.cli.live import LiveCluster
+    from placet.config import Config
     from placet.doctor.examination import Local
+    from placet.doctor.exempted import Exempted
+    from placet.policy.data import PolicyData
+    from placet.trust import FileTrust
 
 _FILE = click.Path(path_type=Path)
 
@@ -133,4 +137,25 @@ def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) ->
             clock=lambda: datetime.now(UTC),
         )
 
-    return Local(environments=frozenset(data.value["environments"]), keys=trust, open_judge=open_judge)
+    return Local(
+        environments=frozenset(data.value["environments"]),
+        keys=trust,
+        open_judge=open_judge,
+        exempted=_load_exempted(config, data, trust),
+    )
+
+
+def _load_exempted(config: Config, data: PolicyData, trust: FileTrust) -> Exempted:
+    """The exemptions of the folder; none where no keyring can be trusted, which is a finding of its own."""
+    from placet.assemble import build_exemptions
+    from placet.doctor.exempted import Exempted
+    from placet.errors import PlacetError
+    from placet.exemptions.survey import survey
+
+    now = datetime.now(UTC)
+    try:
+        keyring, _ = trust.load(now)
+    except PlacetError:
+        return Exempted()
+    held = build_exemptions(config).load(keyring)
+    return Exempted(survey(held, keyring=keyring, cluster=config.cluster, data=data.value, now=now), held.faults)

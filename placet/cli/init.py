@@ -43,6 +43,7 @@ keyring:
   roots: [{roots}]
   threshold: {threshold}
   revocations: revocations # placet revoke writes here
+  exemptions: exemptions # placet exempt writes here
 record:
   store: record.sqlite # every decision, provable
   log_key: keys/log.key # signs checkpoints of it
@@ -81,6 +82,7 @@ keys/log.key        signs checkpoints of the record                            g
 keys/log.vkey       verifies them                                              auditors (not secret)
 roots/*.pub         the roots' public keys, pinned in placet.yaml              gate (not secret)
 revocations/        approvals that were taken back                             gate (not secret)
+exemptions/         workloads that need no approval, by somebody's signature   gate (not secret)
 tls/                a certificate for trying things out, for 90 days           replace it in production
 values.yaml         values for the Helm chart                                  platform team (not secret)
 in-cluster.yaml     the configuration for manifests/install.yaml, without helm platform team
@@ -157,7 +159,7 @@ def init(folder: Path, cluster: str, autoscalers: str, passphrase_file: Path | N
 
 def _make(maker: _Maker, *, cluster: str, autoscalers: str) -> None:
     folder = maker.folder
-    for name in ("keys", "roots", "revocations", "tls"):
+    for name in ("keys", "roots", "revocations", "exemptions", "tls"):
         try:
             (folder / name).mkdir(parents=True)
         except FileExistsError as exc:

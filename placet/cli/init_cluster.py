@@ -41,6 +41,7 @@ keyring:
   roots: [{roots}]
   threshold: {threshold}
   revocations: ../revocations
+  exemptions: ../exemptions
 record:
   store: ../record/record.sqlite
   log_key: log.key

@@ -75,6 +75,10 @@ def _show(manifest: Manifest, decision: Decision) -> None:
     click.echo(style(f"{safe(_name(manifest, decision))}  {safe(place(manifest))}", "white", bold=True))
     if decision.coverage is not None and decision.coverage.cause in DETECTED:
         click.echo(f"  {describe_coverage(decision.coverage)}")
+    if decision.exemption is not None:
+        one = decision.exemption
+        persons = safe(", ".join(one.persons))
+        click.echo(f"  exempted by {persons}, until {one.expires:%Y-%m-%d %H:%M} UTC ({one.exemption_id})")
     if decision.findings is not None:
         for line in explain.render(decision.findings.assessment):
             click.echo(f"  {line}")
@@ -121,6 +125,7 @@ def _plain_decision(manifest: Manifest, decision: Decision) -> dict[str, Any]:
         "projection": None if workload is None else str(workload.projection.digest),
         "allowed": decision.allowed,
         "coverage": None if decision.coverage is None else decision.coverage.to_json(),
+        **({} if decision.exemption is None else {"exemption": decision.exemption.to_json()}),
         "risk": None if findings is None else explain.to_json(findings.assessment),
         "required_roles": [] if policy is None else list(policy.required_roles),
         "granted_roles": [] if policy is None else list(policy.granted_roles),

@@ -113,6 +113,9 @@ def _origin_lines(body: Mapping[str, Any]) -> Iterator[str]:
             f"decision {_text(precedent, 'decision_id')} of {_text(precedent, 'time')}, "
             f"approved at risk {_text(precedent, 'level')}",
         )
+    if exemption := _mapping(body, "exemption"):
+        who = f"{_text(exemption, 'exemption_id')} by {_joined(exemption, 'persons')}"
+        yield _line("exempted", f"{who}, until {_text(exemption, 'expires')}")
 
 
 def listed_row(one: Found) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from placet.doctor.access import Subject, find_grants
 from placet.doctor.coverage import Coverage, check_coverage
 from placet.doctor.entries import Entry, find_entries
+from placet.doctor.exempted import Exempted, check_exempted
 from placet.doctor.findings import Code, Finding, Severity
 from placet.doctor.others import check_kinds, check_mutators
 from placet.doctor.powers import Ground, check_access
@@ -50,11 +51,13 @@ class Local:
         environments: of the policy data.
         keys: the keyring.
         open_judge: makes the gate; it may raise PlacetError.
+        exempted: the gate's exemptions.
     """
 
     environments: Collection[str]
     keys: Keys
     open_judge: Callable[[], Judge]
+    exempted: Exempted = field(default_factory=Exempted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class Examination:
         yield from check_keyring(self.local.keys, self.now)
         workloads, unread = load_running(self.reader, served.plurals)
         yield from unread
+        yield from check_exempted(self.local.exempted, None if unread else workloads, self.now)
         judged = {name_of(item): coverage.environment(name_of(item)) for item in coverage.namespaces}
         environments = {name: one for name, one in judged.items() if one in self.local.environments and one is not None}
         try:

@@ -69,6 +69,9 @@ class Code(StrEnum):
     WOULD_BE_REFUSED = "would_be_refused"
     KEYRING_EXPIRES = "keyring_expires"
     KEYRING_UNUSABLE = "keyring_unusable"
+    EXEMPTION_ENDS = "exemption_ends"
+    EXEMPTION_UNUSABLE = "exemption_unusable"
+    EXEMPTION_UNUSED = "exemption_unused"
     NO_CONFIG = "no_config"
     NOT_READ = "not_read"
 
@@ -282,6 +285,21 @@ MEANINGS: Final = {
         _RISK, "With the keyring expired, every approval stops counting.", "`placet keyring renew`."
     ),
     Code.KEYRING_UNUSABLE: Meaning(_RISK, "With such a keyring the gate refuses everything.", "`placet config check`."),
+    Code.EXEMPTION_ENDS: Meaning(
+        _RISK,
+        "After its end what the exemption let in can't be changed, scaled up or made anew.",
+        "Have it signed again (`placet exempt`), or take its file away.",
+    ),
+    Code.EXEMPTION_UNUSABLE: Meaning(
+        _RISK,
+        "Somebody relies on an exemption that lets nothing in.",
+        "`placet exempt --list` says why; have it signed again, or take its file away.",
+    ),
+    Code.EXEMPTION_UNUSED: Meaning(
+        _NOTE,
+        "It would let in what nobody runs: nobody would look twice when it comes.",
+        "Take its file away, unless a rollout is about to need it.",
+    ),
     Code.NO_CONFIG: Meaning(
         _NOTE,
         "Environments, the keyring and running workloads were not looked at.",

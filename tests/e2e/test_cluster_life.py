@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.e2e.clusterlife import (
     without_decision,
 )
 from tests.e2e.controlplane import ControlPlane
+from tests.e2e.exempting import add_exempter, exempt, exempt_for, proxy
 from tests.e2e.gateprocess import Team
 from tests.e2e.registration import Registration
 
@@ -422,6 +424,50 @@ def test_a_stateful_set_has_its_pods_in_both_revisions_and_goes_back(world: Worl
     assert not [one for one in decisions(world.team, allowed=False) if one["name"].startswith("ranks")]
     world.kubectl("delete", "statefulset", "ranks")
     wait_for("no pod", lambda: not children(world.plane, "pods", "ranks"), world.team)
+
+
+def test_an_exempted_workload_comes_in_by_its_content_and_until_it_is_withdrawn(world: World) -> None:
+    add_exempter(world.team)
+    good = proxy("pages", namespace=NAMESPACE)
+    refused = world.kubectl("apply", "-f", "-", stdin=json.dumps(good), check=False)
+    assert "placet refuses Deployment/pages" in refused.stderr
+    file = exempt(world.team, good)
+    world.kubectl("apply", "-f", "-", stdin=json.dumps(good))
+    wait_for("a pod", lambda: len(children(world.plane, "pods", "pages")) == 1, world.team)
+    for kind in ("Deployment", "ReplicaSet", "Pod"):
+        told = [one for one in decisions(world.team, kind=kind, allowed=True) if one["name"].startswith("pages")]
+        assert told[0]["exemption"]["persons"] == ["fay"], kind
+        assert not any(one["approved"] for one in told)
+    shown = world.team.run("audit", "show", told[0]["decision_id"], "--store", "record.sqlite").stdout
+    assert f"{told[0]['exemption']['exemption_id']} by fay, until " in shown
+    world.kubectl("scale", "deployment/pages", "--replicas=3")
+    wait_for("three pods", lambda: len(children(world.plane, "pods", "pages")) == 3, world.team)
+    changed = world.kubectl("set", "image", "deployment/pages", "nginx=registry.example/vllm:latest", check=False)
+    assert "gate.origin/exemption_content_differs" in changed.stderr
+    assert "placet exempt" in changed.stderr
+
+    file.unlink()
+    withdrawn = world.kubectl("scale", "deployment/pages", "--replicas=4", check=False)
+    assert "placet refuses to scale Deployment/pages" in withdrawn.stderr
+    world.kubectl("delete", "pod", children(world.plane, "pods", "pages")[0]["metadata"]["name"], "--grace-period=0")
+    wait_for(
+        "a pod that is refused",
+        lambda: any(one["name"].startswith("pages") for one in decisions(world.team, kind="Pod", allowed=False)),
+        world.team,
+    )
+    world.kubectl("delete", "deployment", "pages")
+
+
+def test_an_exemption_ends_by_itself(world: World) -> None:
+    good = proxy("moment", namespace=NAMESPACE, replicas=0)
+    file = exempt_for(world.team, good, timedelta(seconds=20))
+
+    def tried() -> str:
+        return str(world.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(good), check=False).stderr)
+
+    assert "Warning: placet: gate.exemption: its exemption" in tried()
+    wait_for("its end", lambda: "gate.origin/exemption_expired" in tried(), world.team)
+    file.unlink()
 
 
 def test_the_api_servers_own_log_witnesses_every_decision(world: World) -> None:

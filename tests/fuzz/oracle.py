@@ -16,7 +16,18 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.fuzz.naive import content
-from tests.fuzz.world import APPROVAL, ENVIRONMENT, EVIDENCE, LEVEL, MOST_REPLICAS, NAMESPACE, ROLES, Approved, World
+from tests.fuzz.world import (
+    APPROVAL,
+    ENVIRONMENT,
+    EVIDENCE,
+    EXEMPTER,
+    LEVEL,
+    MOST_REPLICAS,
+    NAMESPACE,
+    ROLES,
+    Approved,
+    World,
+)
 
 Json = dict[str, Any]
 
@@ -64,7 +75,11 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
     if (request.get("subResource") or "") not in _SUBRESOURCES or not _is_what_the_request_says(new, request):
         return None
     return (
-        _unchanged(request, world) or _approved(request, world) or _returned(request, world) or _child(request, world)
+        _unchanged(request, world)
+        or _approved(request, world)
+        or _returned(request, world)
+        or _exempted(request, world)
+        or _child(request, world)
     )
 
 
@@ -250,6 +265,22 @@ def _returned(request: Json, world: World) -> str | None:
     return None
 
 
+def _exempted(request: Json, world: World) -> str | None:
+    """What somebody else than the one who asks signed for, and what names no model."""
+    new = request["object"]
+    if request["userInfo"]["username"] == EXEMPTER or any(_model(new)):
+        return None
+    return "exempted" if _is_exempted(new, new["metadata"].get("name"), new["kind"], world) else None
+
+
+def _is_exempted(obj: Json, name: Any, kind: str, world: World) -> bool:
+    """Whether the object holds what was signed for under the name of another, or its own."""
+    return any(
+        one["metadata"]["name"] == name and one["kind"] == kind and _content(one) == _content(obj)
+        for one in world.exempted
+    )
+
+
 def _child(request: Json, world: World) -> str | None:
     new = request["object"]
     references = new["metadata"].get("ownerReferences")
@@ -281,6 +312,8 @@ def _child(request: Json, world: World) -> str | None:
         and _content(one.obj) == _content(new)
         for one in world.approved
     )
+    if _is_exempted(new, parent["metadata"]["name"], parent["kind"], world):
+        return "a ReplicaSet of exempted content"
     return "a ReplicaSet of an admitted content" if known else None
 
 
@@ -298,5 +331,7 @@ def _scaled(request: Json, world: World) -> str | None:
     asked = new.get("spec", {}).get("replicas") or 0
     if asked <= _replicas(found):
         return "fewer of what runs"
+    if _is_exempted(found, found["metadata"]["name"], found["kind"], world):
+        return None if request["userInfo"]["username"] == EXEMPTER else "more of what is exempted"
     most = MOST_REPLICAS if found["kind"] == "Deployment" else _replicas(found) + _MOST_SURGE
     return "within the level" if asked <= most else None

@@ -10,6 +10,7 @@ import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,16 @@ from placet.errors import FormatError, KeyringError
 from placet.evidence.adapters import parse_bom, parse_coverage_json
 from placet.evidence.predicates import read_predicate
 from placet.evidence.verify import check_evidence
+from placet.exemptions.folder import SignedExemption, SignedExemptions, check_signed
+from placet.exemptions.statement import PAYLOAD_TYPE, parse_exemption, render_exemption
+from placet.exemptions.survey import survey
 from placet.model import ROLES
 from tests.fuzz.documents import TESTS
 from tests.fuzz.target import require
 from tests.simulators.desk import ApprovalDesk, sample_workload
+from tests.simulators.exemptions import add_exempters, exemption_of, sign_exemption
 
+_LIMITS: Final = {"exemptions": {"max_days": 90, "persons": 1, "persons_for_models": 2}}
 _FACTS: Final = ("parameters", "data_classification", "coverage", "rollback", "strategy")
 
 
@@ -125,6 +131,39 @@ def run_revocation(raw: bytes) -> None:
         require(statement.role == "security" or content is raw, "nobody takes back for a role that is not theirs")
 
 
+def run_exemption(raw: bytes) -> None:
+    """An exemption's file: as it comes, and signed by somebody who may exempt what serves no model."""
+    desk = _exempters()
+    for content in (raw, render_envelope(sign_payload(desk.signers["hal"], raw, PAYLOAD_TYPE))):
+        read = check_signed(content, keyring=desk.keyring)
+        if isinstance(read, str):
+            require(read != "", "a file that does not count is told why")
+            continue
+        statement = read[0]
+        require(parse_exemption(render_exemption(statement)) == statement, "what is written again is the same")
+        require(statement.issued_at <= statement.not_before < statement.expires, "its times are in order")
+        held = SignedExemptions.of((SignedExemption(*read, "one"),))
+        for standing in survey(held, keyring=desk.keyring, cluster=desk.cluster, data=_LIMITS, now=desk.now):
+            counts = standing.state in {"in_force", "ends_soon"}
+            require(counts != bool(standing.why), "one that does not count is told why")
+            require(not counts or statement.detection == "no", "one person alone exempts nothing that serves a model")
+
+
+@functools.cache
+def _exempters() -> ApprovalDesk:
+    desk = ApprovalDesk.standard()
+    add_exempters(desk)
+    return desk
+
+
+def exemptions() -> Iterator[bytes]:
+    """As a signed file, and its payload."""
+    said = exemption_of(_exempters(), sample_workload())
+    yield sign_exemption(_exempters(), said)
+    yield render_exemption(said)
+    yield render_exemption(replace(said, detection="serves_model", images="as_named"))
+
+
 def json_payload(content: bytes) -> bytes:
     """The payload of an envelope in JSON."""
     return parse_envelope(content).payload
@@ -199,5 +238,6 @@ RUNS: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes
     "statement": (run_statement, statements),
     "keyring": (run_keyring, keyrings),
     "revocation": (run_revocation, revocations),
+    "exemption": (run_exemption, exemptions),
     "evidence": (run_evidence, evidence),
 }

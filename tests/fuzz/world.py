@@ -23,6 +23,7 @@ from placet.evidence.statement import coverage_predicate, model_predicate, plan_
 from placet.review import parse_review
 from placet.workload import read_workload
 from tests.simulators.cluster import ObjectStore, pod, replica_set, review_of, scale_review
+from tests.simulators.exemptions import ExemptionShelf, add_exempters, exemption_of, sign_exemption
 from tests.simulators.gate import GateDesk, example, review
 
 Json = dict[str, Any]
@@ -32,6 +33,7 @@ NAMESPACE: Final = "ml-serving"
 ROLES: Final = ("technical", "security", "business")
 MOST_REPLICAS: Final = 10  # of medium risk in production, all else as it is attested here
 LEVEL: Final = "medium"
+EXEMPTER: Final = "fay@example.org"
 APPROVAL: Final = "placet.dev/approval."
 EVIDENCE: Final = "placet.dev/evidence."
 _ENOUGH_S: Final = 600.0
@@ -71,6 +73,7 @@ class World:
         store: what can be looked up.
         stored: the same by uid, for the oracle.
         approvers: names of the persons who sign; none of them may ask.
+        exempted: what needs no approval, by the word of ``EXEMPTER``.
         seeds: the name of an honest or a hopeless review -> the review and whether it is allowed.
     """
 
@@ -79,6 +82,7 @@ class World:
     store: ObjectStore
     stored: dict[str, Json]
     approvers: frozenset[str]
+    exempted: list[Json] = field(default_factory=list)
     seeds: dict[str, tuple[Json, bool]] = field(default_factory=dict)
 
 
@@ -122,6 +126,22 @@ def _reading() -> Json:
     profile = {"container.apparmor.security.beta.kubernetes.io/server": "localhost/strict"}
     manifest["spec"]["template"]["metadata"]["annotations"] = profile
     return manifest
+
+
+def proxy() -> Json:
+    """What serves no model, and is exempted."""
+    labels = {"app": "proxy"}
+    container = {"name": "nginx", "image": f"registry.example/nginx@sha256:{'ab' * 32}", "args": ["-g", "daemon off;"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "proxy", "namespace": NAMESPACE, "labels": dict(labels)},
+        "spec": {
+            "replicas": 4,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
 
 
 class _Builder:
@@ -185,6 +205,14 @@ def open_world() -> World:
     made = replica_set(deployment)
     made["metadata"]["uid"] = "00000000-0000-4000-8000-000000000002"
     made = store.put(made)
+    add_exempters(desk.desk)
+    exempted = proxy()
+    shelf = ExemptionShelf({"proxy": sign_exemption(desk.desk, exemption_of(desk.desk, read_workload(exempted)))})
+    fixed = {"uid": "00000000-0000-4000-8000-000000000003", "resourceVersion": "7"}
+    pages = store.put({**exempted, "metadata": {**exempted["metadata"], **fixed}})
+    serving = replica_set(pages, name="proxy-7d9f")
+    serving["metadata"]["uid"] = "00000000-0000-4000-8000-000000000004"
+    serving = store.put(serving)
     gate = Gate(
         cluster=desk.desk.cluster,
         policy_data=desk.data,
@@ -195,9 +223,14 @@ def open_world() -> World:
         recorder=None,
         clock=lambda: desk.desk.now,
         parents=store,
+        exemptions=shelf,
     )
     approvers = frozenset(f"{name}@example.org" for name in desk.desk.signers)
-    world = World(gate, builder.approved, store, {one["metadata"]["uid"]: one for one in (deployment, made)}, approvers)
+    stored = {one["metadata"]["uid"]: one for one in (deployment, made, pages, serving)}
+    world = World(gate, builder.approved, store, stored, approvers, [exempted])
+    labelled, other = proxy(), proxy()
+    labelled["metadata"]["labels"]["placet.dev/model"] = "llama-3.1-70b"
+    other["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", "-m", "server"]
     touched = copy.deepcopy(second)
     touched["metadata"]["labels"]["team"] = "serving"
     child, kept = replica_set(deployment, name="llama-8e0f"), pod(made)
@@ -220,6 +253,15 @@ def open_world() -> World:
         "replica-set": (review_of(child), True),
         "pod": (review_of(kept), True),
         "debug": (review_of(debug, old=kept, subresource="ephemeralcontainers"), False),
+        "exempted": (review(exempted), True),
+        "exempted-update": (review(exempted, old=other), True),
+        "exempted-more": (review(_with(pages, replicas=40), old=pages), True),
+        "exempted-scale": (scale_review(pages, 40), True),
+        "exempted-replica-set": (review_of(replica_set(pages, name="proxy-8e0f")), True),
+        "exempted-pod": (review_of(pod(serving)), True),
+        "exempted-other": (review(other), False),
+        "exempted-model": (review(labelled), False),
+        "exempted-by-the-exempter": (review(exempted, username=EXEMPTER), False),
         "delete": (review(second, operation="DELETE"), True),
     }
     for number, (asked, _) in enumerate(world.seeds.values()):

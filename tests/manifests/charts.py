@@ -100,6 +100,7 @@ SETS: Final[dict[str, dict[str, Any]]] = {
             "image": {"registry": "registry.example.com", "digest": f"sha256:{'a' * 64}"},
             "imagePullSecrets": [{"name": "registry"}],
             "revocations": {"tara-7.dsse.json": "{}"},
+            "exemptions": {"nginx.dsse.json": "{}"},
             "policy": {"data": "environments:\n  production:\n    max_level: high\n"},
             "record": {"logKey": {"existingSecret": "", "pem": PEM}},
             "webhook": {

@@ -14,7 +14,18 @@ from placet.policy.failures import FAILURES
 from tests.manifests.charts import ROOT, SETS, one, template
 
 # Where an object and where it comes from are read: each code of theirs is either the team's or named here.
-READERS = ("decide", "images", "lineage", "namespaces", "origin", "parents", "scaling", "workload", "projection/*")
+READERS = (
+    "decide",
+    "exemptions/verify",
+    "images",
+    "lineage",
+    "namespaces",
+    "origin",
+    "parents",
+    "scaling",
+    "workload",
+    "projection/*",
+)
 PLATFORMS = {
     "environment_unknown": "the webhook configuration has another path than the policy data has environments",
     "operation_unsupported": "the webhook configuration asks for too much",
@@ -35,6 +46,9 @@ PLATFORMS = {
     "namespace_not_looked_up": "a setting of the gate",
     "kind_invalid": "is turned into policy_data_invalid",
     "path_invalid": "is turned into policy_data_invalid",
+    "exemption_key": "whoever exempts signs again",
+    "exemption_not_granted": "whoever exempts has no grant for it",
+    "exemption_too_long": "whoever exempts signs again",
     "refused": "a default that no code of ours uses",
     "scale_refused": "a default that no code of ours uses",
 }
@@ -68,7 +82,7 @@ def codes_in(file: Path) -> Iterator[tuple[str, str]]:
                     yield node.name, ast.literal_eval(line.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             given = [word.value for word in node.keywords if word.arg == "code"]
-            if node.func.id in {"Stray", "_Astray", "_violation"}:
+            if node.func.id in {"Stray", "Unfit", "_Astray", "_violation"}:
                 given += node.args[:1]
             elif node.func.id == "MistypedError":
                 given += node.args[1:] or [ast.Constant("field_mistyped")]

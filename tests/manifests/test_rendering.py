@@ -294,6 +294,7 @@ def test_the_keyring_changes_no_pod_and_a_setting_does(tmp_path: Path) -> None:
         return one(template(merged(BASE, values), tmp_path), "Deployment")["spec"]["template"]
 
     assert pods({"keyring": {"envelope": "{}"}, "revocations": {"a.dsse.json": "{}"}}) == pods({})
+    assert pods({"exemptions": {"a.dsse.json": "{}"}}) == pods({})
     assert pods({"server": {"threads": 2}}) != pods({})
 
 

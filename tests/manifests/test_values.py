@@ -48,6 +48,7 @@ CHANGES: Final[dict[str, Any]] = {
     "keyring.threshold": 1,
     "keyring.existingConfigMap": ("keyring", BASE, {"keyring": {"envelope": ""}}),
     "revocations": {"a.dsse.json": "{}"},
+    "exemptions": {"a.dsse.json": "{}"},
     "policy.engine": ("opa", merged(BASE, {"opa": {"token": {"existingSecret": "opa"}}})),
     "policy.data": "environments: {production: {max_level: low}}",
     "opa.url": ("https://opa.example.com", OPA),

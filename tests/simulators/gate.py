@@ -21,6 +21,7 @@ from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts, NoAutoscalers
 from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
+from placet.exemptions.folder import Exemptions
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -82,6 +83,7 @@ class GateDesk:
         cluster_facts: ClusterFacts | None = None,
         parents: Parents | None = None,
         residents: Residents | None = None,
+        exemptions: Exemptions | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -101,6 +103,7 @@ class GateDesk:
             clock=lambda: desk.now,
             parents=parents,
             residents=residents,
+            exemptions=exemptions,
         )
         gate.ledger = Ledger(data)
         return cls(desk, gate, log, trust, engine, data, kept, gate.ledger)

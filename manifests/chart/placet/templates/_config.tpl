@@ -1,6 +1,6 @@
 {{- /* placet.yaml. Paths are relative to its folder, so that it says nothing about where that is mounted. */ -}}
 {{- define "placet.config" -}}
-{{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" -}}
+{{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" "exemptions" "../exemptions" -}}
 {{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}

@@ -1,0 +1,108 @@
+"""Exemptions in a running gate: they count without a reload, are counted, recorded and warned of."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.e2e.exempting import add_exempter, exempt, exempt_for, proxy
+from tests.e2e.gateprocess import Team
+from tests.webhook.gaterun import Gate, opened
+
+WARNED = "warning keyring: exemptions_unreadable: "
+
+
+@pytest.fixture
+def exempting(own_team: Team) -> Team:
+    """A team that somebody may exempt for."""
+    add_exempter(own_team)
+    return own_team
+
+
+def state(gate: Gate, name: str) -> float | None:
+    gate.round()
+    return gate.metric("placet_exemptions", state=name)
+
+
+def test_it_counts_and_stops_counting_without_a_reload(exempting: Team) -> None:
+    good = proxy("pages", namespace="shop")
+    with opened(exempting) as gate:
+        assert "approvals.required" in gate.refusal(good)
+        file = exempt(exempting, good)
+        answer = gate.ask(good)
+        assert answer["allowed"] is True
+        record = gate.records("decision")[-1]
+        told = record["exemption"]
+        assert (told["persons"], record["approved"], record["coverage"]["cause"]) == (["fay"], False, "exempted")
+        assert answer["auditAnnotations"]["exemption"] == f"{told['exemption_id']} until {told['expires']}"
+        assert gate.metric("placet_exemptions_used_total", environment="production") == 1
+        assert state(gate, "in_force") == 1
+        assert "exemption_content_differs" in gate.refusal(proxy("pages", namespace="shop", image="x/vllm:1"))
+        file.unlink()
+        gate.refusal(good)
+        assert state(gate, "in_force") == 0
+        assert gate.metric("placet_exemptions_used_total", environment="production") == 1
+
+
+def test_a_dry_run_is_not_counted(exempting: Team) -> None:
+    good = proxy("pages", namespace="shop")
+    exempt(exempting, good)
+    with opened(exempting) as gate:
+        assert gate.ask(good, dry_run=True)["allowed"] is True
+        assert gate.metric("placet_exemptions_used_total", environment="production") is None
+
+
+def test_its_end_is_seen_coming(exempting: Team) -> None:
+    good = proxy("pages", namespace="shop")
+    exempt_for(exempting, good, timedelta(days=20))
+    with opened(exempting) as gate:
+        assert (state(gate, "in_force"), state(gate, "ends_soon"), state(gate, "ended")) == (1, 0, 0)
+        gate.clock.ahead = timedelta(days=7)
+        assert (state(gate, "in_force"), state(gate, "ends_soon"), state(gate, "ended")) == (0, 1, 0)
+        gate.clock.ahead = timedelta(days=21)
+        assert (state(gate, "in_force"), state(gate, "ends_soon"), state(gate, "ended")) == (0, 0, 1)
+        assert "exemption_expired" in gate.refusal(good)
+
+
+def test_a_file_that_cannot_be_read_is_warned_of_and_stops_nobody(
+    exempting: Team, approved_manifest: dict[str, Any]
+) -> None:
+    good = proxy("pages", namespace="shop")
+    exempt(exempting, good)
+    bad = exempting.folder / "exemptions" / "x.dsse.json"
+    bad.write_text("{}", encoding="utf-8")
+    with opened(exempting) as gate:
+        status, text = gate.ready()
+        assert status == 200
+        assert f"{WARNED}1 that exempt nothing, the first x.dsse.json: " in text
+        assert state(gate, "unreadable") == 1
+        assert gate.metric("placet_policy_reload_total", result="refused_keyring") is None
+        assert gate.ask(good)["allowed"] is True
+        assert gate.ask(approved_manifest)["allowed"] is True
+        bad.unlink()
+        assert WARNED not in gate.ready()[1]
+
+
+def test_more_days_and_fewer_persons_are_downgrades(exempting: Team) -> None:
+    with opened(exempting) as gate:
+        gate.policy_data("exemptions: {max_days: 180, persons_for_models: 1}\n")
+        gate.round()
+        newest = gate.records("configuration")[-1]
+        assert newest["downgrades"] == [
+            {"key": "exemptions.max_days", "from": "90", "to": "180"},
+            {"key": "exemptions.persons_for_models", "from": "2", "to": "1"},
+        ]
+        gate.policy_data("exemptions: {max_days: 10, persons: 2}\n")
+        gate.round()
+        assert [one["key"] for one in gate.records("configuration")[-1]["downgrades"]] == []
+
+
+def test_a_new_folder_of_exemptions_is_a_downgrade(exempting: Team) -> None:
+    with opened(exempting) as gate:
+        (exempting.folder / "others").mkdir()
+        exempting.configure({"keyring": {"exemptions": "others"}})
+        gate.round()
+        (told,) = gate.records("configuration")[-1]["downgrades"]
+        assert told["key"] == "keyring.exemptions"
