@@ -14,6 +14,7 @@ from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
+from placet.environments import KubernetesNamespaces, Namespaces, NoNamespaces
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -121,6 +122,13 @@ def build_residents(config: Config) -> Residents:
     return NoResidents()
 
 
+def build_namespaces(config: Config) -> Namespaces:
+    """Where the Namespace of a request is looked up."""
+    if config.environments == "lookup":
+        return KubernetesNamespaces(None if config.kubeconfig is None else str(config.kubeconfig))
+    return NoNamespaces()
+
+
 def build_gate(
     config: Config,
     *,
@@ -133,6 +141,7 @@ def build_gate(
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
     residents: Residents | None = None,
+    namespaces: Namespaces | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -147,6 +156,7 @@ def build_gate(
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
+        namespaces: where the Namespace of a request is looked up; None to believe the path.
 
     Raises:
         PlacetError: a part can't be used.
@@ -166,4 +176,5 @@ def build_gate(
         clock=clock,
         parents=parents,
         residents=residents,
+        namespaces=namespaces,
     )

@@ -19,6 +19,7 @@ from placet.coverage import find_coverage, warn_of
 from placet.deadline import Deadline, DeadlineExceeded
 from placet.decision import Decision, Receipt, gate_violation, remark
 from placet.detection import read_rules
+from placet.environments import EnvironmentCheck, Namespaces, NoNamespaces
 from placet.errors import AuditError, PlacetError, WorkloadError
 from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
@@ -79,6 +80,7 @@ class Gate:
         clock: Callable[[], datetime],
         parents: Parents | None = None,
         residents: Residents | None = None,
+        namespaces: Namespaces | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -93,6 +95,7 @@ class Gate:
             clock: aware UTC.
             parents: where the objects are looked up that others belong to; None to judge each by itself.
             residents: who counts what runs in a namespace that is moved; None for nobody.
+            namespaces: where the Namespace of a request is looked up; None to believe the path.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -105,6 +108,7 @@ class Gate:
         self._clock = clock
         self._parents = parents or NoParents()
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
+        self._environments = EnvironmentCheck(policy_data, namespaces or NoNamespaces())
 
     @property
     def engine(self) -> PolicyEngine:
@@ -152,6 +156,7 @@ class Gate:
     def _steps(self) -> tuple[tuple[str, Callable[[Decision, Deadline], Decision]], ...]:
         return (
             ("environment", self._place),  # 2
+            *self._environments.steps,
             ("workload", self._read),  # 3, 4
             ("origin", self._trace),  # 4
             ("evidence", self._examine),  # 5, 6, 7

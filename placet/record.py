@@ -222,6 +222,7 @@ def render_record(
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
         "coverage": None if decision.coverage is None else decision.coverage.to_json(),
         **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
+        **({} if decision.place is None else {"place": dataclasses.asdict(decision.place)}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,

@@ -11,11 +11,20 @@ from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
-from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_residents, build_trust
+from placet.assemble import (
+    build_cluster_facts,
+    build_engine,
+    build_gate,
+    build_namespaces,
+    build_parents,
+    build_residents,
+    build_trust,
+)
 from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
+from placet.environments import Namespaces
 from placet.errors import EngineError, KeyringError
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
@@ -43,6 +52,7 @@ class Generation:
         facts: what the cluster knows of autoscalers.
         parents: where objects are looked up that others belong to.
         residents: who counts what runs in a namespace.
+        namespaces: where the Namespace of a request is looked up.
         gate: decides.
     """
 
@@ -54,6 +64,7 @@ class Generation:
     facts: ClusterFacts
     parents: Parents
     residents: Residents
+    namespaces: Namespaces
     gate: Gate
 
 
@@ -89,7 +100,7 @@ class GenerationBuilder:
             waiting = _prepare(engine, may_wait=former is None)
             roots = tuple(digest_file(file) for file in _root_files(config))
             trust = self._trust(config, former, roots)
-            facts, parents, residents = self._cluster(config, former)
+            facts, parents, residents, namespaces = self._cluster(config, former)
             recorder = LogRecorder(self._log, cluster=config.cluster)
             gate = build_gate(
                 config,
@@ -102,13 +113,14 @@ class GenerationBuilder:
                 engine=engine,
                 parents=parents,
                 residents=residents,
+                namespaces=namespaces,
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
         except BaseException:
             engine.close()
             raise
-        return Generation(config, data, engine, trust, roots, facts, parents, residents, gate)
+        return Generation(config, data, engine, trust, roots, facts, parents, residents, namespaces, gate)
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
         if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):
@@ -124,10 +136,12 @@ class GenerationBuilder:
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
 
-    def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents, Residents]:
+    def _cluster(
+        self, config: Config, former: Generation | None
+    ) -> tuple[ClusterFacts, Parents, Residents, Namespaces]:
         if former is not None and _cluster_keys(config) == _cluster_keys(former.config):
-            return former.facts, former.parents, former.residents
-        return build_cluster_facts(config), build_parents(config), build_residents(config)
+            return former.facts, former.parents, former.residents, former.namespaces
+        return build_cluster_facts(config), build_parents(config), build_residents(config), build_namespaces(config)
 
 
 def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
@@ -199,7 +213,7 @@ def _trust_keys(config: Config) -> tuple[object, ...]:
 
 
 def _cluster_keys(config: Config) -> tuple[object, ...]:
-    return config.autoscalers, config.parents, config.namespaces, config.kubeconfig
+    return config.autoscalers, config.parents, config.namespaces, config.environments, config.kubeconfig
 
 
 def _is_trusted(trust: FileTrust, now: datetime) -> bool:

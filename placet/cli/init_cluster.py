@@ -50,6 +50,7 @@ policy:
 autoscalers: {autoscalers}
 parents: lookup
 namespaces: lookup
+environments: lookup
 server:
   host: 0.0.0.0
   port: 8443

@@ -14,7 +14,18 @@ from placet.policy.failures import FAILURES
 from tests.manifests.charts import ROOT, SETS, one, template
 
 # Where an object and where it comes from are read: each code of theirs is either the team's or named here.
-READERS = ("decide", "images", "lineage", "namespaces", "origin", "parents", "scaling", "workload", "projection/*")
+READERS = (
+    "decide",
+    "environments",
+    "images",
+    "lineage",
+    "namespaces",
+    "origin",
+    "parents",
+    "scaling",
+    "workload",
+    "projection/*",
+)
 PLATFORMS = {
     "environment_unknown": "the webhook configuration has another path than the policy data has environments",
     "operation_unsupported": "the webhook configuration asks for too much",
@@ -33,6 +44,9 @@ PLATFORMS = {
     "namespace_malformed": "no API server sends this",
     "not_a_namespace": "the webhook configuration asks for too much",
     "namespace_not_looked_up": "a setting of the gate",
+    "environment_disagrees": "a path of the webhook configuration is wrong, or a namespace was just moved",
+    "namespace_unavailable": "the API server does not answer",
+    "namespace_not_found": "the namespace went away meanwhile, or no API server sends this",
     "kind_invalid": "is turned into policy_data_invalid",
     "path_invalid": "is turned into policy_data_invalid",
     "refused": "a default that no code of ours uses",
