@@ -133,4 +133,9 @@ def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) ->
             clock=lambda: datetime.now(UTC),
         )
 
-    return Local(environments=frozenset(data.value["environments"]), keys=trust, open_judge=open_judge)
+    return Local(
+        environments=frozenset(data.value["environments"]),
+        default=str(data.value["namespaces"]["default_environment"]),
+        keys=trust,
+        open_judge=open_judge,
+    )
