@@ -16,11 +16,23 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.fuzz.naive import content
-from tests.fuzz.world import APPROVAL, ENVIRONMENT, EVIDENCE, LEVEL, MOST_REPLICAS, NAMESPACE, ROLES, Approved, World
+from tests.fuzz.world import (
+    APPROVAL,
+    ENVIRONMENT,
+    EVIDENCE,
+    LABELS,
+    LEVEL,
+    MOST_REPLICAS,
+    NAMESPACE,
+    ROLES,
+    Approved,
+    World,
+)
 
 Json = dict[str, Any]
 
 _LABELLED: Final = frozenset({"staging", "development"})
+_DEFAULT: Final = ENVIRONMENT  # what a Namespace belongs to that names no environment
 _SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
 _MODEL: Final = {
     "labels": ("placet.dev/model",),
@@ -52,6 +64,8 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
         return None
     if request["operation"] == "DELETE":
         return "a delete takes away"
+    if environment != _home(request.get("namespace")):
+        return None
     if environment in _LABELLED:
         return _in_a_labelled_environment(request)
     if environment != ENVIRONMENT or request.get("namespace") != NAMESPACE:
@@ -66,6 +80,14 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
     return (
         _unchanged(request, world) or _approved(request, world) or _returned(request, world) or _child(request, world)
     )
+
+
+def _home(namespace: Any) -> str | None:
+    """The environment of a namespace; None where there is no such."""
+    if not isinstance(namespace, str) or namespace not in LABELS:
+        return None
+    label = LABELS[namespace]
+    return label if label in _LABELLED else _DEFAULT
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Json:

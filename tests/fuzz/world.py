@@ -24,11 +24,21 @@ from placet.review import parse_review
 from placet.workload import read_workload
 from tests.simulators.cluster import ObjectStore, pod, replica_set, review_of, scale_review
 from tests.simulators.gate import GateDesk, example, review
+from tests.simulators.spaces import NamespaceStore
 
 Json = dict[str, Any]
 
 ENVIRONMENT: Final = "production"
 NAMESPACE: Final = "ml-serving"
+# Every namespace that there is, with its label: those of the label's own environment, and those that name none.
+LABELS: Final = {
+    NAMESPACE: ENVIRONMENT,
+    "ml-staging": "staging",
+    "ml-lab": "development",
+    "ml-plain": None,
+    "ml-empty": "",
+    "ml-odd": "Staging",
+}
 ROLES: Final = ("technical", "security", "business")
 MOST_REPLICAS: Final = 10  # of medium risk in production, all else as it is attested here
 LEVEL: Final = "medium"
@@ -124,6 +134,13 @@ def _reading() -> Json:
     return manifest
 
 
+def _namespaces() -> NamespaceStore:
+    store = NamespaceStore()
+    for name, label in LABELS.items():
+        store.put(name, label)
+    return store
+
+
 class _Builder:
     def __init__(self, desk: GateDesk, store: ObjectStore) -> None:
         self.desk, self.store = desk, store
@@ -195,6 +212,7 @@ def open_world() -> World:
         recorder=None,
         clock=lambda: desk.desk.now,
         parents=store,
+        namespaces=_namespaces(),
     )
     approvers = frozenset(f"{name}@example.org" for name in desk.desk.signers)
     world = World(gate, builder.approved, store, {one["metadata"]["uid"]: one for one in (deployment, made)}, approvers)
