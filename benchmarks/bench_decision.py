@@ -117,7 +117,8 @@ def measure_namespaces(folder: Path, asked: argparse.Namespace) -> list[dict[str
         for threads in asked.threads:
             costs: dict[str, list[Cost]] = {name: [] for name in teams}
             for turn in range(asked.rounds + 1):
-                for name, team in teams.items():
+                # whoever comes first in one turn comes last in the next
+                for name, team in list(teams.items())[:: 1 if turn % 2 else -1]:
                     found = cost(team, team.bodies("warm", asked.reviews), threads)
                     if turn:  # connections are opened once
                         costs[name].append(found)
