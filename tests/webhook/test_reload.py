@@ -149,6 +149,7 @@ def test_to_believe_the_path_again_is_a_downgrade(own_team: Team) -> None:
         gate.round()
         assert gate.records("configuration")[-1]["changed"] == ["environments"]
         assert "gate.environment/namespace_unavailable" in gate.refusal()
+        assert gate.metric("placet_gate_denials_total", code="namespace_unavailable") == 1
 
 
 def test_to_warn_of_what_was_governed_on_suspicion_is_a_downgrade(tmp_path: Path) -> None:
