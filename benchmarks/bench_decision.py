@@ -1,6 +1,7 @@
 """CPU of one whole decision, in this process, without HTTP: from the bytes of a review to those of its answer.
 
     python benchmarks/bench_decision.py [--reviews 300] [--rounds 5] [--signatures 3 7] [--profile] [-o json]
+    python benchmarks/bench_decision.py --namespaces
 
 Every review is let in and leaves a durable record. It carries three signatures (three approvals, in an environment that
 believes declared facts) or seven (with signed evidence for every fact of the risk). Modes:
@@ -8,6 +9,9 @@ believes declared facts) or seven (with signed evidence for every fact of the ri
 * ``cold``: each review is another workload with signatures of its own, so that nothing of one helps the next;
 * ``warm``: one workload again and again under new uids, as in a retry or a roll-out over many replicas;
 * ``update``: the same workload as old and new object, as every controller sends it after a change of replicas.
+
+``--namespaces`` measures another thing instead: a warm decision that believes the path of the request beside one that
+reads the Namespace of each review from a real API server (``environments: lookup``), in turns.
 
 CPU is that of the whole process, kernel included, the best of several rounds; the columns of one run may be compared
 with each other, not with those of another machine. ``--profile`` names the steps that the time went to.
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import statistics
 import sys
 import tempfile
 import threading
@@ -32,6 +37,8 @@ sys.path.insert(0, str(ROOT))  # the people who sign are those of the tests
 
 from benchmarks.steps import STEPS, Steps  # noqa: E402 - after the path is set
 from benchmarks.team import Team  # noqa: E402
+from placet.environments import KubernetesNamespaces  # noqa: E402
+from tests.e2e.controlplane import ControlPlane  # noqa: E402
 
 MODES: Final = ("cold", "warm", "update")
 
@@ -97,6 +104,47 @@ def measure_records(folder: Path, asked: argparse.Namespace) -> list[dict[str, A
     return [{"records": size, "cpu_us": min(one.cpu_us for one in costs)} for size, costs in found.items()]
 
 
+def measure_namespaces(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each number of threads: the medians of both kinds of decision, and of their ratios round by round."""
+    rows = []
+    with ControlPlane() as plane, contextlib.ExitStack() as stack:
+        plane.create_namespace("ml-serving", {"placet.dev/environment": "production"})
+        looking = KubernetesNamespaces(str(plane.kubeconfig_path()))
+        teams = {
+            name: stack.enter_context(Team.open(folder / name, signatures=7, namespaces=namespaces))
+            for name, namespaces in (("believed", None), ("looked_up", looking))
+        }
+        for threads in asked.threads:
+            costs: dict[str, list[Cost]] = {name: [] for name in teams}
+            for turn in range(asked.rounds + 1):
+                # whoever comes first in one turn comes last in the next
+                for name, team in list(teams.items())[:: 1 if turn % 2 else -1]:
+                    found = cost(team, team.bodies("warm", asked.reviews), threads)
+                    if turn:  # connections are opened once
+                        costs[name].append(found)
+            pairs = list(zip(costs["believed"], costs["looked_up"], strict=True))
+            rows.append(
+                {
+                    "threads": threads,
+                    **{f"{name}_us": statistics.median(one.wall_us for one in each) for name, each in costs.items()},
+                    "wall_ratio": statistics.median(after.wall_us / before.wall_us for before, after in pairs),
+                    "cpu_ratio": statistics.median(after.cpu_us / before.cpu_us for before, after in pairs),
+                }
+            )
+            print(f"{threads} threads done", file=sys.stderr)
+    return rows
+
+
+def print_namespaces(rows: list[dict[str, Any]]) -> None:
+    """The rows as a table."""
+    print(f"{'threads':<9}{'path believed, us':>19}{'looked up, us':>15}{'wall ratio':>12}{'CPU ratio':>11}")
+    for row in rows:
+        print(
+            f"{row['threads']:<9}{row['believed_us']:>19.0f}{row['looked_up_us']:>15.0f}"
+            f"{row['wall_ratio']:>12.2f}{row['cpu_ratio']:>11.2f}"
+        )
+
+
 def measure_steps(folder: Path, reviews: int, signatures: int) -> dict[str, dict[str, float]]:
     """Mode -> step -> microseconds of CPU of one decision in that step alone, without the steps inside it."""
     found: dict[str, dict[str, float]] = {}
@@ -145,6 +193,7 @@ def main() -> None:
     parser.add_argument("--signatures", type=int, nargs="+", choices=[3, 7], default=[3, 7])
     parser.add_argument("--records", type=int, nargs="*", default=[1_000, 100_000])
     parser.add_argument("--profile", action="store_true", help="by step, instead of the whole")
+    parser.add_argument("--namespaces", action="store_true", help="with and without a look-up of the Namespace")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder) as name:
@@ -152,6 +201,10 @@ def main() -> None:
         if asked.profile:
             steps = measure_steps(folder, asked.reviews, asked.signatures[-1])
             print(json.dumps(steps, indent=2)) if asked.output == "json" else print_steps(steps)
+            return
+        if asked.namespaces:
+            rows = measure_namespaces(folder, asked)
+            print(json.dumps(rows, indent=2)) if asked.output == "json" else print_namespaces(rows)
             return
         modes = [
             measure_mode(folder, asked, signatures, mode, threads)

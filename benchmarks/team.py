@@ -16,6 +16,7 @@ from placet.audit.note import LogKey
 from placet.canonical import Digest
 from placet.cluster import NoAutoscalers
 from placet.decide import Deadline, Gate
+from placet.environments import Namespaces
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import LogRecorder
@@ -66,8 +67,14 @@ class Team:
     _risk_inputs: Digest | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, signatures: int) -> Self:
-        """A gate whose keyring, revocations and record are files in a new folder."""
+    def open(cls, folder: Path, *, signatures: int, namespaces: Namespaces | None = None) -> Self:
+        """A gate whose keyring, revocations and record are files in a new folder.
+
+        Args:
+            folder: to be made.
+            signatures: on each review.
+            namespaces: where the Namespace of each review is looked up; None to believe the path.
+        """
         folder.mkdir()
         desk = ApprovalDesk.standard(environment=ENVIRONMENTS[signatures])
         files = desk.write(folder / "keys")
@@ -93,6 +100,7 @@ class Team:
                 cluster_facts=NoAutoscalers(),
                 recorder=kept_by,
                 clock=lambda: desk.now,
+                namespaces=namespaces,
             )
 
         return cls(desk, log, gate(recorder), gate(None), engine, signatures)

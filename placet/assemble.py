@@ -14,6 +14,7 @@ from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
+from placet.environments import KubernetesNamespaces, Namespaces, NoNamespaces
 from placet.exemptions.folder import Exemptions, FolderExemptions, NoExemptions
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
@@ -127,6 +128,13 @@ def build_residents(config: Config) -> Residents:
     return NoResidents()
 
 
+def build_namespaces(config: Config) -> Namespaces:
+    """Where the Namespace of a request is looked up."""
+    if config.environments == "lookup":
+        return KubernetesNamespaces(None if config.kubeconfig is None else str(config.kubeconfig))
+    return NoNamespaces()
+
+
 def build_gate(
     config: Config,
     *,
@@ -140,6 +148,7 @@ def build_gate(
     parents: Parents | None = None,
     residents: Residents | None = None,
     exemptions: Exemptions | None = None,
+    namespaces: Namespaces | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -155,6 +164,7 @@ def build_gate(
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
         exemptions: what needs no approval; None for those of the folder that the configuration names.
+        namespaces: where the Namespace of a request is looked up; None to believe the path.
 
     Raises:
         PlacetError: a part can't be used.
@@ -175,4 +185,5 @@ def build_gate(
         parents=parents,
         residents=residents,
         exemptions=exemptions or build_exemptions(config),
+        namespaces=namespaces,
     )

@@ -100,6 +100,12 @@ SCHEMA: Final[dict[str, Any]] = {
             "description": "Whether the workloads of a namespace that is moved to another environment are counted, at "
             "the API server.",
         },
+        "environments": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether the environment of a request's path is held against the one that its Namespace "
+            "says at the API server, or the path is believed.",
+        },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
         "server": {
             "type": "object",
@@ -253,6 +259,7 @@ class Config:
         autoscalers: ``none`` | ``unknown`` | ``lookup``.
         parents: ``none`` | ``lookup``.
         namespaces: ``none`` | ``lookup``.
+        environments: ``none`` | ``lookup``.
         kubeconfig: for look-ups; None means the Pod's service account.
         server: how the webhook listens.
         log: what is logged.
@@ -272,6 +279,7 @@ class Config:
     autoscalers: str
     parents: str
     namespaces: str
+    environments: str
     kubeconfig: Path | None
     server: ServerConfig
     log: LogConfig
@@ -326,6 +334,7 @@ def build_config(settings: Settings) -> Config:
         autoscalers=top["autoscalers"],
         parents=top["parents"],
         namespaces=top["namespaces"],
+        environments=top["environments"],
         kubeconfig=path(value.get("kubeconfig")),
         server=ServerConfig(
             host=server["host"],

@@ -19,6 +19,7 @@ from placet.coverage import find_coverage, warn_of
 from placet.deadline import Deadline, DeadlineExceeded
 from placet.decision import Decision, Receipt, gate_violation, remark
 from placet.detection import read_rules
+from placet.environments import EnvironmentCheck, Namespaces, NoNamespaces
 from placet.errors import AuditError, PlacetError, WorkloadError
 from placet.exemptions.folder import Exemptions, NoExemptions
 from placet.exemptions.step import ExemptionStep
@@ -82,6 +83,7 @@ class Gate:
         parents: Parents | None = None,
         residents: Residents | None = None,
         exemptions: Exemptions | None = None,
+        namespaces: Namespaces | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -97,6 +99,7 @@ class Gate:
             parents: where the objects are looked up that others belong to; None to judge each by itself.
             residents: who counts what runs in a namespace that is moved; None for nobody.
             exemptions: what needs no approval by somebody's word; None for nothing.
+            namespaces: where the Namespace of a request is looked up; None to believe the path.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -111,6 +114,7 @@ class Gate:
         source = exemptions or NoExemptions()
         self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=self._detection)
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
+        self._environments = EnvironmentCheck(policy_data, namespaces or NoNamespaces())
 
     @property
     def engine(self) -> PolicyEngine:
@@ -158,6 +162,7 @@ class Gate:
     def _steps(self) -> tuple[tuple[str, Callable[[Decision, Deadline], Decision]], ...]:
         return (
             ("environment", self._place),  # 2
+            *self._environments.steps,
             ("workload", self._read),  # 3, 4
             ("origin", self._trace),  # 4
             ("evidence", self._examine),  # 5, 6, 7

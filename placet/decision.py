@@ -64,6 +64,21 @@ class LabelChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the Namespace of a request belonged when it was decided.
+
+    Attributes:
+        environment: that its label names, or the default.
+        label: as it was stored; None without the label.
+        uid: of the Namespace; "" where the request has none.
+    """
+
+    environment: str
+    label: str | None = None
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one request.
 
@@ -88,6 +103,7 @@ class Decision:
         lineage: where an object comes from that a controller made, and that holds what it was made from.
         exemption: what lets a workload in that would be governed; None where nothing does.
         label: of a Namespace; None for everything else, and where it could not be read.
+        place: where its Namespace belongs; None where that was not looked up.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
 
@@ -110,6 +126,7 @@ class Decision:
     lineage: Lineage | None = None
     exemption: Exemption | None = None
     label: LabelChange | None = None
+    place: Place | None = None
     recorded: Receipt | None = None
 
     @property

@@ -223,6 +223,7 @@ def render_record(
         "coverage": None if decision.coverage is None else decision.coverage.to_json(),
         **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
         **({} if decision.exemption is None else {"exemption": decision.exemption.to_json()}),
+        **({} if decision.place is None else {"place": dataclasses.asdict(decision.place)}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,

@@ -277,11 +277,14 @@ _LOOSER: Final[Mapping[str, Any]] = {
 _LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
     "mode": _weaker,
     "move": lambda before, after: (before, after) == ("refuse", "warn"),
+    # Another default judges namespaces without the label by other rules; which are milder is not for us to say.
+    "default_environment": lambda before, after: before is not None and after != before,
     "users": lambda before, after: not set(after) <= set(before or ()),
     "groups": lambda before, after: not set(after) <= set(before or ()),
 }
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
+    "environments": lambda before, after: (before, after) == ("lookup", "none"),
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,

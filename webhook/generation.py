@@ -16,6 +16,7 @@ from placet.assemble import (
     build_engine,
     build_exemptions,
     build_gate,
+    build_namespaces,
     build_parents,
     build_residents,
     build_trust,
@@ -24,6 +25,7 @@ from placet.audit.log import AuditLog
 from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
+from placet.environments import Namespaces
 from placet.errors import EngineError, KeyringError
 from placet.exemptions.folder import Exemptions
 from placet.parents import Parents
@@ -53,6 +55,7 @@ class Generation:
         parents: where objects are looked up that others belong to.
         residents: who counts what runs in a namespace.
         exemptions: what needs no approval.
+        namespaces: where the Namespace of a request is looked up.
         gate: decides.
     """
 
@@ -65,6 +68,7 @@ class Generation:
     parents: Parents
     residents: Residents
     exemptions: Exemptions
+    namespaces: Namespaces
     gate: Gate
 
 
@@ -100,7 +104,7 @@ class GenerationBuilder:
             waiting = _prepare(engine, may_wait=former is None)
             roots = tuple(digest_file(file) for file in _root_files(config))
             trust = self._trust(config, former, roots)
-            facts, parents, residents = self._cluster(config, former)
+            facts, parents, residents, namespaces = self._cluster(config, former)
             exemptions = build_exemptions(config)
             recorder = LogRecorder(self._log, cluster=config.cluster)
             gate = build_gate(
@@ -115,13 +119,14 @@ class GenerationBuilder:
                 parents=parents,
                 residents=residents,
                 exemptions=exemptions,
+                namespaces=namespaces,
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
         except BaseException:
             engine.close()
             raise
-        return Generation(config, data, engine, trust, roots, facts, parents, residents, exemptions, gate)
+        return Generation(config, data, engine, trust, roots, facts, parents, residents, exemptions, namespaces, gate)
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
         if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):
@@ -137,10 +142,12 @@ class GenerationBuilder:
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
 
-    def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents, Residents]:
+    def _cluster(
+        self, config: Config, former: Generation | None
+    ) -> tuple[ClusterFacts, Parents, Residents, Namespaces]:
         if former is not None and _cluster_keys(config) == _cluster_keys(former.config):
-            return former.facts, former.parents, former.residents
-        return build_cluster_facts(config), build_parents(config), build_residents(config)
+            return former.facts, former.parents, former.residents, former.namespaces
+        return build_cluster_facts(config), build_parents(config), build_residents(config), build_namespaces(config)
 
 
 def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
@@ -212,7 +219,7 @@ def _trust_keys(config: Config) -> tuple[object, ...]:
 
 
 def _cluster_keys(config: Config) -> tuple[object, ...]:
-    return config.autoscalers, config.parents, config.namespaces, config.kubeconfig
+    return config.autoscalers, config.parents, config.namespaces, config.environments, config.kubeconfig
 
 
 def _is_trusted(trust: FileTrust, now: datetime) -> bool:

@@ -280,7 +280,9 @@ class _Checker:
 
     def _kubeconfig(self) -> Iterator[Check]:
         config = self._config
-        asked = [key for key in ("autoscalers", "parents", "namespaces") if getattr(config, key) == "lookup"]
+        asked = [
+            key for key in ("autoscalers", "parents", "namespaces", "environments") if getattr(config, key) == "lookup"
+        ]
         if config.kubeconfig is not None:
             with config.kubeconfig.open("rb") as file:
                 file.read(1)

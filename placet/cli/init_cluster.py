@@ -51,6 +51,7 @@ policy:
 autoscalers: {autoscalers}
 parents: lookup
 namespaces: lookup
+environments: lookup
 server:
   host: 0.0.0.0
   port: 8443

@@ -69,6 +69,10 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     )
     yield _line("request", f"{_text(body, 'operation')} by {_text(body, 'user')}")
     yield from _origin_lines(body)
+    if "place" in body:
+        place = _mapping(body, "place")
+        label = f'"{place["label"]}"' if isinstance(place.get("label"), str) else "none"
+        yield _line("namespace", f"belongs to {_text(place, 'environment')}, label {label}")
     if "label" in body:
         yield _line("label", _label(_mapping(body, "label")))
     model = _mapping(body, "model")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from placet.doctor.belonging import check_belonging
 from placet.doctor.entries import ENVIRONMENT_LABEL, NAME_LABEL, Asked, Entry, keys_of
 from placet.doctor.findings import Code, Finding
 from placet.doctor.guard import check_guard
@@ -31,6 +32,7 @@ class Coverage:
         asked: kinds of request that have to reach the gate, with the versions served; empty when not known.
         environments: of the policy data; None when not known.
         excluded: namespaces that are meant not to be governed, beside kube-system and ``own``.
+        default: the environment of a Namespace that names none; "" when not known.
     """
 
     entries: Sequence[Entry]
@@ -39,6 +41,7 @@ class Coverage:
     asked: Mapping[Asked, Sequence[str]]
     environments: Collection[str] | None = None
     excluded: Collection[str] = ()
+    default: str = ""
 
     @property
     def admitting(self) -> list[Entry]:
@@ -250,6 +253,8 @@ def check_environments(seen: Coverage) -> Iterator[Finding]:
                 yield Finding(Code.ENVIRONMENT_DIFFERS, entry.where, said)
     if seen.environments is None:
         return
+    if seen.default:
+        yield from check_belonging(seen.admitting, seen.namespaces, seen.environments, seen.default)
     for entry in seen.admitting:
         if entry.environment not in seen.environments:
             known = ", ".join(sorted(seen.environments))

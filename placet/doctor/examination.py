@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from placet.doctor.access import Subject, find_grants
+from placet.doctor.belonging import check_looking
 from placet.doctor.coverage import Coverage, check_coverage
 from placet.doctor.entries import Entry, find_entries
 from placet.doctor.exempted import Exempted, check_exempted
 from placet.doctor.findings import Code, Finding, Severity
 from placet.doctor.others import check_kinds, check_mutators
 from placet.doctor.powers import Ground, check_access
-from placet.doctor.reading import Listing, Reader, Resource, name_of
+from placet.doctor.reading import Listing, Object, Reader, Resource, name_of
 from placet.doctor.running import Judge, Keys, check_keyring, check_running, load_running
 from placet.doctor.served import Served, load_served, plain_names
-from placet.doctor.serving import check_certificates, check_serving, load_serving
+from placet.doctor.serving import Serving, check_certificates, check_serving, load_serving
 from placet.errors import PlacetError
 
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io"
@@ -49,12 +50,14 @@ class Local:
 
     Attributes:
         environments: of the policy data.
+        default: the environment of a Namespace that names none of these.
         keys: the keyring.
         open_judge: makes the gate; it may raise PlacetError.
         exempted: the gate's exemptions.
     """
 
     environments: Collection[str]
+    default: str
     keys: Keys
     open_judge: Callable[[], Judge]
     exempted: Exempted = field(default_factory=Exempted)
@@ -100,16 +103,18 @@ class Examination:
             asked=served.asked,
             environments=None if self.local is None else self.local.environments,
             excluded=self.excluded,
+            default="" if self.local is None else self.local.default,
         )
         if not configurations.fault:
             yield from check_coverage(coverage)
-        yield from self._find_serving(entries, services)
+        serving = {service: load_serving(self.reader, *service) for service in services}
+        yield from self._find_serving(entries, serving)
         yield from self._find_others(entries, served)
-        yield from self._find_access(coverage, known=not configurations.fault)
+        gates = [(one.namespace, one.deployment) for one in serving.values() if one.deployment is not None]
+        yield from self._find_access(coverage, gates, known=not configurations.fault)
         yield from self._find_local(coverage, served)
 
-    def _find_serving(self, entries: Sequence[Entry], services: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-        serving = {service: load_serving(self.reader, *service) for service in services}
+    def _find_serving(self, entries: Sequence[Entry], serving: Mapping[tuple[str, str], Serving]) -> Iterator[Finding]:
         for one in serving.values():
             yield from check_serving(one)
         yield from check_certificates(entries, serving, self.now)
@@ -124,7 +129,9 @@ class Examination:
         yield from check_mutators(webhooks.items, list(distinct.values()), list(served.asked))
         yield from check_kinds(definitions.items, entries)
 
-    def _find_access(self, coverage: Coverage, *, known: bool) -> Iterator[Finding]:
+    def _find_access(
+        self, coverage: Coverage, gates: Sequence[tuple[str, Object]], *, known: bool
+    ) -> Iterator[Finding]:
         listings: list[Listing] = [self.reader.load_all(resource) for resource in _ACCESS]
         for listing in listings:
             yield from listing.unread()
@@ -139,10 +146,13 @@ class Examination:
             workloads=plain_names(coverage.asked),
             trusted=self.trusted,
         )
-        grants = find_grants(
+        found = find_grants(
             cluster_roles=cluster_roles, roles=roles, cluster_bindings=cluster_bindings, bindings=bindings
         )
-        yield from check_access(list(grants), ground)
+        grants = list(found)
+        yield from check_access(grants, ground)
+        if not any(listing.fault for listing in listings):  # a right that can't be seen may be there
+            yield from check_looking(gates, grants)
 
     def _find_local(self, coverage: Coverage, served: Served) -> Iterator[Finding]:
         if self.local is None:

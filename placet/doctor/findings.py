@@ -41,6 +41,7 @@ class Code(StrEnum):
     ENVIRONMENT_DIFFERS = "environment_differs"
     ENVIRONMENT_UNKNOWN = "environment_unknown"
     ENVIRONMENT_WITHOUT_ENTRY = "environment_without_entry"
+    ENVIRONMENT_UNCHECKED = "environment_unchecked"
     CA_MISSING = "ca_missing"
     CA_INVALID = "ca_invalid"
     CA_EXPIRES = "ca_expires"
@@ -181,7 +182,9 @@ MEANINGS: Final = {
         _RISK, "A namespace with these labels would be judged by several entries.", _SELECTORS
     ),
     Code.ENVIRONMENT_DIFFERS: Meaning(
-        _HOLE, "Namespaces that say one environment are judged by the policies of another.", _SELECTORS
+        _HOLE,
+        "Namespaces of one environment are judged by the policies of another, or refused where the gate looks.",
+        _SELECTORS,
     ),
     Code.ENVIRONMENT_UNKNOWN: Meaning(
         _RISK,
@@ -190,8 +193,13 @@ MEANINGS: Final = {
     ),
     Code.ENVIRONMENT_WITHOUT_ENTRY: Meaning(
         _RISK,
-        "Its namespaces are judged as the default environment, or by nobody.",
+        "Its namespaces are sent to the path of the default environment and refused there, or judged by nobody.",
         "Add it to `webhook.environments`.",
+    ),
+    Code.ENVIRONMENT_UNCHECKED: Meaning(
+        _RISK,
+        "The gate believes the path that it is asked by: who edits the webhook configuration chooses the environment.",
+        "Set `environments=lookup` of the chart, and let the account get namespaces (docs/lookups.md).",
     ),
     Code.CA_MISSING: Meaning(
         _RISK, "Without caBundle the API server trusts the authorities of its own system.", _CERTIFICATE

@@ -79,6 +79,11 @@ def load_policy_data(operator_file: Path | None) -> PolicyData:
         if rule not in known:
             where = f"{name}{_place(raw, ('rules', rule))}"
             _refuse(where, f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
+    default = merged["namespaces"]["default_environment"]
+    if default not in merged["environments"]:
+        where = f"{name}{_place(raw, ('namespaces', 'default_environment'))}"
+        known_names = ", ".join(sorted(merged["environments"]))
+        _refuse(where, f"namespaces.default_environment: there is no environment {default!r}; known: {known_names}")
     try:
         kinds = parse_kinds(merged["kinds"])
     except FormatError as exc:

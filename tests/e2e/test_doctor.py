@@ -118,6 +118,16 @@ def _other_path(webhooks: list[Any]) -> None:
     webhooks[2]["clientConfig"]["service"]["path"] = "/v1/admit/development"
 
 
+def _by_name(webhooks: list[Any]) -> None:
+    """The path of development, asked about one namespace of production, which its own entry leaves out."""
+    name = "kubernetes.io/metadata.name"
+    for one in webhooks[:-1]:
+        if one["name"].startswith("development"):
+            one["namespaceSelector"] = {"matchExpressions": [{"key": name, "operator": "In", "values": [MODELS]}]}
+        else:
+            one["namespaceSelector"]["matchExpressions"][1]["values"].append(MODELS)
+
+
 def _unknown_path(webhooks: list[Any]) -> None:
     webhooks[0]["clientConfig"]["service"]["path"] = "/v1/admit/playground"
 
@@ -153,6 +163,7 @@ def _half_a_guard(webhooks: list[Any]) -> None:
         (_twice, {"namespace_twice", "selector_overlap", "environment_differs"}),
         (_condition, {"match_condition"}),
         (_other_path, {"environment_differs"}),
+        (_by_name, {"environment_differs", "selector_gap"}),
         (_unknown_path, {"environment_unknown", "environment_without_entry", "environment_differs"}),
         (_long, {"timeout_odd"}),
         (_no_guard, {"guard_missing"}),
@@ -203,6 +214,30 @@ def granted(cluster: ChartCluster, namespace: str, **rule: list[str]) -> Iterato
     finally:
         for path in paths:
             cluster.plane.api.delete(f"{path}/tenant")
+
+
+def test_a_gate_that_may_not_read_namespaces_is_found_as_the_authorizer_says(installed: ChartCluster) -> None:
+    role, account = f"{RBAC}/clusterroles/placet", f"system:serviceaccount:{SYSTEM}:placet"
+
+    def may_look() -> bool:
+        asked = installed.plane.kubectl("auth", "can-i", "get", "namespaces", f"--as={account}", check=False)
+        return asked.stdout.strip() == "yes"
+
+    assert may_look()
+    before = installed.plane.api.get(role)
+    rules = [rule for rule in before["rules"] if "namespaces" not in rule["resources"]]
+    installed.plane.api.replace(role, {**before, "rules": rules})
+    try:
+        assert poll_until(lambda: not may_look(), TIMEOUT_S)
+        (found,) = [one for one in examine(installed, expect=1) if one["severity"] != "note"]
+        assert (found["code"], found["where"]) == ("environment_unchecked", f"Deployment/placet in {SYSTEM}")
+        refused = installed.apply("deploy.yaml")
+        assert "gate.environment/namespace_unavailable" in refused.stderr
+        assert "may get namespaces" in refused.stderr
+    finally:
+        newest = installed.plane.api.get(role)
+        installed.plane.api.replace(role, {**newest, "rules": before["rules"]})
+    assert poll_until(may_look, TIMEOUT_S)
 
 
 ADMISSION = "admissionregistration.k8s.io"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -10,9 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.chartcluster import SYSTEM, TIMEOUT_S, ChartCluster
+from tests.e2e.chartcluster import CONFIGURATIONS, SYSTEM, TIMEOUT_S, ChartCluster
 from tests.e2e.processes import poll_until
 
+OURS: Final = f"{CONFIGURATIONS}/placet"
 LABEL: Final = "placet.dev/environment"
 TENANT: Final = "tina@example.com"
 ARGO: Final = "system:serviceaccount:argocd:argocd-application-controller"
@@ -84,10 +87,33 @@ class Tenancy:
         }[way]
         return self.kubectl(*arguments, stdin=json.dumps(applied if way == "server-side apply" else whole))
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self, kind: str = "Namespace") -> list[dict[str, Any]]:
         store = self.cluster.kubelet.folder / "claims" / "placet-record" / "record.sqlite"
         listed = self.cluster.team.run("audit", "list", "--store", str(store), "--limit", "1000", "-o", "json").stdout
-        return [item["record"] for item in json.loads(listed)["records"] if item["record"].get("kind") == "Namespace"]
+        return [item["record"] for item in json.loads(listed)["records"] if item["record"].get("kind") == kind]
+
+    def deploy(self, namespace: str, name: str = "web", *more: str) -> Done:
+        """What development lets in, and no stricter environment: a workload that nobody approved."""
+        made = ("create", "deployment", name, "--image=registry.example.com/web", "--replicas=0", *more)
+        return self.plane.kubectl("-n", namespace, *made, check=False)
+
+    def lets_in(self, namespace: str, name: str) -> bool:
+        return self.deploy(namespace, name).returncode == 0
+
+    @contextlib.contextmanager
+    def sent_elsewhere(self, selected: str, environment: str) -> Iterator[None]:
+        """The entry that selects namespaces of one environment asks by the path of another."""
+        before = self.plane.api.get(OURS)
+        changed = json.loads(json.dumps(before))
+        for one in changed["webhooks"]:
+            if one["name"] == f"{selected}.placet.dev":
+                one["clientConfig"]["service"]["path"] = f"/v1/admit/{environment}"
+        self.plane.api.replace(OURS, changed)
+        try:
+            yield
+        finally:
+            newest = self.plane.api.get(OURS)
+            self.plane.api.replace(OURS, {**newest, "webhooks": before["webhooks"]})
 
     def show(self, decision_id: str) -> str:
         store = self.cluster.kubelet.folder / "claims" / "placet-record" / "record.sqlite"
@@ -219,6 +245,60 @@ def test_every_decision_is_a_record_that_says_what_became_of_the_label(tenancy: 
     shown = tenancy.show(newest[1]["decision_id"])
     assert '"staging" -> "development"' in shown
     assert "labeller_required" in shown
+
+
+DISAGREES: Final = "gate.environment/environment_disagrees"
+
+
+def test_an_entry_with_a_wrong_path_lets_nothing_in(tenancy: Tenancy) -> None:
+    """Before: what a namespace of production asked by the path of development was judged by development."""
+    strict, mild = tenancy.make("wrong-strict", "production"), tenancy.make("wrong-mild", "development")
+    plain = tenancy.make("wrong-plain")
+    assert "approvals.required" in tenancy.deploy(strict).stderr
+    with tenancy.sent_elsewhere("production", "development"):
+        assert poll_until(lambda: DISAGREES in tenancy.deploy(strict).stderr, TIMEOUT_S)
+        for more in ((), ("--dry-run=server",)):
+            done = tenancy.deploy(strict, "web", *more)
+            assert done.returncode != 0
+            assert f"the namespace {strict} belongs to production, and the request came by the path of" in done.stderr
+            assert "`placet doctor` names that entry" in done.stderr
+        assert tenancy.deploy(mild).returncode == 0
+        found = tenancy.cluster.team.run("doctor", "--kubeconfig", str(tenancy.plane.kubeconfig_path()), expect=1)
+        assert "environment_differs  ValidatingWebhookConfiguration/placet production.placet.dev" in found.stdout
+    newest = next(one for one in tenancy.records("Deployment") if one["namespace"] == strict)
+    assert (newest["environment"], newest["allowed"], newest["place"]["label"]) == ("development", False, "production")
+    assert {"rule": "gate.environment", "code": "environment_disagrees"} in newest["violations"]
+    with tenancy.sent_elsewhere("other-namespaces", "development"):
+        assert poll_until(lambda: DISAGREES in tenancy.deploy(plain).stderr, TIMEOUT_S)
+        assert f"it has no label {LABEL}" in tenancy.deploy(plain).stderr
+    assert poll_until(lambda: "approvals.required" in tenancy.deploy(strict).stderr, TIMEOUT_S)
+    assert tenancy.plane.api.get(f"/apis/apps/v1/namespaces/{strict}/deployments")["items"] == []
+
+
+def test_from_the_moment_that_a_label_is_stored_nothing_comes_in_by_the_old_one(tenancy: Tenancy) -> None:
+    """The API server selects by labels that it has seen; the gate reads what is stored."""
+    name = tenancy.make("moved-under-way", "development")
+    assert tenancy.deploy(name, "before").returncode == 0
+    for turn in range(5):
+        tenancy.plane.kubectl("label", "namespace", name, f"{LABEL}=production", "--overwrite")
+        done = tenancy.deploy(name, f"after-{turn}")
+        assert done.returncode != 0
+        assert DISAGREES in done.stderr or "approvals.required" in done.stderr
+        tenancy.plane.kubectl("label", "namespace", name, f"{LABEL}=development", "--overwrite")
+        assert poll_until(functools.partial(tenancy.lets_in, name, f"back-{turn}"), TIMEOUT_S)
+
+
+def test_a_namespace_that_goes_away_lets_go_of_what_it_held(tenancy: Tenancy) -> None:
+    name = tenancy.make("held", "development")
+    assert tenancy.deploy(name).returncode == 0
+    held = ("patch", "deployment", "web", "-n", name, "--type=merge", "-p")
+    tenancy.plane.kubectl(*held, json.dumps({"metadata": {"finalizers": ["example.com/hold"]}}))
+    tenancy.plane.kubectl("delete", "namespace", name, "--wait=false")
+    going = f"/apis/apps/v1/namespaces/{name}/deployments/web"
+    assert poll_until(lambda: "deletionTimestamp" in tenancy.plane.api.get(going)["metadata"], TIMEOUT_S)
+    assert tenancy.live(name)["status"]["phase"] == "Terminating"
+    tenancy.plane.kubectl(*held, json.dumps({"metadata": {"finalizers": None}}))
+    assert poll_until(lambda: not tenancy.plane.api.exists(f"/api/v1/namespaces/{name}"), TIMEOUT_S)
 
 
 def test_the_deletion_of_a_namespace_completes(tenancy: Tenancy) -> None:

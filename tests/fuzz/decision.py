@@ -11,7 +11,7 @@ from placet.decide import Deadline
 from placet.errors import ReviewError
 from tests.fuzz.oracle import find_reason
 from tests.fuzz.target import WrongAllowError, require
-from tests.fuzz.world import ENVIRONMENT, World, open_world
+from tests.fuzz.world import ENVIRONMENT, NAMESPACE, World, open_world
 from webhook.admission import INTERNAL_MESSAGE
 from webhook.admission import review as answer
 
@@ -73,6 +73,7 @@ def reviews() -> Iterator[bytes]:
         yield f"{ENVIRONMENT}\n{json.dumps(asked, separators=(',', ':'))}".encode()
     for name in ("create", "undo"):
         yield f"staging\n{json.dumps(world.seeds[name][0])}".encode()
+        yield f"staging\n{json.dumps(world.seeds[name][0]).replace(NAMESPACE, 'ml-staging')}".encode()
 
 
 RUNS: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]]] = {

@@ -21,6 +21,7 @@ from tests.fuzz.world import (
     ENVIRONMENT,
     EVIDENCE,
     EXEMPTER,
+    LABELS,
     LEVEL,
     MOST_REPLICAS,
     NAMESPACE,
@@ -32,6 +33,7 @@ from tests.fuzz.world import (
 Json = dict[str, Any]
 
 _LABELLED: Final = frozenset({"staging", "development"})
+_DEFAULT: Final = ENVIRONMENT  # what a Namespace belongs to that names no environment
 _SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
 _MODEL: Final = {
     "labels": ("placet.dev/model",),
@@ -63,6 +65,8 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
         return None
     if request["operation"] == "DELETE":
         return "a delete takes away"
+    if environment != _home(request.get("namespace")):
+        return None
     if environment in _LABELLED:
         return _in_a_labelled_environment(request)
     if environment != ENVIRONMENT or request.get("namespace") != NAMESPACE:
@@ -81,6 +85,14 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
         or _exempted(request, world)
         or _child(request, world)
     )
+
+
+def _home(namespace: Any) -> str | None:
+    """The environment of a namespace; None where there is no such."""
+    if not isinstance(namespace, str) or namespace not in LABELS:
+        return None
+    label = LABELS[namespace]
+    return label if label in _LABELLED else _DEFAULT
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Json:

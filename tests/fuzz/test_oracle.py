@@ -63,6 +63,18 @@ def in_server(**fields: Any) -> Callable[[Json], None]:
     return lambda request: server(request).update(fields)
 
 
+def move_to(name: str) -> Callable[[Json], None]:
+    """The whole request in another namespace, by the same path."""
+
+    def change(request: Json) -> None:
+        request["namespace"] = name
+        for obj in (request["object"], request["oldObject"]):
+            if obj is not None:
+                obj["metadata"]["namespace"] = name
+
+    return change
+
+
 def insecure(request: Json) -> None:
     server(request)["securityContext"]["readOnlyRootFilesystem"] = False
 
@@ -85,6 +97,10 @@ SPOILED: dict[str, tuple[str, Callable[[Json], object]]] = {
     "name": ("create", set_in(*OBJECT, "name", to="other")),
     "namespace": ("create", set_in("namespace", to="elsewhere")),
     "the object's namespace": ("create", set_in(*OBJECT, "namespace", to="elsewhere")),
+    "a namespace of staging": ("create", move_to("ml-staging")),
+    "a namespace that names no environment": ("create", move_to("ml-plain")),
+    "a namespace that is not there": ("touch", move_to("ml-nowhere")),
+    "a namespace that can't be asked for": ("touch", move_to("..")),
     "kind": ("create", set_in("object", "kind", to="StatefulSet")),
     "version": ("create", set_in("object", "apiVersion", to="apps/v1beta1")),
     "model": ("create", set_in(*OBJECT, "labels", "placet.dev/model", to="other")),
@@ -127,6 +143,25 @@ def test_a_gate_that_allows_anything_is_found_out(name: str, monkeypatch: pytest
     assert decide(ENVIRONMENT, body(seed), open_world())
     with pytest.raises(WrongAllowError):
         decide(ENVIRONMENT, body(seed, spoil), open_world())
+
+
+@pytest.mark.parametrize("path", ["staging", "development", "production"])
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [("ml-staging", "staging"), ("ml-lab", "development"), ("ml-odd", "production"), ("ml-gone", None)],
+)
+def test_what_says_of_no_model_comes_in_by_the_path_of_its_namespace_alone(
+    path: str, name: str, home: str | None
+) -> None:
+    def bare(request: Json) -> None:
+        move_to(name)(request)
+        for part in (request["object"], request["object"]["spec"]["template"]):
+            part["metadata"]["labels"].pop("placet.dev/model", None)
+
+    asked = body("create", bare)
+    allowed = path == home and path != ENVIRONMENT
+    assert (find_reason(path, asked, open_world()) is not None) == allowed
+    assert decide(path, asked, open_world()) == allowed
 
 
 def test_a_key_that_is_given_twice_is_no_reason() -> None:

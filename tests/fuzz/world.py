@@ -25,11 +25,21 @@ from placet.workload import read_workload
 from tests.simulators.cluster import ObjectStore, pod, replica_set, review_of, scale_review
 from tests.simulators.exemptions import ExemptionShelf, add_exempters, exemption_of, sign_exemption
 from tests.simulators.gate import GateDesk, example, review
+from tests.simulators.spaces import NamespaceStore
 
 Json = dict[str, Any]
 
 ENVIRONMENT: Final = "production"
 NAMESPACE: Final = "ml-serving"
+# Every namespace that there is, with its label: those of the label's own environment, and those that name none.
+LABELS: Final = {
+    NAMESPACE: ENVIRONMENT,
+    "ml-staging": "staging",
+    "ml-lab": "development",
+    "ml-plain": None,
+    "ml-empty": "",
+    "ml-odd": "Staging",
+}
 ROLES: Final = ("technical", "security", "business")
 MOST_REPLICAS: Final = 10  # of medium risk in production, all else as it is attested here
 LEVEL: Final = "medium"
@@ -144,6 +154,13 @@ def proxy() -> Json:
     }
 
 
+def _namespaces() -> NamespaceStore:
+    store = NamespaceStore()
+    for name, label in LABELS.items():
+        store.put(name, label)
+    return store
+
+
 class _Builder:
     def __init__(self, desk: GateDesk, store: ObjectStore) -> None:
         self.desk, self.store = desk, store
@@ -224,6 +241,7 @@ def open_world() -> World:
         clock=lambda: desk.desk.now,
         parents=store,
         exemptions=shelf,
+        namespaces=_namespaces(),
     )
     approvers = frozenset(f"{name}@example.org" for name in desk.desk.signers)
     stored = {one["metadata"]["uid"]: one for one in (deployment, made, pages, serving)}

@@ -17,6 +17,7 @@ from tests.manifests.charts import ROOT, SETS, one, template
 READERS = (
     "decide",
     "exemptions/verify",
+    "environments",
     "images",
     "lineage",
     "namespaces",
@@ -44,6 +45,9 @@ PLATFORMS = {
     "namespace_malformed": "no API server sends this",
     "not_a_namespace": "the webhook configuration asks for too much",
     "namespace_not_looked_up": "a setting of the gate",
+    "environment_disagrees": "a path of the webhook configuration is wrong, or a namespace was just moved",
+    "namespace_unavailable": "the API server does not answer",
+    "namespace_not_found": "the namespace went away meanwhile, or no API server sends this",
     "kind_invalid": "is turned into policy_data_invalid",
     "path_invalid": "is turned into policy_data_invalid",
     "exemption_key": "whoever exempts signs again",

@@ -252,7 +252,7 @@ def test_secrets_are_mounted_for_the_group_of_the_pod_alone(name: str, tmp_path:
 
 
 def test_no_token_is_mounted_and_no_right_given_without_look_ups(tmp_path: Path) -> None:
-    rendered = template(merged(BASE, {"parents": "none", "namespaces": "none"}), tmp_path)
+    rendered = template(merged(BASE, {"parents": "none", "namespaces": "none", "environments": "none"}), tmp_path)
     assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
     assert "placet" not in [each["metadata"]["name"] for each in objects(rendered) if each["kind"] == "ClusterRole"]
     assert one(rendered, "NetworkPolicy")["spec"]["egress"] == []
@@ -268,9 +268,12 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     }
     read = {(group, kind, "get") for group, names in kinds.items() for kind in names}
     listed = {("", "pods", "list"), *((group, kind, "list") for group, kind, _ in read)}
-    assert allowed == {*read, *listed, ("autoscaling", "horizontalpodautoscalers", "list")}
+    looked_up = {("autoscaling", "horizontalpodautoscalers", "list"), ("", "namespaces", "get")}
+    assert allowed == {*read, *listed, *looked_up}
     without = one(template(merged(BASE, {"namespaces": "none"}), tmp_path), "ClusterRole")["rules"]
     assert {verb for rule in without for verb in rule["verbs"]} == {"get"}
+    believing = one(template(merged(BASE, {"environments": "none"}), tmp_path), "ClusterRole")["rules"]
+    assert not any("namespaces" in rule["resources"] for rule in believing)
 
 
 def test_the_grace_period_is_longer_than_the_drain_and_the_last_review(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from placet.review import parse_review
 from placet.workload import read_workload
 from tests.simulators.desk import ApprovalDesk
 from tests.simulators.ledger import Ledger, WatchedGate
+from tests.simulators.spaces import NamespaceStore
 
 DATA = Path(__file__).parents[1] / "data"
 ORIGIN = "placet.dev/log/prod-eu-1"
@@ -61,6 +62,7 @@ class GateDesk:
         log: the record.
         trust: what the gate believes in.
         ledger: what was signed, and what was let in on which ground.
+        spaces: the Namespaces that the gate looks up.
     """
 
     desk: ApprovalDesk
@@ -71,6 +73,7 @@ class GateDesk:
     data: PolicyData
     history: History
     ledger: Ledger
+    spaces: NamespaceStore
 
     @classmethod
     def open(
@@ -84,9 +87,11 @@ class GateDesk:
         parents: Parents | None = None,
         residents: Residents | None = None,
         exemptions: Exemptions | None = None,
+        spaces: NamespaceStore | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
+        spaces = spaces or NamespaceStore()
         data = data or load_policy_data(None)
         engine = engine or EmbeddedEngine.default(data)
         log = AuditLog.open(folder / "record.sqlite", origin=ORIGIN)
@@ -104,9 +109,10 @@ class GateDesk:
             parents=parents,
             residents=residents,
             exemptions=exemptions,
+            namespaces=spaces,
         )
-        gate.ledger = Ledger(data)
-        return cls(desk, gate, log, trust, engine, data, kept, gate.ledger)
+        gate.ledger = Ledger(data, spaces)
+        return cls(desk, gate, log, trust, engine, data, kept, gate.ledger, spaces)
 
     def planner(self, *, history: History | None = None) -> Gate:
         """The same gate as ``placet plan`` has it: nothing is recorded."""

@@ -18,6 +18,7 @@ from placet.decision import Decision
 from placet.policy.data import PolicyData
 from placet.review import AdmissionRequest
 from tests.fuzz.naive import content
+from tests.simulators.spaces import NamespaceStore
 
 Json = Mapping[str, Any]
 
@@ -62,11 +63,13 @@ class Ledger:
 
     Attributes:
         data: the policy data that the gate was given.
+        spaces: the Namespaces that there are.
         signed: contents, in naive form.
         permitted: contents that a test lets in on another ground, which it names.
     """
 
     data: PolicyData
+    spaces: NamespaceStore
     signed: list[Any] = field(default_factory=list)
     permitted: list[tuple[Any, str]] = field(default_factory=list)
 
@@ -98,6 +101,9 @@ class Ledger:
         """
         if asked.operation == "DELETE":
             return "delete"
+        known = self.data.value["environments"]
+        if self.spaces.asked and self.spaces.belongs(asked.namespace, known) != environment:
+            return None  # whatever is approved, it was not for here
         settings = self.data.value["environments"].get(environment, {})
         if settings.get("mode") != "enforce" or any(rule.get("mode") for rule in self.data.value["rules"].values()):
             return "not enforced"
@@ -125,7 +131,8 @@ class WatchedGate(Gate):
     def decide(
         self, request: AdmissionRequest, *, environment: str, deadline: Deadline, caller_authenticated: bool = False
     ) -> Decision:
-        """See the gate's own."""
+        """See the gate's own. A namespace that no test put there is one that the right entry selected."""
+        self.ledger.spaces.select(request.namespace, environment)
         decision = super().decide(
             request, environment=environment, deadline=deadline, caller_authenticated=caller_authenticated
         )

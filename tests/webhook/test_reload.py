@@ -126,6 +126,7 @@ _LESS_DETECTED = ["detection.commands.vllm serve", "detection.companions.vllm"]
         ("namespaces: {labellers: {users: [argo]}}", ["namespaces.labellers.users"]),
         ("namespaces: {labellers: {groups: [platform]}}", ["namespaces.labellers.groups"]),
         ("namespaces: {labellers: {groups: []}}", []),
+        ("namespaces: {default_environment: development}", ["namespaces.default_environment"]),
     ],
 )
 def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: list[str]) -> None:
@@ -133,6 +134,22 @@ def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: 
     file.write_text(text, encoding="utf-8")
     found = changes._downgrades(load_policy_data(None).value, load_policy_data(file).value)
     assert [one.key for one in found] == keys
+
+
+def test_to_believe_the_path_again_is_a_downgrade(own_team: Team) -> None:
+    own_team.configure({"environments": "lookup"})
+    with opened(own_team) as gate:
+        own_team.configure({"environments": "none"})
+        gate.round()
+        newest = gate.records("configuration")[-1]
+        assert [(one["key"], one["from"], one["to"]) for one in newest["downgrades"]] == [
+            ("environments", "lookup", "none")
+        ]
+        own_team.configure({"environments": "lookup"})
+        gate.round()
+        assert gate.records("configuration")[-1]["changed"] == ["environments"]
+        assert "gate.environment/namespace_unavailable" in gate.refusal()
+        assert gate.metric("placet_gate_denials_total", code="namespace_unavailable") == 1
 
 
 def test_to_warn_of_what_was_governed_on_suspicion_is_a_downgrade(tmp_path: Path) -> None:

@@ -71,6 +71,24 @@ def test_what_is_new_rests_on_nothing_before_it(desk: GateDesk, tmp_path: Path) 
     assert shown(decision, tmp_path, *ORIGIN) == ["change       new"]
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("staging", 'namespace    belongs to staging, label "staging"'),
+        (None, "namespace    belongs to production, label none"),
+        ("", 'namespace    belongs to production, label ""'),
+    ],
+)
+def test_a_wrong_path_is_shown_with_where_the_namespace_belongs(
+    desk: GateDesk, tmp_path: Path, label: str | None, said: str
+) -> None:
+    desk.spaces.put(example()["metadata"]["namespace"], label)
+    decision = desk.decide(review(example()), environment="development")
+    lines = shown(decision, tmp_path, "environment", "namespace", "violation")
+    assert lines[0].startswith("environment  development, ")
+    assert lines[1:] == [said, "violation    gate.environment: environment_disagrees"]
+
+
 def test_a_child_has_its_parents_nearest_first_and_its_precedent(
     desk: GateDesk, store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -27,7 +27,9 @@ def examine(
 ) -> set[str]:
     value = copy.deepcopy(configuration())
     change(value["webhooks"])
-    seen = Coverage(list(find_entries([value])), [*NAMESPACES, *more], {"placet-system"}, asked, environments)
+    seen = Coverage(
+        list(find_entries([value])), [*NAMESPACES, *more], {"placet-system"}, asked, environments, default="production"
+    )
     return {str(one.code) for one in check_coverage(seen)}
 
 
@@ -88,7 +90,7 @@ def writes(**values: Any) -> Change:
         (path(0, "/v1/review"), {"path_unknown", "namespace_uncovered", "selector_gap", "environment_without_entry"}),
         (path(0, "/v1/admit/x"), {"environment_unknown", "environment_without_entry", "environment_differs"}),
         (put(0, clientConfig={"url": "https://x:1/v1/admit/development"}), {"servers_differ"}),
-        (path(2, "/v1/admit/development"), set()),
+        (path(2, "/v1/admit/development"), {"environment_differs"}),
         (path(1, "/v1/admit/development"), {"environment_differs"}),
         (lambda webhooks: webhooks.pop(-2), {"namespace_uncovered", "selector_gap"}),
         (lambda webhooks: webhooks.pop(0), {"namespace_uncovered", "selector_gap", "environment_without_entry"}),

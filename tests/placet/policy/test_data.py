@@ -191,6 +191,12 @@ def test_no_other_error_escapes(raw: bytes) -> None:
         ("namespaces: {labellers: {user: []}}", "did you mean 'users'?"),
         ("namespaces: {moves: refuse}", "did you mean 'move'?"),
         ("namespaces: {mode: 'off'}", "namespaces.mode"),
+        (
+            "namespaces: {default_environment: moon}",
+            ":1: namespaces.default_environment: there is no environment 'moon'",
+        ),
+        ("namespaces: {default_environment: ''}", "namespaces.default_environment"),
+        ("namespaces: {default_environment: null}", "namespaces.default_environment"),
     ],
 )
 def test_a_guard_of_namespaces_that_would_be_none_is_refused(tmp_path: Path, text: str, fault: str) -> None:

@@ -57,7 +57,7 @@ app.kubernetes.io/component: webhook
 {{- end -}}
 
 {{- define "placet.hasLookups" -}}
-{{- if or (eq .Values.autoscalers "lookup") (eq .Values.parents "lookup") (eq .Values.namespaces "lookup") -}}true{{- end -}}
+{{- if or (eq .Values.autoscalers "lookup") (eq .Values.parents "lookup") (eq .Values.namespaces "lookup") (eq .Values.environments "lookup") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "placet.hasOpaSidecar" -}}
