@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,13 +11,15 @@ from placet.doctor.access import Subject, find_grants
 from placet.doctor.coverage import Coverage, check_coverage
 from placet.doctor.entries import Entry, find_entries
 from placet.doctor.findings import Code, Finding, Severity
-from placet.doctor.others import check_kinds, check_mutators
+from placet.doctor.others import check_mutators
 from placet.doctor.powers import Ground, check_access
-from placet.doctor.reading import Listing, Reader, Resource, name_of
+from placet.doctor.reading import Listing, Object, Reader, Resource, name_of
+from placet.doctor.registry import check_registry, find_forms
 from placet.doctor.running import Judge, Keys, check_keyring, check_running, load_running
 from placet.doctor.served import Served, load_served, plain_names
 from placet.doctor.serving import check_certificates, check_serving, load_serving
 from placet.errors import PlacetError
+from placet.projection.registry import BUILT_IN, Kinds
 
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
@@ -69,6 +71,9 @@ class Examination:
         excluded: namespaces that are meant not to be governed.
         now: aware UTC.
         progress: is told how far the judging of workloads is.
+        probe: sends what must be refused; None where nobody asked for that.
+        kinds: the kind registry.
+        accepted: names of CustomResourceDefinitions that are meant to have no entry in it.
     """
 
     reader: Reader
@@ -78,6 +83,9 @@ class Examination:
     excluded: Collection[str]
     now: datetime
     progress: Callable[[int, int], None]
+    probe: Callable[[], Iterable[Finding]] | None = None
+    kinds: Kinds = BUILT_IN
+    accepted: Collection[str] = ()
 
     def run(self) -> list[Finding]:
         """Every finding, the gravest first."""
@@ -101,9 +109,14 @@ class Examination:
         if not configurations.fault:
             yield from check_coverage(coverage)
         yield from self._find_serving(entries, services)
-        yield from self._find_others(entries, served)
+        definitions = self.reader.load_all(_DEFINITIONS)
+        yield from definitions.unread()
+        yield from self._find_others(served)
+        if not definitions.fault:
+            yield from check_registry(self.kinds, definitions.items, entries, accepted=self.accepted)
         yield from self._find_access(coverage, known=not configurations.fault)
-        yield from self._find_local(coverage, served)
+        yield from self._find_local(coverage, served, definitions.items)
+        yield from self.probe() if self.probe is not None else ()
 
     def _find_serving(self, entries: Sequence[Entry], services: Sequence[tuple[str, str]]) -> Iterator[Finding]:
         serving = {service: load_serving(self.reader, *service) for service in services}
@@ -111,15 +124,14 @@ class Examination:
             yield from check_serving(one)
         yield from check_certificates(entries, serving, self.now)
 
-    def _find_others(self, entries: Sequence[Entry], served: Served) -> Iterator[Finding]:
-        webhooks, definitions = self.reader.load_all(_MUTATORS), self.reader.load_all(_DEFINITIONS)
-        yield from (*webhooks.unread(), *definitions.unread())
+    def _find_others(self, served: Served) -> Iterator[Finding]:
+        webhooks = self.reader.load_all(_MUTATORS)
+        yield from webhooks.unread()
         found = [self.reader.load_all(resource) for resource in _POLICIES]
         # Versions that are not served are empty; a refusal of one version is one of all.
         yield from next((list(one.unread()) for one in found if one.fault), [])
         distinct = {name_of(item): item for one in found for item in one.items}
         yield from check_mutators(webhooks.items, list(distinct.values()), list(served.asked))
-        yield from check_kinds(definitions.items, entries)
 
     def _find_access(self, coverage: Coverage, *, known: bool) -> Iterator[Finding]:
         listings: list[Listing] = [self.reader.load_all(resource) for resource in _ACCESS]
@@ -141,12 +153,12 @@ class Examination:
         )
         yield from check_access(list(grants), ground)
 
-    def _find_local(self, coverage: Coverage, served: Served) -> Iterator[Finding]:
+    def _find_local(self, coverage: Coverage, served: Served, definitions: Sequence[Object]) -> Iterator[Finding]:
         if self.local is None:
             yield Finding(Code.NO_CONFIG, "--config", "no configuration was named")
             return
         yield from check_keyring(self.local.keys, self.now)
-        workloads, unread = load_running(self.reader, served.plurals)
+        workloads, unread = load_running(self.reader, served.plurals, find_forms(self.kinds, definitions))
         yield from unread
         judged = {name_of(item): coverage.environment(name_of(item)) for item in coverage.namespaces}
         environments = {name: one for name, one in judged.items() if one in self.local.environments and one is not None}

@@ -317,11 +317,39 @@ webhooks:
 def test_what_else_makes_or_changes_pods_is_noted(installed: ChartCluster) -> None:
     installed.plane.kubectl("create", "-f", "-", stdin=EMBEDS)
     try:
-        found = {one["code"]: one["found"] for one in examine(installed, expect=0)}
+        found = {one["code"]: one["found"] for one in examine(installed, expect=1)}
+        assert faults(examine(installed, "--accepted", "rollouts.tests.example.com", expect=0)) == set()
     finally:
         installed.plane.kubectl("delete", "-f", "-", stdin=EMBEDS)
-    assert found["embeds_pods"] == "Rollout holds containers at spec.template"
+    assert found["kind_unregistered"] == "Rollout holds containers at spec.template"
+    assert found["kind_absent"].startswith("not in this cluster: ")
     assert found["mutates_workloads"] == "it may change pods"
+
+
+def test_the_canary_on_demand_says_what_the_gate_does(installed: ChartCluster) -> None:
+    """The namespaces are those of the chart, and the log's key is that which the gate's Secret was made from."""
+    file = installed.folder / "in-cluster.yaml"
+    places = yaml.safe_load(file.read_text(encoding="utf-8"))["canary"]
+    installed.team.configure({"canary": places})
+    asked = ("--config", str(installed.folder / "placet.yaml"), "--canary")
+    assert faults(examine(installed, *asked, expect=0)) == set()
+    with configuration(installed, _excluded_canary):
+        assert poll_until(lambda: "canary_admitted" in faults(examine(installed, *asked, expect=1)), TIMEOUT_S)
+    installed.plane.kubeconfig_for(READER)
+    found = examine(installed, *asked, user=READER, expect=2)
+    assert [one["severity"] for one in found if one["code"] == "canary_undecided"] == ["unknown"] * len(
+        places["namespaces"]
+    )
+
+
+def _excluded_canary(webhooks: list[Any]) -> None:
+    for one in webhooks[:-1]:
+        one["namespaceSelector"]["matchExpressions"][1]["values"].append("placet-canary-production")
+
+
+def test_a_canary_needs_a_configuration_that_names_some(installed: ChartCluster) -> None:
+    done = installed.team.run("doctor", "--kubeconfig", str(installed.plane.kubeconfig_path()), "--canary", expect=2)
+    assert "--canary needs a configuration with canary.namespaces" in done.stderr
 
 
 def test_nothing_is_written(installed: ChartCluster) -> None:
