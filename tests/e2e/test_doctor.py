@@ -254,6 +254,30 @@ def test_what_runs_and_would_be_refused_is_counted(installed: ChartCluster) -> N
     assert "1 of 1 workloads: Deployment/llama in ml-serving (approvals.required/" in found["found"]
 
 
+def test_a_custom_workload_that_runs_and_would_be_refused_is_counted(installed: ChartCluster) -> None:
+    definition = ROOT / "tests" / "e2e" / "crds" / "rollouts.argoproj.io.yaml"
+    manifest = yaml.safe_load((ROOT / "tests" / "data" / "kinds" / "rollout.yaml").read_text(encoding="utf-8"))
+    manifest["metadata"]["namespace"] = MODELS
+    name = manifest["metadata"]["name"]
+    create = ("create", "-f", "-")
+    installed.plane.kubectl("create", "-f", str(definition))
+    try:
+        with configuration(installed, _excluded):
+            made = json.dumps(manifest)
+            assert poll_until(
+                lambda: installed.plane.kubectl(*create, stdin=made, check=False).returncode == 0, TIMEOUT_S
+            )
+        found = examine(installed, "--config", str(installed.folder / "placet.yaml"), expect=1)
+    finally:
+        installed.plane.kubectl("delete", "-f", str(definition))
+    (refused,) = [one for one in found if one["severity"] != "note"]
+    assert refused["code"] == "would_be_refused"
+    assert f"1 of 1 workloads: Rollout/{name} in {MODELS} (approvals.required/" in refused["found"]
+    (absent,) = [one["found"] for one in found if one["code"] == "kind_absent"]
+    assert "rollouts.argoproj.io" not in absent
+    assert "inferenceservices.serving.kserve.io" in absent
+
+
 def test_who_may_read_little_is_told_what_is_not_known_and_which_right_is_missing(installed: ChartCluster) -> None:
     installed.plane.kubeconfig_for(READER)
     found = examine(installed, user=READER, expect=2)
