@@ -1,4 +1,7 @@
-"""Questions to the Kubernetes API server: one GET at a time, each with a time-out of its own, none repeated unseen."""
+"""Questions to the Kubernetes API server, one at a time, each with a time-out of its own, none repeated unseen.
+
+Nothing here can change a cluster: what is no GET is a dry run.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class ApiServer:
         Raises:
             ClusterUnavailable: no connection, no permission, no answer in time, or one that is no JSON object.
         """
-        status, raw = self._fetch(path, timeout_s, hint, accept)
+        status, raw = self._ask("GET", path, timeout_s, hint, accept=accept)
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status != HTTPStatus.OK:
@@ -66,17 +69,41 @@ class ApiServer:
             raise ClusterUnavailable(f"the API server's answer to GET {path} is no object", hint=hint)
         return value
 
-    def _fetch(self, path: str, timeout_s: float, hint: str, accept: str) -> tuple[int, bytes]:
+    def create_dry_run(self, path: str, body: Mapping[str, Any], *, timeout_s: float, hint: str) -> tuple[int, bytes]:
+        """Status and body of the answer to a create that is decided like any other, and changes nothing.
+
+        Args:
+            path: of a collection, without a query, each part of it already quoted.
+            body: the object.
+            timeout_s: the longest that connecting and answering may take.
+            hint: what to check when there is no answer.
+
+        Raises:
+            ClusterUnavailable: no connection, or no answer in time.
+        """
+        return self._ask("POST", f"{path}?dryRun=All", timeout_s, hint, body=body)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        timeout_s: float,
+        hint: str,
+        *,
+        accept: str = JSON,
+        body: Mapping[str, Any] | None = None,
+    ) -> tuple[int, bytes]:
         from kubernetes.client.exceptions import OpenApiException  # noqa: PLC0415 - slow to import
         from urllib3.exceptions import HTTPError, ProtocolError  # noqa: PLC0415 - comes with the kubernetes client
 
         for last in (False, True):
             client = self._connect()
             try:
+                given = {"Accept": accept} if body is None else {"Accept": accept, "Content-Type": JSON}
                 _, url, headers, *_ = client.param_serialize(
-                    "GET", path, header_params={"Accept": accept}, auth_settings=["BearerToken"]
+                    method, path, header_params=given, auth_settings=["BearerToken"]
                 )
-                answer = client.call_api("GET", url, headers, _request_timeout=timeout_s)
+                answer = client.call_api(method, url, headers, body, _request_timeout=timeout_s)
                 return int(answer.status), bytes(answer.read() or b"")
             except (OpenApiException, OSError, HTTPError) as exc:
                 # A connection that was kept for the next question may have been closed meanwhile; a new one tells.

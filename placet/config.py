@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from placet.settings_file import Settings, load_settings
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
 DEFAULT_PORT: Final = 8443
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+CANARY_NAMESPACE_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
 _PATH: Final = {"type": "string", "minLength": 1}
 _PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -105,6 +107,27 @@ SCHEMA: Final[dict[str, Any]] = {
             "default": "none",
             "description": "Whether the environment of a request's path is held against the one that its Namespace "
             "says at the API server, or the path is believed.",
+        },
+        "canary": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "namespaces": {
+                    "type": "object",
+                    "maxProperties": 64,
+                    "propertyNames": {"pattern": CANARY_NAMESPACE_PATTERN},
+                    "additionalProperties": {"type": "string", "minLength": 1},
+                    "description": "Namespaces into which a workload that nobody approved is sent as a dry run, each "
+                    "with the environment that it belongs to. None by default.",
+                },
+                "interval_seconds": {
+                    "type": "number",
+                    "minimum": 1,
+                    "maximum": 86400,
+                    "default": 300.0,
+                    "description": "How often.",
+                },
+            },
         },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
         "server": {
@@ -228,6 +251,19 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryConfig:
+    """What the gate sends to see that it is asked.
+
+    Attributes:
+        namespaces: namespace -> the environment that it belongs to; empty for no canary.
+        interval_s: how often, seconds.
+    """
+
+    namespaces: Mapping[str, str]
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -260,7 +296,8 @@ class Config:
         parents: ``none`` | ``lookup``.
         namespaces: ``none`` | ``lookup``.
         environments: ``none`` | ``lookup``.
-        kubeconfig: for look-ups; None means the Pod's service account.
+        canary: what the gate sends to see that it is asked.
+        kubeconfig: for look-ups and canaries; None means the Pod's service account.
         server: how the webhook listens.
         log: what is logged.
     """
@@ -280,6 +317,7 @@ class Config:
     parents: str
     namespaces: str
     environments: str
+    canary: CanaryConfig
     kubeconfig: Path | None
     server: ServerConfig
     log: LogConfig
@@ -307,6 +345,7 @@ def build_config(settings: Settings) -> Config:
     keyring, record = value["keyring"], value["record"]
     policy, server = _section(value, "policy"), _section(value, "server")
     top, log = {**_defaults(SCHEMA), **value}, _section(value, "log")
+    canary = _section(value, "canary")
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -335,6 +374,9 @@ def build_config(settings: Settings) -> Config:
         parents=top["parents"],
         namespaces=top["namespaces"],
         environments=top["environments"],
+        canary=CanaryConfig(
+            namespaces=dict(canary.get("namespaces", {})), interval_s=float(canary["interval_seconds"])
+        ),
         kubeconfig=path(value.get("kubeconfig")),
         server=ServerConfig(
             host=server["host"],

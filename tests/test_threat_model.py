@@ -32,3 +32,9 @@ def test_every_threat_names_a_test_or_says_that_there_is_none() -> None:
     assert len(rows) > 10
     silent = [row for row in rows if not _CITED.search(row) and not re.search(r"none yet|not prevented|not yet", row)]
     assert silent == []
+
+
+def test_every_threat_of_the_general_model_has_its_row() -> None:
+    """SIG Security's threats have numbers: none is left out, none stands twice."""
+    section = DOCUMENT.read_text(encoding="utf-8").split("## Threats of admission control in general")[1]
+    assert [int(number) for number in re.findall(r"^\| (\d+)\. ", section, re.MULTILINE)] == list(range(1, 19))

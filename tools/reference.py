@@ -73,7 +73,7 @@ def render_configuration() -> str:
 def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
     required = set(schema.get("required", ()))
     for name, value in schema["properties"].items():
-        if value.get("type") == "object":
+        if "properties" in value:
             yield from _keys(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value, name in required
@@ -82,7 +82,13 @@ def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping
 def _type(value: Mapping[str, Any]) -> str:
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
-    return {"string": "text", "integer": "integer", "number": "number", "array": "list of text"}[value["type"]]
+    return {
+        "string": "text",
+        "integer": "integer",
+        "number": "number",
+        "array": "list of text",
+        "object": "text by name",
+    }[value["type"]]
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {

@@ -6,11 +6,13 @@ import logging
 import time
 from typing import Any, Final, Protocol
 
+from placet.canary import CanaryKey
 from placet.decide import Deadline, Gate
 from placet.decision import Decision
 from placet.messages import render_message, render_warnings
 from placet.review import AdmissionRequest, parse_review
 from webhook import logs
+from webhook.canary_review import refuse_canary
 
 INTERNAL_CODE: Final = "internal_error"
 INTERNAL_MESSAGE: Final = (
@@ -50,6 +52,7 @@ def review(
     deadline: Deadline,
     caller_authenticated: bool = False,
     observer: Observer = _NOBODY,
+    canary: CanaryKey | None = None,
 ) -> dict[str, Any]:
     """The AdmissionReview that answers.
 
@@ -59,7 +62,8 @@ def review(
         environment: from the path, unverified text.
         deadline: when the answer must be there.
         caller_authenticated: whether the caller proved to be the API server.
-        observer: hears of the decision.
+        observer: hears of the decision, unless it is that of a canary.
+        canary: knows the canaries of this record's gates; None where nobody sends any.
 
     Raises:
         ReviewError: the body can't be answered at all (HTTP 4xx).
@@ -70,6 +74,8 @@ def review(
         decision = gate.decide(
             request, environment=environment, deadline=deadline, caller_authenticated=caller_authenticated
         )
+        if canary is not None and (nonce := canary.find_nonce(request)):
+            return render_canary_review(decision, canary, nonce)
         answer = render_review(decision)
     except Exception:  # noqa: BLE001 - see the next line
         # The one catch: whatever is left denies, and the trace goes to the log, never to the caller.
@@ -126,6 +132,14 @@ def render_review(decision: Decision) -> dict[str, Any]:
             ],
         )
     return _envelope(response)
+
+
+def render_canary_review(decision: Decision, key: CanaryKey, nonce: str) -> dict[str, Any]:
+    """The answer to a canary: a refusal whatever the policies say, which proves that it is ours."""
+    refused, cause = refuse_canary(decision, key, nonce)
+    answer = render_review(refused)
+    answer["response"]["status"]["details"]["causes"].append(cause)
+    return answer
 
 
 def _envelope(response: dict[str, Any]) -> dict[str, Any]:

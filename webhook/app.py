@@ -18,6 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from placet.canary import CanaryKey
 from placet.decide import Deadline, Gate
 from placet.decision import GUARD
 from placet.errors import ReviewError
@@ -68,11 +69,20 @@ class Uncounted(LogOnly):
 class Admission:
     """Answers ``POST`` to ``/v1/admit/<environment>`` and ``/v1/guard/namespaces``, with the token after it if any."""
 
-    def __init__(self, gates: GateSource, *, access: Access, limits: HttpSettings, observer: HttpObserver) -> None:
+    def __init__(
+        self,
+        gates: GateSource,
+        *,
+        access: Access,
+        limits: HttpSettings,
+        observer: HttpObserver,
+        canary: CanaryKey | None = None,
+    ) -> None:
         self._gates = gates
         self._access = access
         self._limits = limits
         self._observer = observer
+        self._canary = canary
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """A WSGI application for the paths below ``ADMIT`` and ``GUARD_PATH``."""
@@ -114,6 +124,7 @@ class Admission:
                 deadline=Deadline(budget),
                 caller_authenticated=self._access.authenticates(callers),
                 observer=self._observer,
+                canary=self._canary,
             )
 
 
@@ -125,6 +136,7 @@ def create_app(
     access: Access | None = None,
     observer: HttpObserver | None = None,
     metrics: Callable[[ServerState | None], tuple[bytes, str]] | None = None,
+    canary: CanaryKey | None = None,
 ) -> Flask:
     """Build the application.
 
@@ -135,10 +147,15 @@ def create_app(
         access: who may ask; anybody when None.
         observer: hears of decisions and refusals.
         metrics: text of a scrape and its content type.
+        canary: knows the canaries of this record's gates; None where nobody sends any.
     """
     app = Flask(__name__)
     admission = Admission(
-        gates, access=access or Access(), limits=settings or HttpSettings(), observer=observer or Uncounted()
+        gates,
+        access=access or Access(),
+        limits=settings or HttpSettings(),
+        observer=observer or Uncounted(),
+        canary=canary,
     )
 
     @app.get("/healthz")

@@ -21,6 +21,7 @@ from placet.config import Config
 from placet.policy.data import PolicyData
 from placet.policy.engine import PolicyEngine
 from placet.record import render_time
+from webhook.loosened import find_looser_kinds, find_lost_canaries
 
 SETTINGS_ATTACHMENT: Final = "settings"
 DATA_ATTACHMENT: Final = "data"
@@ -40,6 +41,7 @@ _KEYS: Final = {
     "log_key": "record.log_key",
     "origin": "record.origin",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
+    "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
 }
 _RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server")
@@ -89,7 +91,7 @@ def flatten_config(config: Config) -> dict[str, str | int | list[str]]:
 def find_restart_keys(before: Config, after: Config) -> tuple[str, ...]:
     """Keys that differ and take effect at the next start alone."""
     old, new = flatten_config(before), flatten_config(after)
-    return tuple(sorted(key for key in new if old[key] != new[key] and key.startswith(_NEEDS_RESTART)))
+    return tuple(sorted(key for key in {*old, *new} if old.get(key) != new.get(key) and key.startswith(_NEEDS_RESTART)))
 
 
 def keep_restart_settings(before: Config, after: Config) -> Config:
@@ -190,6 +192,7 @@ def _looser_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
     for key, looser in _LOOSER_SETTINGS.items():
         if looser(before.get(key), after[key]):
             yield Downgrade(key, _shown(before.get(key)), _shown(after[key]))
+    yield from (Downgrade(*one) for one in find_lost_canaries(before, after))
 
 
 def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Downgrade]:
@@ -200,6 +203,7 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
             if new is not None and looser(old.get(key), new.get(key)):
                 yield Downgrade(f"environments.{name}.{key}", _shown(old.get(key)), _shown(new.get(key)))
     yield from _less_detected(before.get("detection"), after["detection"])
+    yield from (Downgrade(*one) for one in find_looser_kinds(before.get("kinds"), after["kinds"]))
     for level, roles in sorted(before.get("risk_approvals", {}).items()):
         if not set(roles) <= set(after["risk_approvals"][level]):
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
@@ -285,6 +289,7 @@ _LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
     "environments": lambda before, after: (before, after) == ("lookup", "none"),
+    "canary.interval_seconds": lambda before, after: before is not None and float(after) > float(before),
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,

@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from placet.approvals.rejections import RejectionCode
+from placet.canary import ADMITTED, REFUSED_BY_US
 from placet.decision import GUARD, Decision
 from placet.exemptions.survey import STATES
 from placet.model import LEVELS, ROLES
@@ -143,6 +144,19 @@ STALE: Final = Metric(
     Gauge, "placet_stale", "1 where /readyz warns of a part: a newer file was refused and the older one stays in "
     "force, a revocation that stays in force has no file any more, or the record is late.", ("part",)
 )  # fmt: skip
+CANARY_RUNS: Final = Metric(
+    Counter, "placet_canary_runs", "Canaries that were sent, by what became of them: `refused_by_us`, `admitted`, "
+    "`refused_by_other`, `unreachable`. `canary` is the namespace that the configuration names.",
+    ("canary", "environment", "outcome"),
+)  # fmt: skip
+CANARY_ADMITTED: Final = Metric(
+    Gauge, "placet_canary_admitted", "1 where the last canary whose fate is known was admitted: what nobody approved "
+    "gets in. 0 where this gate refused it.", ("canary", "environment"),
+)  # fmt: skip
+CANARY_UNDECIDED: Final = Metric(
+    Gauge, "placet_canary_undecided_seconds", "Since the last canary whose fate is known (refused by this gate, or "
+    "admitted), or since this process began to send them.", ("canary", "environment"),
+)  # fmt: skip
 CONNECTIONS: Final = Metric(Gauge, "placet_connections_open", "Connections of the TLS port, handshakes included.")
 WAITING: Final = Metric(Gauge, "placet_reviews_waiting", "Reviews that wait for a thread.")
 SERVER_EVENTS: Final = Metric(
@@ -154,7 +168,7 @@ SERVER_EVENTS: Final = Metric(
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
-    READY, STALE, CONNECTIONS, WAITING, SERVER_EVENTS,
+    READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS,
 )  # fmt: skip
 
 
@@ -180,6 +194,7 @@ class Metrics:
         self.policy_evaluated: Callable[[float], None] = self._made[POLICY.name].observe
         self._made[EXPIRING.name].set_function(self._expiring)
         self._made[CHECKPOINT_AGE.name].set(float("nan"))
+        self._canaries: set[tuple[str, str]] = set()
         self._server: ServerState | None = None
         self._server_events: dict[str, int] = {}
 
@@ -272,6 +287,29 @@ class Metrics:
     def checkpoint_signed(self, moment: datetime) -> None:
         """A checkpoint was signed or confirmed."""
         self._made[CHECKPOINT_AGE.name].set_function(lambda: max(0.0, (self._clock() - moment).total_seconds()))
+
+    def canaries(self, namespaces: Mapping[str, str]) -> None:
+        """Canaries are sent into these namespaces from now on, namespace -> environment; the others are forgotten."""
+        for gone in self._canaries - namespaces.items():
+            self._made[CANARY_ADMITTED.name].remove(*gone)
+            self._made[CANARY_UNDECIDED.name].remove(*gone)
+        for new in namespaces.items() - self._canaries:
+            self._made[CANARY_ADMITTED.name].labels(*new).set(0)
+            self._undecided_since(new, self._clock())
+        self._canaries = set(namespaces.items())
+
+    def canary_seen(self, namespace: str, environment: str, outcome: str) -> None:
+        """What became of a canary; ``outcome`` is one of ``placet.canary.OUTCOMES``."""
+        canary = (namespace, environment)
+        self._made[CANARY_RUNS.name].labels(*canary, outcome).inc()
+        if canary in self._canaries and outcome in {ADMITTED, REFUSED_BY_US}:
+            self._made[CANARY_ADMITTED.name].labels(*canary).set(int(outcome == ADMITTED))
+            self._undecided_since(canary, self._clock())
+
+    def _undecided_since(self, canary: tuple[str, str], moment: datetime) -> None:
+        self._made[CANARY_UNDECIDED.name].labels(*canary).set_function(
+            lambda: max(0.0, (self._clock() - moment).total_seconds())
+        )
 
     def part(self, part: str, *, ready: bool, stale: bool) -> None:
         """How a part stands; parts are those of webhook/readiness.py."""

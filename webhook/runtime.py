@@ -22,11 +22,13 @@ from placet.assemble import load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.query import Query, find
 from placet.audit.stores.sqlite import SqliteStore
+from placet.canary import CanaryKey
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
 from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.app import create_app
+from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
 from webhook.gates import Gates
 from webhook.generation import Generation, GenerationBuilder, digest_file, fingerprint
@@ -58,6 +60,7 @@ class Runtime:
         app: the WSGI application; the same object for the life of the process.
         metrics: what /metrics shows.
         checkpointer: signs checkpoints and appends heartbeats.
+        canaries: sends what must be refused, to see that it is.
 
     Example::
 
@@ -74,6 +77,7 @@ class Runtime:
         access: Access,
         limits: HttpSettings,
         clock: Callable[[], datetime],
+        canary: CanaryKey,
     ) -> None:
         """Build the first gate and put the application before it; use :meth:`open`."""
         self.metrics = metrics
@@ -105,8 +109,15 @@ class Runtime:
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])
+        self.canaries = CanaryThread(lambda: self.config, canary, metrics)
         self.app: Flask = create_app(
-            self._gates, ready=self._report, settings=limits, access=access, observer=metrics, metrics=self._scrape
+            self._gates,
+            ready=self._report,
+            settings=limits,
+            access=access,
+            observer=metrics,
+            metrics=self._scrape,
+            canary=canary,
         )
 
     @classmethod
@@ -142,7 +153,15 @@ class Runtime:
         log = (open_log or _open_log)(config)
         log.report_to(metrics.appended)
         try:
-            runtime = cls(config, log, metrics, access=access, limits=limits or HttpSettings(), clock=clock)
+            runtime = cls(
+                config,
+                log,
+                metrics,
+                access=access,
+                limits=limits or HttpSettings(),
+                clock=clock,
+                canary=CanaryKey.derive(load_own_log_key(config)),
+            )
         except BaseException:
             log.close()
             raise
@@ -166,6 +185,7 @@ class Runtime:
         self._remember_approvals()
         self._keeper.start()
         self._watcher.start()
+        self.canaries.start()
 
     def problems(self) -> dict[str, str]:
         """Part -> why this gate can't decide rightly now; empty when it is ready."""
@@ -197,6 +217,7 @@ class Runtime:
             if self._closed:
                 return
             self._closed = True
+        self.canaries.stop()
         self._watcher.stop()
         if self._keeper.is_alive():
             self._keeper.stop()

@@ -231,10 +231,15 @@ class AuditLog:
             )
 
     def newest(self, leaf_type: str) -> Mapping[str, Any] | None:
-        """Body of the newest leaf of a type; None where there is none."""
+        """Body of the newest leaf of a type; None where there is none.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+            TamperError: what is stored is not what was hashed.
+        """
         with self._store.reading() as reader:
             stored = reader.latest(leaf_type)
-        return None if stored is None else parse_leaf(stored.raw_leaf).body
+        return None if stored is None else read_stored(stored).body
 
     def since(self, leaf_type: str, start: int) -> list[tuple[int, Mapping[str, Any]]]:
         """Index and body of each leaf of a type from an index on, in order; ``leaf_type`` is any but ``decision``.
@@ -247,20 +252,30 @@ class AuditLog:
             return [(stored.index, read_stored(stored).body) for stored in reader.of_type(leaf_type, start=start)]
 
     def newest_attachment(self, leaf_type: str, name: str) -> bytes | None:
-        """What is kept beside the newest leaf of a type; None where there is none, it was erased, or it is not it."""
+        """What is kept beside the newest leaf of a type; None where there is none, it was erased, or it is not it.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+            TamperError: the leaf is not what was hashed.
+        """
         with self._store.reading() as reader:
             stored = reader.latest(leaf_type)
             content = None if stored is None else reader.attachment(stored.index, name)
         if stored is None or content is None:
             return None
-        digests = attachment_digests(parse_leaf(stored.raw_leaf).body)
+        digests = attachment_digests(read_stored(stored).body)
         return content if digests.get(name) == str(Digest.of(content)) else None
 
     def last_heartbeat(self) -> str:
-        """Time of the newest heartbeat as recorded; "" where there is none."""
+        """Time of the newest heartbeat as recorded; "" where there is none.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+            TamperError: the leaf is not what was hashed.
+        """
         with self._store.reading() as reader:
             stored = reader.latest(HEARTBEAT)
-        return "" if stored is None else parse_leaf(stored.raw_leaf).columns.time
+        return "" if stored is None else read_stored(stored).columns.time
 
     def size(self) -> int:
         """Leaves in the log."""

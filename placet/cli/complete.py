@@ -109,9 +109,14 @@ def complete_context(ctx: click.Context, incomplete: str) -> Iterator[Completion
 
 @_quiet
 def complete_target(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:  # noqa: ARG001 - click's
-    """Kinds that can be named; names are not asked for, as that would wait for a cluster."""
+    """Kinds that can be named, the registry's too; names are not asked for, as that would wait for a cluster."""
+    from placet.cli.workloads import load_kinds
+
     for kind in KINDS:
         yield CompletionItem(f"{kind}/")
+    file = _config_file(ctx)
+    for one in load_kinds(file if file.is_file() else None).custom:
+        yield CompletionItem(f"{one.name.lower()}/", help=f"{one.resource}.{one.group}")
 
 
 @_quiet

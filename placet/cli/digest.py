@@ -79,7 +79,7 @@ def digest(*, config_file: Path | None, explain: bool, show_secrets: bool, outpu
     """
     if show_secrets and not explain:
         raise InputError("--show-secrets goes with --explain")
-    source = Source.of(**named)
+    source = Source.of(**named, config_file=config_file)
     found = list(_digest_all(source, load_kinds(config_file)))
     if not found:
         raise no_workload(source.names())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,14 @@ from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS
 from placet.config import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from placet.apiserver import ApiServer
     from placet.cli.live import LiveCluster
     from placet.config import Config
     from placet.doctor.examination import Local
     from placet.doctor.exempted import Exempted
+    from placet.doctor.findings import Finding
     from placet.policy.data import PolicyData
     from placet.trust import FileTrust
 
@@ -46,6 +51,19 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--excluded", multiple=True, metavar="NAMESPACE", help="A namespace that is meant not to be governed (repeatable)."
 )
+@click.option(
+    "--accepted",
+    multiple=True,
+    metavar="DEFINITION",
+    help="A CustomResourceDefinition with Pods that is meant to have no entry in `kinds` (repeatable).",
+)
+@click.option(
+    "--canary",
+    "with_canary",
+    is_flag=True,
+    help="Also send the canaries of --config, as a dry run: needs its log key, and the right to create Deployments in "
+    "their namespaces.",
+)
 @output_option("table", "json", "yaml", "junit")
 def doctor(
     output: str,
@@ -56,17 +74,22 @@ def doctor(
     namespace: str,
     trusted: tuple[str, ...],
     excluded: tuple[str, ...],
+    accepted: tuple[str, ...],
+    *,
+    with_canary: bool,
 ) -> None:
     r"""Say what in a running cluster leaves a hole in the gate.
 
     Looks at the webhook configuration, its certificates, what answers behind it, who may change any of it, what else
-    changes workloads, and, with --config, at what runs now and would be refused. Everything is read with your own
-    rights, and nothing is ever written. What you may not read is reported as unknown, with the right that is missing.
+    changes workloads, which kinds nobody judges, and, with --config, at what runs now and would be refused. Everything
+    is read with your own rights, and nothing is ever written; --canary alone asks for something, as a dry run. What you
+    may not read is reported as unknown, with the right that is missing.
 
     \b
     Examples:
       placet doctor
       placet doctor --context prod-eu-1 --config gate/placet.yaml
+      placet doctor --config gate/placet.yaml --canary
       placet doctor --trusted group:platform-team -o json
 
     \b
@@ -77,8 +100,9 @@ def doctor(
 
     \b
     Environment:
-      PLACET_CONFIG  the configuration file
-      KUBECONFIG     clusters to ask, as for kubectl
+      PLACET_CONFIG              the configuration file
+      PLACET_LOG_KEY_PASSPHRASE  opens the log's key, for --canary
+      KUBECONFIG                 clusters to ask, as for kubectl
 
     \b
     See also: placet plan, placet config check, docs/doctor.md
@@ -87,6 +111,7 @@ def doctor(
     from placet.cli.doctor_view import print_findings
     from placet.cli.live import LiveCluster
     from placet.cli.progress import Progress
+    from placet.cli.workloads import load_kinds
     from placet.doctor.examination import Examination
     from placet.doctor.findings import Severity
     from placet.doctor.powers import parse_subject
@@ -98,15 +123,50 @@ def doctor(
     api = ApiServer(cluster.files, context=context or None)
     api.get("/version", timeout_s=TIMEOUT_S, hint="Check the kubeconfig and --context.")
     local = None if config_file is None else _open_local(config_file, record, cluster)
+    probe = _open_probe(config_file, api) if with_canary else None
+    kinds = load_kinds(config_file)
     with Progress("workloads") as progress:
         spaces = {namespace} if namespace else set()
-        found = Examination(Reader(api), local, subjects, spaces, excluded, datetime.now(UTC), progress).run()
+        found = Examination(
+            Reader(api),
+            local,
+            subjects,
+            spaces,
+            excluded,
+            datetime.now(UTC),
+            progress,
+            probe=probe,
+            kinds=kinds,
+            accepted=accepted,
+        ).run()
     print_findings(found, output)
     severities = {one.severity for one in found}
     if severities & {Severity.HOLE, Severity.RISK}:
         sys.exit(EXIT_VIOLATIONS)
     if Severity.UNKNOWN in severities:
         sys.exit(EXIT_USAGE)
+
+
+def _open_probe(config_file: Path | None, api: ApiServer) -> Callable[[], Iterator[Finding]]:
+    """What sends the canaries of a configuration.
+
+    Raises:
+        InputError: it names none.
+        SigningKeyError: the log's key can't be used.
+    """
+    from placet.assemble import load_own_log_key
+    from placet.canary import CanaryKey
+    from placet.config import load_config
+    from placet.doctor.canary import check_canaries
+    from placet.errors import InputError
+
+    config = None if config_file is None else load_config(config_file)
+    if config is None or not config.canary.namespaces:
+        raise InputError(
+            "--canary needs a configuration with canary.namespaces", hint="Name the gate's own with --config."
+        )
+    key = CanaryKey.derive(load_own_log_key(config))
+    return functools.partial(check_canaries, api, key, config.canary.namespaces)
 
 
 def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) -> Local:

@@ -52,6 +52,13 @@ autoscalers: {autoscalers}
 parents: lookup
 namespaces: lookup
 environments: lookup
+canary: # namespaces of manifests/install.yaml, into which it sends what it has to refuse
+  interval_seconds: 300
+  namespaces:
+    placet-canary-development: development
+    placet-canary-staging: staging
+    placet-canary-production: production
+    placet-canary-other-namespaces: production
 server:
   host: 0.0.0.0
   port: 8443

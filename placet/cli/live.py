@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 from placet.errors import InputError
 from placet.manifests import Manifest
 from placet.model import DOMAIN
+from placet.projection import CustomKind, Kinds
 
 TIMEOUT_S: Final = 10.0
 FALLBACK_NAMESPACE: Final = "default"
@@ -35,6 +37,10 @@ _NAMES: Final = {
 }
 
 
+class NotThereError(InputError):
+    """The API server knows no such object, or no such version of its kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A live object that a person named.
@@ -42,10 +48,12 @@ class Target:
     Attributes:
         kind: as the API spells it.
         name: of the object.
+        custom: the kind's entry in the registry; None for a built-in kind.
     """
 
     kind: str
     name: str
+    custom: CustomKind | None = None
 
     @property
     def resource(self) -> str:
@@ -53,21 +61,40 @@ class Target:
         return f"{self.kind}/{self.name}"
 
 
-def parse_target(text: str) -> Target:
-    """``deployment/llama``, ``deploy/llama``, ``deployments.apps/llama``.
+def parse_target(text: str, kinds: Callable[[], Kinds] = Kinds) -> Target:
+    """``deployment/llama``, ``deploy/llama``, ``deployments.apps/llama``, ``rollouts.argoproj.io/llama``.
+
+    Args:
+        text: what was typed.
+        kinds: gives the registry; asked only where the kind is no built-in one.
 
     Raises:
-        InputError: not of this form, or no kind of workload.
+        InputError: not of this form, no kind of workload, or several kinds have the name.
     """
-    kind, slash, name = text.partition("/")
+    typed, slash, name = text.partition("/")
     if not slash or not name or "/" in name:
         hint = "Files are named with -f."
         raise InputError(f"{text[:80]!r} is not of the form KIND/NAME, such as deployment/llama", hint=hint)
-    found = _NAMES.get(kind.lower().partition(".")[0])
-    if found is None:
-        known = ", ".join(sorted(each.lower() for each in _KINDS))
-        raise InputError(f"{kind[:40]!r} is no kind of workload", hint=f"Kinds are {known}.")
-    return Target(found, name)
+    word, _, group = typed.lower().partition(".")
+    built_in = _NAMES.get(word)
+    if built_in is not None and group.removeprefix("v1.") in {"", "v1", _group_of(built_in)}:
+        return Target(built_in, name)
+    custom = kinds().custom
+    named = [
+        one for one in custom if word in {one.name.lower(), one.resource} and (not group or group == one.group.lower())
+    ]
+    if len(named) > 1:
+        full = ", ".join(f"{one.resource}.{one.group}" for one in named)
+        raise InputError(f"{typed[:40]!r} is the name of several kinds", hint=f"Name one in full: {full}.")
+    if not named:
+        known = ", ".join(sorted({*map(str.lower, _KINDS), *(one.name.lower() for one in custom)}))
+        raise InputError(f"{typed[:40]!r} is no kind of workload", hint=f"Kinds are {known}.")
+    return Target(named[0].name, name, named[0])
+
+
+def _group_of(kind: str) -> str:
+    (version, _), _, _ = _KINDS[kind]
+    return version.rpartition("/")[0]
 
 
 class LiveCluster:
@@ -110,16 +137,34 @@ class LiveCluster:
         Raises:
             InputError: it is not there, may not be read, or the API server can't be asked.
         """
-        (version, api), word, _ = _KINDS[target.kind]
-        value = self._get(
-            api,
-            f"read_namespaced_{word}",
-            {"name": target.name, "namespace": namespace},
-            f"{target.resource} in namespace {namespace}",
-        )
+        if target.custom is not None:
+            version, value = self._load_custom(target, target.custom, namespace)
+        else:
+            (version, api), word, _ = _KINDS[target.kind]
+            value = self._get(
+                api,
+                f"read_namespaced_{word}",
+                {"name": target.name, "namespace": namespace},
+                f"{target.resource} in namespace {namespace}",
+            )
         # What the server keeps for itself about fields; kubectl does not show it either.
         value.get("metadata", {}).pop("managedFields", None)
         return Manifest(file="", line=0, object={**value, "apiVersion": version, "kind": target.kind}, index=0)
+
+    def _load_custom(self, target: Target, kind: CustomKind, namespace: str) -> tuple[str, dict[str, Any]]:
+        """An object in the first version of its entry that the cluster serves."""
+        place = {"group": kind.group, "namespace": namespace, "plural": kind.resource, "name": target.name}
+        what = f"{target.resource} in namespace {namespace}"
+        missing: NotThereError | None = None
+        for version in kind.versions:
+            try:
+                names = {**place, "version": version}
+                return f"{kind.group}/{version}", self._get(
+                    "CustomObjectsApi", "get_namespaced_custom_object", names, what
+                )
+            except NotThereError as exc:
+                missing = exc
+        raise missing or NotThereError(f"there is no {what}")
 
     def environment(self, namespace: str) -> str:
         """The environment that the namespace's label names.
@@ -190,7 +235,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 def _refused(status: int | None, what: str) -> InputError:
     match status:
         case HTTPStatus.NOT_FOUND:
-            return InputError(
+            return NotThereError(
                 f"there is no {what}", hint="Name its namespace with -n; kubectl get lists what there is."
             )
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:

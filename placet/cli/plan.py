@@ -59,7 +59,7 @@ def plan(
     from placet.cli.session import open_session
     from placet.cli.workloads import Source
 
-    source = Source.of(**named)
+    source = Source.of(**named, config_file=config_file)
     session = open_session(source, environment=environment, config_file=config_file, record=record, requester=requester)
     decisions = []
     with Progress("workloads") as progress:

@@ -58,7 +58,11 @@ def score(
     from scorer import explain
 
     session = open_session(
-        Source.of(**named), environment=environment, config_file=config_file, record=record, requester=requester
+        Source.of(**named, config_file=config_file),
+        environment=environment,
+        config_file=config_file,
+        record=record,
+        requester=requester,
     )
     results: list[dict[str, Any]] = []
     rows = []

@@ -88,7 +88,12 @@ def verify(
     See also: placet plan, placet approve, placet keyring show
     """
     source = Source.of(
-        filenames=filenames, targets=targets, namespace=namespace, kubeconfig=kubeconfig, context=context
+        filenames=filenames,
+        targets=targets,
+        namespace=namespace,
+        kubeconfig=kubeconfig,
+        context=context,
+        config_file=existing_config(trusted),
     )
     now = clock.now_utc()
     trust = load_trust(now=now, **trusted)

@@ -76,8 +76,9 @@ class Source:
         namespace: str | None,
         kubeconfig: Path | None,
         context: str,
+        config_file: Path | None = None,
     ) -> Source:
-        """Read what the options say.
+        """Read what the options say; kinds of targets that are not built in are those of the configuration.
 
         Raises:
             click.UsageError: neither files nor targets, or both.
@@ -89,7 +90,7 @@ class Source:
                 if filenames
                 else "Name files with -f, or live objects of a cluster as KIND/NAME."
             )
-        named = tuple(parse_target(text) for text in targets)
+        named = tuple(parse_target(text, lambda: load_kinds(config_file)) for text in targets)
         cluster = LiveCluster(kubeconfig, context) if named or kubeconfig is not None or context else None
         found = namespace or (cluster.namespace() if cluster is not None else FALLBACK_NAMESPACE)
         return cls(tuple(filenames), named, cluster, found)

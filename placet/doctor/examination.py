@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -13,13 +13,15 @@ from placet.doctor.coverage import Coverage, check_coverage
 from placet.doctor.entries import Entry, find_entries
 from placet.doctor.exempted import Exempted, check_exempted
 from placet.doctor.findings import Code, Finding, Severity
-from placet.doctor.others import check_kinds, check_mutators
+from placet.doctor.others import check_mutators
 from placet.doctor.powers import Ground, check_access
 from placet.doctor.reading import Listing, Object, Reader, Resource, name_of
+from placet.doctor.registry import check_registry, find_forms
 from placet.doctor.running import Judge, Keys, check_keyring, check_running, load_running
 from placet.doctor.served import Served, load_served, plain_names
 from placet.doctor.serving import Serving, check_certificates, check_serving, load_serving
 from placet.errors import PlacetError
+from placet.projection.registry import BUILT_IN, Kinds
 
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
@@ -75,6 +77,9 @@ class Examination:
         excluded: namespaces that are meant not to be governed.
         now: aware UTC.
         progress: is told how far the judging of workloads is.
+        probe: sends what must be refused; None where nobody asked for that.
+        kinds: the kind registry.
+        accepted: names of CustomResourceDefinitions that are meant to have no entry in it.
     """
 
     reader: Reader
@@ -84,6 +89,9 @@ class Examination:
     excluded: Collection[str]
     now: datetime
     progress: Callable[[int, int], None]
+    probe: Callable[[], Iterable[Finding]] | None = None
+    kinds: Kinds = BUILT_IN
+    accepted: Collection[str] = ()
 
     def run(self) -> list[Finding]:
         """Every finding, the gravest first."""
@@ -109,25 +117,29 @@ class Examination:
             yield from check_coverage(coverage)
         serving = {service: load_serving(self.reader, *service) for service in services}
         yield from self._find_serving(entries, serving)
-        yield from self._find_others(entries, served)
+        definitions = self.reader.load_all(_DEFINITIONS)
+        yield from definitions.unread()
+        yield from self._find_others(served)
+        if not definitions.fault:
+            yield from check_registry(self.kinds, definitions.items, entries, accepted=self.accepted)
         gates = [(one.namespace, one.deployment) for one in serving.values() if one.deployment is not None]
         yield from self._find_access(coverage, gates, known=not configurations.fault)
-        yield from self._find_local(coverage, served)
+        yield from self._find_local(coverage, served, definitions.items)
+        yield from self.probe() if self.probe is not None else ()
 
     def _find_serving(self, entries: Sequence[Entry], serving: Mapping[tuple[str, str], Serving]) -> Iterator[Finding]:
         for one in serving.values():
             yield from check_serving(one)
         yield from check_certificates(entries, serving, self.now)
 
-    def _find_others(self, entries: Sequence[Entry], served: Served) -> Iterator[Finding]:
-        webhooks, definitions = self.reader.load_all(_MUTATORS), self.reader.load_all(_DEFINITIONS)
-        yield from (*webhooks.unread(), *definitions.unread())
+    def _find_others(self, served: Served) -> Iterator[Finding]:
+        webhooks = self.reader.load_all(_MUTATORS)
+        yield from webhooks.unread()
         found = [self.reader.load_all(resource) for resource in _POLICIES]
         # Versions that are not served are empty; a refusal of one version is one of all.
         yield from next((list(one.unread()) for one in found if one.fault), [])
         distinct = {name_of(item): item for one in found for item in one.items}
         yield from check_mutators(webhooks.items, list(distinct.values()), list(served.asked))
-        yield from check_kinds(definitions.items, entries)
 
     def _find_access(
         self, coverage: Coverage, gates: Sequence[tuple[str, Object]], *, known: bool
@@ -154,12 +166,12 @@ class Examination:
         if not any(listing.fault for listing in listings):  # a right that can't be seen may be there
             yield from check_looking(gates, grants)
 
-    def _find_local(self, coverage: Coverage, served: Served) -> Iterator[Finding]:
+    def _find_local(self, coverage: Coverage, served: Served, definitions: Sequence[Object]) -> Iterator[Finding]:
         if self.local is None:
             yield Finding(Code.NO_CONFIG, "--config", "no configuration was named")
             return
         yield from check_keyring(self.local.keys, self.now)
-        workloads, unread = load_running(self.reader, served.plurals)
+        workloads, unread = load_running(self.reader, served.plurals, find_forms(self.kinds, definitions))
         yield from unread
         yield from check_exempted(self.local.exempted, None if unread else workloads, self.now)
         judged = {name_of(item): coverage.environment(name_of(item)) for item in coverage.namespaces}

@@ -66,7 +66,12 @@ class Code(StrEnum):
     RBAC_KINDS = "rbac_kinds"
     RBAC_VOLUMES = "rbac_volumes"
     RBAC_UNGOVERNED = "rbac_ungoverned"
-    EMBEDS_PODS = "embeds_pods"
+    KIND_UNREGISTERED = "kind_unregistered"
+    KIND_OPAQUE = "kind_opaque"
+    KIND_VERSION_UNKNOWN = "kind_version_unknown"
+    KIND_ABSENT = "kind_absent"
+    CANARY_ADMITTED = "canary_admitted"
+    CANARY_UNDECIDED = "canary_undecided"
     WOULD_BE_REFUSED = "would_be_refused"
     KEYRING_EXPIRES = "keyring_expires"
     KEYRING_UNUSABLE = "keyring_unusable"
@@ -279,10 +284,34 @@ MEANINGS: Final = {
         "The gate is not asked about this namespace, so whoever creates workloads there needs no approval.",
         _RBAC,
     ),
-    Code.EMBEDS_PODS: Meaning(
+    Code.KIND_UNREGISTERED: Meaning(
+        _HOLE,
+        "It holds Pods, and the policy data have no entry for it: its objects are admitted unseen, and only their Pods "
+        "are judged, one by one as they come.",
+        "Add it to `kinds` of the policy data and to `webhook.extraRules`; or say with `--accepted` that it is meant.",
+    ),
+    Code.KIND_OPAQUE: Meaning(
         _NOTE,
-        "It makes Pods that no rule names the parent of: they are judged, but only one by one, as they come.",
-        "See that its Pods are approved, or add the kind to the rules.",
+        "Its schema keeps fields that it does not describe, so whether it holds Pods is not known.",
+        "Read what its controller makes of it, and add it to `kinds` of the policy data where that is Pods.",
+    ),
+    Code.KIND_VERSION_UNKNOWN: Meaning(
+        _RISK,
+        "The gate is asked about a kind or version that no entry names: whatever is written in it is refused.",
+        "Add the version to the entry of `kinds` where its paths are the same, or stop serving it.",
+    ),
+    Code.KIND_ABSENT: Meaning(
+        _NOTE, "The cluster has no such kinds, so these entries judge nothing yet.", "Nothing has to be done."
+    ),
+    Code.CANARY_ADMITTED: Meaning(
+        _HOLE,
+        "A model workload that nobody approved is admitted there.",
+        "Look at the other findings; with none, at the policies of the environment.",
+    ),
+    Code.CANARY_UNDECIDED: Meaning(
+        _UNKNOWN,
+        "Whether this gate refuses what nobody approved was not seen.",
+        "See that you may create Deployments there, and that --config has the gate's own log key.",
     ),
     Code.WOULD_BE_REFUSED: Meaning(
         _RISK,

@@ -1,16 +1,12 @@
-"""What else in a cluster makes or changes workloads: mutating admission, and kinds of other people."""
+"""What else in a cluster changes workloads: mutating admission."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
 
 from placet.doctor.entries import Asked, Entry
 from placet.doctor.findings import Code, Finding
 from placet.doctor.reading import Object, name_of
-
-_DEPTH: Final = 40
-_CONTAINER_FIELDS: Final = frozenset({"image", "name"})
 
 
 def check_mutators(webhooks: Sequence[Object], policies: Sequence[Object], asked: Sequence[Asked]) -> Iterator[Finding]:
@@ -34,51 +30,3 @@ def check_mutators(webhooks: Sequence[Object], policies: Sequence[Object], asked
 def _touched(rules: Sequence[Object], asked: Sequence[Asked]) -> list[str]:
     entry = Entry("", "", {"rules": [{**rule, "apiVersions": ["*"]} for rule in rules]})
     return list(dict.fromkeys(one.resource for one in asked if not one.subresource and entry.matches(one, "*", ())))
-
-
-def check_kinds(definitions: Sequence[Object], entries: Sequence[Entry]) -> Iterator[Finding]:
-    """Definitions of kinds with a pod template, which no rule names."""
-    for item in definitions:
-        spec = item.get("spec") or {}
-        group, plural = str(spec.get("group")), str((spec.get("names") or {}).get("plural"))
-        served = [one for one in spec.get("versions") or () if one.get("served")]
-        versions = [str(one.get("name")) for one in served]
-        paths = {path for one in served for path in find_templates((one.get("schema") or {}).get("openAPIV3Schema"))}
-        if not paths:
-            continue
-        asked = Asked(group, plural, "", "CREATE")
-        if not any(entry.matches(asked, version, versions) for entry in entries for version in versions):
-            shown = ", ".join(sorted(paths)[:3])
-            where = f"CustomResourceDefinition/{name_of(item)}"
-            yield Finding(Code.EMBEDS_PODS, where, f"{spec.get('names', {}).get('kind')} holds containers at {shown}")
-
-
-def find_templates(schema: Any, path: str = "", depth: int = 0) -> Iterator[str]:
-    """Paths of objects in an OpenAPI schema that hold a list of containers: ``spec.template.spec``."""
-    if not isinstance(schema, Mapping) or depth > _DEPTH:
-        return
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, Mapping) else {}
-    if _is_containers(properties.get("containers")):
-        yield path or "."
-        return
-    for name, below in properties.items():
-        yield from find_templates(below, f"{path}.{name}" if path else str(name), depth + 1)
-    for key, mark in (("items", "[*]"), ("additionalProperties", ".*")):
-        yield from find_templates(schema.get(key), f"{path}{mark}", depth + 1)
-    for key in ("allOf", "anyOf", "oneOf"):
-        for below in schema.get(key) or ():
-            yield from find_templates(below, path, depth + 1)
-
-
-def _is_containers(schema: Any) -> bool:
-    """A list of what has an image and a name; a schema that keeps unknown fields of its items counts as well."""
-    if not isinstance(schema, Mapping) or schema.get("type") != "array":
-        return False
-    items = schema.get("items")
-    if not isinstance(items, Mapping):
-        return False
-    properties = items.get("properties")
-    if isinstance(properties, Mapping) and set(properties) >= _CONTAINER_FIELDS:
-        return True
-    return items.get("x-kubernetes-preserve-unknown-fields") is True

@@ -19,7 +19,7 @@ from placet.doctor.findings import Code, Finding
 from placet.doctor.reading import Listing, Object, Reader, Resource, name_of, namespace_of
 from placet.doctor.serving import SOON
 from placet.errors import PlacetError
-from placet.projection.kinds import KINDS, Kind
+from placet.projection.kinds import KINDS
 from placet.review import AdmissionRequest, GroupVersionKind
 
 BUDGET_S: Final = 30.0
@@ -46,15 +46,37 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """A kind in one version.
+
+    Attributes:
+        group: API group, "" for core.
+        version: one that is served.
+        name: the kind's name.
+        resource: its plural.
+    """
+
+    group: str
+    version: str
+    name: str
+    resource: str
+
+    @property
+    def api_version(self) -> str:
+        """``apps/v1``, or ``v1`` for core."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A workload as it is in the cluster.
 
     Attributes:
-        kind: one of ours.
+        kind: one that the gate judges.
         value: with apiVersion and kind, without what the server keeps for itself.
     """
 
-    kind: Kind
+    kind: Form
     value: Object
 
     @property
@@ -63,27 +85,33 @@ class Running:
         return f"{self.kind.name}/{name_of(self.value)} in {namespace_of(self.value)}"
 
 
-def load_running(reader: Reader, plurals: Mapping[tuple[str, str], str]) -> tuple[list[Running], list[Finding]]:
+def load_running(
+    reader: Reader, plurals: Mapping[tuple[str, str], str], custom: Sequence[Form] = ()
+) -> tuple[list[Running], list[Finding]]:
     """Every workload that nobody else's controller made, and what could not be read.
 
     Args:
         reader: of the cluster.
-        plurals: (group, kind) -> resource.
+        plurals: (group, kind) -> resource, of built-in kinds.
+        custom: kinds of the registry that the cluster has.
     """
     found: list[Running] = []
     unread: list[Finding] = []
-    for kind in KINDS:
-        plural = plurals.get((kind.group, kind.name))
-        if plural is None:
-            continue
+    built_in = [
+        Form(kind.group, kind.version, kind.name, plurals[kind.group, kind.name])
+        for kind in KINDS
+        if (kind.group, kind.name) in plurals
+    ]
+    for kind in (*built_in, *custom):
         base = api_root(kind.api_version)
-        listing: Listing = reader.load_all(Resource(base, plural, f"which {kind.name}s would be refused is not known"))
+        what = f"which {kind.name}s would be refused is not known"
+        listing: Listing = reader.load_all(Resource(base, kind.resource, what))
         unread += listing.unread()
         found += [Running(kind, _whole(kind, item)) for item in listing.items if _stands_alone(item)]
     return found, unread
 
 
-def _whole(kind: Kind, item: Object) -> Object:
+def _whole(kind: Form, item: Object) -> Object:
     metadata = {key: value for key, value in (item.get("metadata") or {}).items() if key != "managedFields"}
     return {**item, "apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
 

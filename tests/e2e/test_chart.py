@@ -122,6 +122,15 @@ def by_group(rule: dict[str, Any]) -> list[str]:
     return [*rule["apiGroups"], *rule["resources"]]
 
 
+def test_the_canaries_of_the_chart_are_sent_and_refused_by_its_gate(installed: ChartCluster) -> None:
+    """Each Pod says so once for each namespace; with the rights of its own service account alone."""
+    places = ("development", "staging", "production", "other-namespaces")
+    told = re.compile(r'"message": "canary", "canary": "placet-canary-([a-z-]+)".*"outcome": "refused_by_us"')
+    assert poll_until(lambda: set(told.findall(installed.kubelet.log("placet"))) == set(places), TIMEOUT_S), (
+        installed.kubelet.log("placet")[-2000:]
+    )
+
+
 def test_the_command_of_the_notes_is_refused(installed: ChartCluster) -> None:
     notes = installed.helm("get", "notes", "placet", "-n", SYSTEM)
     (command,) = [line.strip() for line in notes.splitlines() if "placet-check" in line]

@@ -289,6 +289,30 @@ def test_what_runs_and_would_be_refused_is_counted(installed: ChartCluster) -> N
     assert "1 of 1 workloads: Deployment/llama in ml-serving (approvals.required/" in found["found"]
 
 
+def test_a_custom_workload_that_runs_and_would_be_refused_is_counted(installed: ChartCluster) -> None:
+    definition = ROOT / "tests" / "e2e" / "crds" / "rollouts.argoproj.io.yaml"
+    manifest = yaml.safe_load((ROOT / "tests" / "data" / "kinds" / "rollout.yaml").read_text(encoding="utf-8"))
+    manifest["metadata"]["namespace"] = MODELS
+    name = manifest["metadata"]["name"]
+    create = ("create", "-f", "-")
+    installed.plane.kubectl("create", "-f", str(definition))
+    try:
+        with configuration(installed, _excluded):
+            made = json.dumps(manifest)
+            assert poll_until(
+                lambda: installed.plane.kubectl(*create, stdin=made, check=False).returncode == 0, TIMEOUT_S
+            )
+        found = examine(installed, "--config", str(installed.folder / "placet.yaml"), expect=1)
+    finally:
+        installed.plane.kubectl("delete", "-f", str(definition))
+    (refused,) = [one for one in found if one["severity"] != "note"]
+    assert refused["code"] == "would_be_refused"
+    assert f"1 of 1 workloads: Rollout/{name} in {MODELS} (approvals.required/" in refused["found"]
+    (absent,) = [one["found"] for one in found if one["code"] == "kind_absent"]
+    assert "rollouts.argoproj.io" not in absent
+    assert "inferenceservices.serving.kserve.io" in absent
+
+
 def test_who_may_read_little_is_told_what_is_not_known_and_which_right_is_missing(installed: ChartCluster) -> None:
     installed.plane.kubeconfig_for(READER)
     found = examine(installed, user=READER, expect=2)
@@ -352,11 +376,39 @@ webhooks:
 def test_what_else_makes_or_changes_pods_is_noted(installed: ChartCluster) -> None:
     installed.plane.kubectl("create", "-f", "-", stdin=EMBEDS)
     try:
-        found = {one["code"]: one["found"] for one in examine(installed, expect=0)}
+        found = {one["code"]: one["found"] for one in examine(installed, expect=1)}
+        assert faults(examine(installed, "--accepted", "rollouts.tests.example.com", expect=0)) == set()
     finally:
         installed.plane.kubectl("delete", "-f", "-", stdin=EMBEDS)
-    assert found["embeds_pods"] == "Rollout holds containers at spec.template"
+    assert found["kind_unregistered"] == "Rollout holds containers at spec.template"
+    assert found["kind_absent"].startswith("not in this cluster: ")
     assert found["mutates_workloads"] == "it may change pods"
+
+
+def test_the_canary_on_demand_says_what_the_gate_does(installed: ChartCluster) -> None:
+    """The namespaces are those of the chart, and the log's key is that which the gate's Secret was made from."""
+    file = installed.folder / "in-cluster.yaml"
+    places = yaml.safe_load(file.read_text(encoding="utf-8"))["canary"]
+    installed.team.configure({"canary": places})
+    asked = ("--config", str(installed.folder / "placet.yaml"), "--canary")
+    assert faults(examine(installed, *asked, expect=0)) == set()
+    with configuration(installed, _excluded_canary):
+        assert poll_until(lambda: "canary_admitted" in faults(examine(installed, *asked, expect=1)), TIMEOUT_S)
+    installed.plane.kubeconfig_for(READER)
+    found = examine(installed, *asked, user=READER, expect=2)
+    assert [one["severity"] for one in found if one["code"] == "canary_undecided"] == ["unknown"] * len(
+        places["namespaces"]
+    )
+
+
+def _excluded_canary(webhooks: list[Any]) -> None:
+    for one in webhooks[:-1]:
+        one["namespaceSelector"]["matchExpressions"][1]["values"].append("placet-canary-production")
+
+
+def test_a_canary_needs_a_configuration_that_names_some(installed: ChartCluster) -> None:
+    done = installed.team.run("doctor", "--kubeconfig", str(installed.plane.kubeconfig_path()), "--canary", expect=2)
+    assert "--canary needs a configuration with canary.namespaces" in done.stderr
 
 
 def test_nothing_is_written(installed: ChartCluster) -> None:

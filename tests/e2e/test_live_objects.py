@@ -16,9 +16,10 @@ import yaml
 
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.gateprocess import Team
-from tests.e2e.processes import program_path
+from tests.e2e.processes import poll_until, program_path
 
-EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "llama-deployment.yaml"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "manifests" / "examples" / "llama-deployment.yaml"
 NAMESPACE = "ml-serving"
 READER, STRANGER = "rita@example.com", "stan@example.com"
 
@@ -152,6 +153,27 @@ def test_every_kind_can_be_read(plane: ControlPlane, team: Team) -> None:
         team, "digest", *names, "-n", "plain", "-o", "json", "--kubeconfig", str(plane.kubeconfig_for(READER))
     )
     assert [one["workload"] for one in json.loads(shown.stdout)["workloads"]] == [f"{kind}/every" for kind in specs]
+
+
+def test_a_custom_kind_can_be_read_in_a_version_that_its_entry_names(plane: ControlPlane, team: Team) -> None:
+    definition = Path(__file__).parent / "crds" / "rollouts.argoproj.io.yaml"
+    manifest = yaml.safe_load((ROOT / "tests" / "data" / "kinds" / "rollout.yaml").read_text(encoding="utf-8"))
+    manifest["metadata"]["namespace"] = NAMESPACE
+    name = manifest["metadata"]["name"]
+    plane.kubectl("create", "-f", str(definition))
+    plane.kubectl("wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout=30s")
+    created = json.dumps(manifest)
+    assert poll_until(lambda: plane.kubectl("create", "-f", "-", stdin=created, check=False).returncode == 0, 30)
+    admin = ("-n", NAMESPACE, "--kubeconfig", str(plane.kubeconfig_path()))
+    for text in (f"rollout/{name}", f"rollouts.argoproj.io/{name}"):
+        shown = json.loads(as_plugin(team, "digest", text, *admin, "-o", "json").stdout)["workloads"]
+        assert [one["workload"] for one in shown] == [f"Rollout/{name}"]
+    planned = as_plugin(team, "plan", f"rollout/{name}", *admin, expect=1)
+    assert f"placet refuses Rollout/{name} in namespace {NAMESPACE} for production" in planned.stdout
+    absent = as_plugin(team, "plan", "rollout/absent", *admin, expect=2)
+    assert f"there is no Rollout/absent in namespace {NAMESPACE}" in absent.stderr
+    other = as_plugin(team, "digest", "inferenceservice/x", *admin, expect=2)
+    assert "there is no InferenceService/x" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_template_makes_one_kind(tmp_path: Path) -> None:
         for part in re.split(r"^---$", template(values, tmp_path), flags=re.MULTILINE):
             source = re.search(r"^# Source: (\S+)$", part, re.MULTILINE)
             if source is not None and (found := yaml.safe_load(part)):
-                kinds.setdefault(source[1], set()).add(f"{found['kind']}/{found['metadata']['name']}")
+                kinds.setdefault(source[1], set()).add(found["kind"])
     assert {source: made for source, made in kinds.items() if len(made) != 1} == {}
 
 
@@ -251,11 +251,44 @@ def test_secrets_are_mounted_for_the_group_of_the_pod_alone(name: str, tmp_path:
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
 
-def test_no_token_is_mounted_and_no_right_given_without_look_ups(tmp_path: Path) -> None:
-    rendered = template(merged(BASE, {"parents": "none", "namespaces": "none", "environments": "none"}), tmp_path)
+def test_no_token_is_mounted_and_no_right_given_without_look_ups_and_canaries(tmp_path: Path) -> None:
+    values = {"parents": "none", "namespaces": "none", "environments": "none", "canary": {"enabled": False}}
+    rendered = template(merged(BASE, values), tmp_path)
     assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
     assert "placet" not in [each["metadata"]["name"] for each in objects(rendered) if each["kind"] == "ClusterRole"]
     assert one(rendered, "NetworkPolicy")["spec"]["egress"] == []
+    assert "placet-canary" not in rendered
+
+
+def test_canaries_may_be_sent_into_namespaces_of_their_own_and_nothing_else(tmp_path: Path) -> None:
+    rendered = template(merged(BASE, {"parents": "none", "namespaces": "none"}), tmp_path)
+    assert one(rendered, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert one(rendered, "NetworkPolicy")["spec"]["egress"] != []
+    made = [each for each in objects(rendered) if "-canary" in str(each["metadata"].get("namespace"))]
+    roles = [each for each in made if each["kind"] == "Role"]
+    assert [each["rules"] for each in roles] == [
+        [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["create"]}]
+    ] * 4
+    quotas = {each["metadata"]["namespace"]: each["spec"] for each in made if each["kind"] == "ResourceQuota"}
+    assert list(quotas.values()) == [{"hard": {"pods": "0"}}] * 4
+    subjects = [each["subjects"] for each in made if each["kind"] == "RoleBinding"]
+    assert subjects == [[{"kind": "ServiceAccount", "name": "placet", "namespace": NAMESPACE}]] * 4
+
+
+def test_each_entry_of_the_webhook_has_a_canary_that_it_selects(tmp_path: Path) -> None:
+    selector = {"matchLabels": {"tier": "models"}}
+    rendered = template(merged(BASE, {"webhook": {"namespaceSelector": selector}}), tmp_path)
+    config = yaml.safe_load(one(rendered, "ConfigMap", "placet-config")["data"]["placet.yaml"])
+    spaces = {each["metadata"]["name"]: each for each in objects(rendered) if each["kind"] == "Namespace"}
+    assert config["canary"]["namespaces"].keys() == spaces.keys()
+    for entry in workload_entries(rendered):
+        environment = entry["clientConfig"]["service"]["path"].rpartition("/")[2]
+        (name,) = [
+            name
+            for name, space in spaces.items()
+            if selects(entry["namespaceSelector"], {**space["metadata"]["labels"], "kubernetes.io/metadata.name": name})
+        ]
+        assert config["canary"]["namespaces"][name] == environment
 
 
 def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:

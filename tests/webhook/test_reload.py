@@ -209,14 +209,21 @@ def test_every_key_of_the_file_is_compared(tmp_path: Path) -> None:
     def keys(schema: Mapping[str, Any], prefix: str) -> set[str]:
         found: set[str] = set()
         for name, value in schema["properties"].items():
-            found |= keys(value, f"{prefix}{name}.") if value.get("type") == "object" else {f"{prefix}{name}"}
+            found |= keys(value, f"{prefix}{name}.") if "properties" in value else {f"{prefix}{name}"}
         return found
 
     file = tmp_path / "placet.yaml"
     file.write_text(
-        "cluster: c\nkeyring: {file: k, roots: [r], threshold: 1}\nrecord: {store: s, log_key: l}\n", encoding="utf-8"
+        "cluster: c\nkeyring: {file: k, roots: [r], threshold: 1}\nrecord: {store: s, log_key: l}\n"
+        "canary: {namespaces: {a: production, b: staging}}\n",
+        encoding="utf-8",
     )
-    assert set(changes.flatten_config(load_config(file))) == keys(SCHEMA, "")
+    flat = changes.flatten_config(load_config(file))
+    assert {key for key in flat if key.startswith("canary.namespaces.")} == {
+        "canary.namespaces.a",
+        "canary.namespaces.b",
+    }
+    assert {key.removesuffix(".a").removesuffix(".b") for key in flat} == keys(SCHEMA, "")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from placet.audit.log import AuditLog, render_time
+from placet.audit.merkle import hash_leaf
 from placet.audit.record import render_leaf
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
@@ -110,6 +112,37 @@ def test_a_decision_that_was_changed_answers_nobody(log: AuditLog, path: Path) -
     with pytest.raises(TamperError) as caught:
         log.find_uid("uid-4")
     assert caught.value.code == "leaf_changed"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda log: log.newest("heartbeat"),
+        lambda log: log.newest_attachment("heartbeat", "settings"),
+        lambda log: log.last_heartbeat(),
+    ],
+)
+def test_a_newest_leaf_that_was_changed_answers_nobody(log: AuditLog, path: Path, ask: Any) -> None:
+    log.heartbeat(START, interval_s=1)
+    before = log.newest("heartbeat")
+    assert before is not None
+    assert log.last_heartbeat() == before["time"]
+    changed = render_leaf({**before, "time": "2035-01-01T00:00:00.000000Z"}).raw
+    with surgery(path) as database:
+        database.execute("INSERT INTO blobs VALUES (0, 'settings', zeroblob(32), x'7b7d')")
+        database.execute("UPDATE leaves SET leaf = ?", (changed,))
+    with pytest.raises(TamperError) as caught:
+        ask(log)
+    assert caught.value.code == "leaf_changed"
+
+
+def test_a_newest_leaf_that_can_not_be_read_is_no_other_error(log: AuditLog, path: Path) -> None:
+    log.heartbeat(START, interval_s=1)
+    with surgery(path) as database:
+        database.execute("UPDATE leaves SET leaf = x'00', leaf_hash = ?", (hash_leaf(b"\x00"),))
+    with pytest.raises(TamperError) as caught:
+        log.newest("heartbeat")
+    assert caught.value.code == "leaf_malformed"
 
 
 def test_a_model_is_seen_once_it_was_approved(log: AuditLog) -> None:

@@ -65,6 +65,7 @@ def press_tab(line: str, folder: Path, **more: str) -> list[str]:
         ("placet approve --role ", {"technical", "security", "business", "executive"}),
         ("placet plan -o s", {"sarif"}),
         ("placet plan dep", {"deployment/"}),
+        ("placet plan roll", {"rollout/"}),
         ("placet completion f", {"fish"}),
         ("placet audit list --violation images", {"images.pinned"}),
         ("placet plan -e ", {"development", "staging", "production"}),

@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 from placet.doctor.exempted import Exempted, check_exempted
-from placet.doctor.running import Running
+from placet.doctor.running import Form, Running
 from placet.exemptions.folder import Fault
 from placet.exemptions.survey import survey
 from placet.policy.data import load_policy_data
-from placet.projection.kinds import KINDS
 from placet.workload import read_workload
 from tests.simulators.desk import ApprovalDesk
 from tests.simulators.exemptions import ExemptionShelf, add_exempters, exemption_of, sign_exemption
 
-KIND = next(kind for kind in KINDS if kind.name == "Deployment")
+KIND = Form("apps", "v1", "Deployment", "deployments")
 
 
 def proxy(image: str = f"registry.example/nginx@sha256:{'ab' * 32}") -> dict[str, Any]:

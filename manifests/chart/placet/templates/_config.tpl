@@ -15,7 +15,8 @@
 {{- $_ := set $server "client_ca" "client-ca.crt" -}}
 {{- $_ := set $server "client_names" .Values.server.clientNames -}}
 {{- end -}}
-{{- dict "cluster" .Values.cluster "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "environments" .Values.environments "server" $server "log" .Values.log | toYaml -}}
+{{- $canary := dict "namespaces" (fromYaml (include "placet.canaryNamespaces" .)) "interval_seconds" .Values.canary.intervalSeconds -}}
+{{- dict "cluster" .Values.cluster "canary" $canary "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "environments" .Values.environments "server" $server "log" .Values.log | toYaml -}}
 {{- end -}}
 
 {{- /* What stands beside placet.yaml. One projected volume: certificate and key, keyring and roots change together. */ -}}
