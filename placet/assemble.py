@@ -14,6 +14,7 @@ from placet.audit.note import LogKey, load_log_key
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
+from placet.informer.informer import Informer
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -114,6 +115,13 @@ def build_parents(config: Config) -> Parents:
     return NoParents()
 
 
+def build_informer(config: Config) -> Informer | None:
+    """What remembers parents of parents, not started; None where nothing is to be remembered."""
+    if config.lookups.cache != "informer":
+        return None
+    return Informer(None if config.kubeconfig is None else str(config.kubeconfig), max_age_s=config.lookups.max_age_s)
+
+
 def build_residents(config: Config) -> Residents:
     """Who counts what runs in a namespace."""
     if config.namespaces == "lookup":
@@ -133,6 +141,7 @@ def build_gate(
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
     residents: Residents | None = None,
+    remembered: Parents | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -147,6 +156,7 @@ def build_gate(
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
+        remembered: a memory of what parents belong to; None for none.
 
     Raises:
         PlacetError: a part can't be used.
@@ -166,4 +176,5 @@ def build_gate(
         clock=clock,
         parents=parents,
         residents=residents,
+        remembered=remembered,
     )

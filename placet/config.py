@@ -99,6 +99,25 @@ SCHEMA: Final[dict[str, Any]] = {
             "description": "Whether the workloads of a namespace that is moved to another environment are counted, at "
             "the API server.",
         },
+        "lookups": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "cache": {
+                    "enum": ["none", "informer"],
+                    "default": "none",
+                    "description": "informer: what a controller of a Pod belongs to itself is remembered, kept up by a "
+                    "watch, and asked for where that does not confirm it. none: it is asked for each time.",
+                },
+                "max_age_seconds": {
+                    "type": "number",
+                    "minimum": 10,
+                    "maximum": 60,
+                    "default": 15.0,
+                    "description": "The oldest that what is remembered may be; the API server is asked beyond it.",
+                },
+            },
+        },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
         "server": {
             "type": "object",
@@ -221,6 +240,19 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupsConfig:
+    """What is remembered of look-ups.
+
+    Attributes:
+        cache: ``none`` or ``informer``.
+        max_age_s: the oldest that what is remembered may be, seconds.
+    """
+
+    cache: str
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -251,6 +283,7 @@ class Config:
         autoscalers: ``none`` | ``unknown`` | ``lookup``.
         parents: ``none`` | ``lookup``.
         namespaces: ``none`` | ``lookup``.
+        lookups: what is remembered of look-ups.
         kubeconfig: for look-ups; None means the Pod's service account.
         server: how the webhook listens.
         log: what is logged.
@@ -269,6 +302,7 @@ class Config:
     autoscalers: str
     parents: str
     namespaces: str
+    lookups: LookupsConfig
     kubeconfig: Path | None
     server: ServerConfig
     log: LogConfig
@@ -295,7 +329,7 @@ def build_config(settings: Settings) -> Config:
     folder = file.absolute().parent
     keyring, record = value["keyring"], value["record"]
     policy, server = _section(value, "policy"), _section(value, "server")
-    top, log = {**_defaults(SCHEMA), **value}, _section(value, "log")
+    top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -322,6 +356,7 @@ def build_config(settings: Settings) -> Config:
         autoscalers=top["autoscalers"],
         parents=top["parents"],
         namespaces=top["namespaces"],
+        lookups=LookupsConfig(cache=lookups["cache"], max_age_s=float(lookups["max_age_seconds"])),
         kubeconfig=path(value.get("kubeconfig")),
         server=ServerConfig(
             host=server["host"],
@@ -354,6 +389,13 @@ def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: d
             ("policy", "opa_url" if "opa_url" in policy else "engine"),
             "engine opa and opa_url go together",
             hint="Give both, or neither.",
+        )
+    top = {**_defaults(SCHEMA), **settings.value}
+    if _section(settings.value, "lookups")["cache"] != "none" and top["parents"] != "lookup":
+        raise settings.error(
+            ("lookups", "cache"),
+            "nothing is looked up that could be remembered",
+            hint="Set `parents: lookup`, or `lookups.cache: none`.",
         )
     if ("tls_cert" in server) != ("tls_key" in server):
         raise settings.error(

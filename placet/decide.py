@@ -79,6 +79,7 @@ class Gate:
         clock: Callable[[], datetime],
         parents: Parents | None = None,
         residents: Residents | None = None,
+        remembered: Parents | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -93,6 +94,7 @@ class Gate:
             clock: aware UTC.
             parents: where the objects are looked up that others belong to; None to judge each by itself.
             residents: who counts what runs in a namespace that is moved; None for nobody.
+            remembered: a memory of what parents belong to, asked before ``parents`` is; None for none.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -104,6 +106,7 @@ class Gate:
         self._recorder = recorder
         self._clock = clock
         self._parents = parents or NoParents()
+        self._remembered = remembered
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
 
     @property
@@ -247,7 +250,14 @@ class Gate:
             or (workload.replicas or 0) > old.replicas
             or workload.projection.digest != old.projection.digest  # more of this content, as many as there were
         )
-        found = trace(content, workload, asks_more=more, parents=self._parents, time_left_s=deadline.share_s)
+        found = trace(
+            content,
+            workload,
+            asks_more=more,
+            parents=self._parents,
+            time_left_s=deadline.share_s,
+            remembered=self._remembered,
+        )
         return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
 
     def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:

@@ -28,7 +28,7 @@ _MAX_LISTED: Final = 64
 _LONGEST_KEY: Final = 160
 _MODES: Final = ("enforce", "warn", "audit")
 _ROOTS: Final = "keyring.roots"
-_NEEDS_RESTART: Final = ("cluster", "record.", "server.")
+_NEEDS_RESTART: Final = ("cluster", "record.", "server.", "lookups.")
 # Attributes of Config whose keys in the file have other names.
 _KEYS: Final = {
     "keyring_file": "keyring.file",
@@ -40,8 +40,9 @@ _KEYS: Final = {
     "origin": "record.origin",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "server.drain_s": "server.drain_seconds",
+    "lookups.max_age_s": "lookups.max_age_seconds",
 }
-_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server")
+_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server", "lookups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,7 @@ _LOOSER_NAMESPACES: Final[Mapping[str, Any]] = {
 }
 _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
+    "lookups.cache": lambda before, after: after == "informer" != before,
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),

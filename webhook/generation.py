@@ -17,6 +17,7 @@ from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
 from placet.errors import EngineError, KeyringError
+from placet.informer.informer import Informer
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -61,9 +62,16 @@ class GenerationBuilder:
     """Builds gates on one log."""
 
     def __init__(
-        self, log: AuditLog, metrics: Metrics, *, kept: KeptRevocations, clock: Callable[[], datetime]
+        self,
+        log: AuditLog,
+        metrics: Metrics,
+        *,
+        kept: KeptRevocations,
+        clock: Callable[[], datetime],
+        informer: Informer | None = None,
     ) -> None:
         self._log = log
+        self._informer = informer
         self._metrics = metrics
         self._kept = kept
         self._clock = clock
@@ -102,6 +110,7 @@ class GenerationBuilder:
                 engine=engine,
                 parents=parents,
                 residents=residents,
+                remembered=self._remembered(config),
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
@@ -123,6 +132,15 @@ class GenerationBuilder:
         if former is not None and _is_trusted(former.trust, self._clock()):
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
+
+    def _remembered(self, config: Config) -> Informer | None:
+        """The memory of the process, where it is one of the API server that this configuration names."""
+        informer = self._informer
+        if informer is None or config.parents != "lookup":
+            return None
+        return (
+            informer if informer.kubeconfig == (None if config.kubeconfig is None else str(config.kubeconfig)) else None
+        )
 
     def _cluster(self, config: Config, former: Generation | None) -> tuple[ClusterFacts, Parents, Residents]:
         if former is not None and _cluster_keys(config) == _cluster_keys(former.config):

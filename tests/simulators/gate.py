@@ -82,6 +82,7 @@ class GateDesk:
         cluster_facts: ClusterFacts | None = None,
         parents: Parents | None = None,
         residents: Residents | None = None,
+        remembered: Parents | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -101,6 +102,7 @@ class GateDesk:
             clock=lambda: desk.now,
             parents=parents,
             residents=residents,
+            remembered=remembered,
         )
         gate.ledger = Ledger(data)
         return cls(desk, gate, log, trust, engine, data, kept, gate.ledger)
