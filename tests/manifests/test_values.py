@@ -68,6 +68,8 @@ CHANGES: Final[dict[str, Any]] = {
     "autoscalers": "none",
     "parents": "none",
     "namespaces": "none",
+    "lookups.cache": "informer",
+    "lookups.maxAgeSeconds": (30, merged(BASE, {"lookups": {"cache": "informer"}})),
     "record.origin": "example.com/log",
     "record.logKey.existingSecret": TEXT,
     "record.logKey.key": "other.key",

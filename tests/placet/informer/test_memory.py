@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from placet.informer.events import Event, LostTrack
 from placet.informer.memory import LARGEST_OBJECT, Entries, Memory
 
-NAMES = ("llama", "qwen", "phi")
+NAMES = ("llama", "qwen")
 MAX_AGE_S = 15.0
 Json = dict[str, Any]
 
@@ -88,6 +88,12 @@ class History(RuleBasedStateMachine):
             asked_s, version = self.question
             self.memory_does(lambda: self.memory.expect(str(self.revision) if late else version, asked_s=asked_s))
             self.question = None
+
+    @rule()
+    def ask_after_a_while(self) -> None:
+        self.now_s += MAX_AGE_S + 5.0
+        self.ask()
+        self.answer(late=False)
 
     @rule(most=st.integers(1, 4))
     def hear(self, most: int) -> None:

@@ -15,7 +15,11 @@
 {{- $_ := set $server "client_ca" "client-ca.crt" -}}
 {{- $_ := set $server "client_names" .Values.server.clientNames -}}
 {{- end -}}
-{{- dict "cluster" .Values.cluster "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "server" $server "log" .Values.log | toYaml -}}
+{{- $lookups := dict -}}
+{{- if eq .Values.lookups.cache "informer" -}}
+{{- $lookups = dict "lookups" (dict "cache" .Values.lookups.cache "max_age_seconds" .Values.lookups.maxAgeSeconds) -}}
+{{- end -}}
+{{- dict "cluster" .Values.cluster "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "server" $server "log" .Values.log | merge $lookups | toYaml -}}
 {{- end -}}
 
 {{- /* What stands beside placet.yaml. One projected volume: certificate and key, keyring and roots change together. */ -}}
