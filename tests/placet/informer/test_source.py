@@ -161,6 +161,7 @@ def test_versions_that_are_gone_are_said_to_be(server: Server, source: Kubernete
 )  # fmt: skip
 def test_what_is_no_list_is_never_an_empty_one(server: Server, source: KubernetesSource, answer: Answer) -> None:
     server.answers = [answer]
-    for act in (lambda: source.list_all(print), source.newest):
+    acts: list[Callable[[], object]] = [lambda: source.list_all(print), source.newest]
+    for act in acts:
         with pytest.raises((LostTrack, ClusterUnavailable)):
             act()
