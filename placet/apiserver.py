@@ -5,10 +5,11 @@ Nothing here can change a cluster: what is no GET is a dry run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,12 +17,56 @@ from placet.errors import PlacetError
 
 JSON: Final = "application/json"
 _CONNECTIONS: Final = 16
+_CHUNK: Final = 64 * 1024
 
 
 class ClusterUnavailable(PlacetError):
     """The API server could not be asked."""
 
     code = "cluster_unavailable"
+
+
+class UnexpectedStatus(ClusterUnavailable):
+    """The API server answered with a status that is no success.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    def __init__(self, path: str, status: int, *, hint: str) -> None:
+        super().__init__(f"the API server answers {status} to GET {path}", hint=hint)
+        self.status = status
+
+
+class Stream:
+    """An answer that goes on. One thread reads it; :meth:`cut` may be called from any."""
+
+    def __init__(self, response: Any, path: str, hint: str) -> None:
+        self._response = response
+        self._path = path
+        self._hint = hint
+
+    def chunks(self) -> Iterator[bytes]:
+        """What comes, as it comes; ends where the API server ends the answer.
+
+        Raises:
+            ClusterUnavailable: it broke off, was cut, or nothing came for too long.
+        """
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with the kubernetes client
+
+        try:
+            yield from self._response.stream(_CHUNK, decode_content=False)
+        except (HTTPError, OSError, ValueError) as exc:  # ValueError: a length that is none, a response that was closed
+            raise ClusterUnavailable(f"the answer to GET {self._path} broke off", hint=self._hint) from exc
+
+    def cut(self) -> None:
+        """End it under the reader."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
+            self._response.shutdown()
+
+    def close(self) -> None:
+        """Let go of the connection; the API server learns by it that nobody listens."""
+        self._response.close()
 
 
 def api_root(api_version: str) -> str:
@@ -60,7 +105,7 @@ class ApiServer:
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status != HTTPStatus.OK:
-            raise ClusterUnavailable(f"the API server answers {status} to GET {path}", hint=hint)
+            raise UnexpectedStatus(path, status, hint=hint)
         try:
             value = json.loads(raw)
         except (ValueError, RecursionError) as exc:
@@ -82,6 +127,34 @@ class ApiServer:
             ClusterUnavailable: no connection, or no answer in time.
         """
         return self._ask("POST", f"{path}?dryRun=All", timeout_s, hint, body=body)
+
+    def open(self, path: str, *, connect_s: float, silence_s: float, hint: str) -> Stream:
+        """An answer that goes on, such as that to a watch; whoever asks closes it.
+
+        Args:
+            path: absolute, each part of it already quoted.
+            connect_s: the longest that connecting may take.
+            silence_s: the longest that nothing may come.
+            hint: what to check when there is no answer.
+
+        Raises:
+            ClusterUnavailable: no connection, no permission, or no answer in time.
+        """
+        from kubernetes.client.exceptions import OpenApiException  # noqa: PLC0415 - slow to import
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with the kubernetes client
+
+        client = self._connect()
+        try:
+            _, url, headers, *_ = client.param_serialize(
+                "GET", path, header_params={"Accept": JSON}, auth_settings=["BearerToken"]
+            )
+            answer = client.call_api("GET", url, headers, _request_timeout=(connect_s, silence_s))
+        except (OpenApiException, OSError, HTTPError) as exc:
+            raise ClusterUnavailable(f"the API server can't be asked for {path}", hint=hint) from exc
+        if answer.status != HTTPStatus.OK:
+            answer.response.close()
+            raise UnexpectedStatus(path, int(answer.status), hint=hint)
+        return Stream(answer.response, path, hint)
 
     def _ask(
         self,

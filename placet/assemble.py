@@ -16,6 +16,7 @@ from placet.config import Config
 from placet.decide import Gate, History
 from placet.environments import KubernetesNamespaces, Namespaces, NoNamespaces
 from placet.exemptions.folder import Exemptions, FolderExemptions, NoExemptions
+from placet.informer.informer import Informer
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -121,6 +122,13 @@ def build_parents(config: Config) -> Parents:
     return NoParents()
 
 
+def build_informer(config: Config) -> Informer | None:
+    """What remembers parents of parents, not started; None where nothing is to be remembered."""
+    if config.lookups.cache != "informer":
+        return None
+    return Informer(None if config.kubeconfig is None else str(config.kubeconfig), max_age_s=config.lookups.max_age_s)
+
+
 def build_residents(config: Config) -> Residents:
     """Who counts what runs in a namespace."""
     if config.namespaces == "lookup":
@@ -149,6 +157,7 @@ def build_gate(
     residents: Residents | None = None,
     exemptions: Exemptions | None = None,
     namespaces: Namespaces | None = None,
+    remembered: Parents | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -165,6 +174,7 @@ def build_gate(
         residents: who counts what runs in a namespace that is moved; None for nobody.
         exemptions: what needs no approval; None for those of the folder that the configuration names.
         namespaces: where the Namespace of a request is looked up; None to believe the path.
+        remembered: a memory of what parents belong to; None for none.
 
     Raises:
         PlacetError: a part can't be used.
@@ -186,4 +196,5 @@ def build_gate(
         residents=residents,
         exemptions=exemptions or build_exemptions(config),
         namespaces=namespaces,
+        remembered=remembered,
     )

@@ -84,6 +84,7 @@ class Gate:
         residents: Residents | None = None,
         exemptions: Exemptions | None = None,
         namespaces: Namespaces | None = None,
+        remembered: Parents | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -100,6 +101,7 @@ class Gate:
             residents: who counts what runs in a namespace that is moved; None for nobody.
             exemptions: what needs no approval by somebody's word; None for nothing.
             namespaces: where the Namespace of a request is looked up; None to believe the path.
+            remembered: a memory of what parents belong to, asked before ``parents`` is; None for none.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -113,6 +115,7 @@ class Gate:
         self._parents = parents or NoParents()
         source = exemptions or NoExemptions()
         self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=self._detection)
+        self._remembered = remembered
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
         self._environments = EnvironmentCheck(policy_data, namespaces or NoNamespaces())
 
@@ -258,7 +261,14 @@ class Gate:
             or (workload.replicas or 0) > old.replicas
             or workload.projection.digest != old.projection.digest  # more of this content, as many as there were
         )
-        found = trace(content, workload, asks_more=more, parents=self._parents, time_left_s=deadline.share_s)
+        found = trace(
+            content,
+            workload,
+            asks_more=more,
+            parents=self._parents,
+            time_left_s=deadline.share_s,
+            remembered=self._remembered,
+        )
         return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
 
     def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:

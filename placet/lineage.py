@@ -6,6 +6,7 @@ the object of that uid is there, and that the object holds what the parent's tem
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Final
 from placet.canonical import Digest
 from placet.errors import WorkloadError
 from placet.model import ModelIdentity, Workload
-from placet.parents import Parents
+from placet.parents import Parents, ParentUnavailable
 from placet.projection import project_child
 from placet.workload import parallel_pods, read_workload
 
@@ -48,7 +49,8 @@ class Ancestor:
         name: its name in the cluster.
         names: what it may be called in the record: also by the prefix that its name was made from.
         uid: its uid, found at the API server.
-        projection: its content now.
+        projection: its content now, or where it is remembered, a moment ago.
+        remembered: whether a memory told of it, and not the API server itself.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Ancestor:
     names: tuple[str, ...]
     uid: str
     projection: Digest
+    remembered: bool = False
 
     @property
     def shown(self) -> str:
@@ -124,6 +127,7 @@ def trace(
     asks_more: bool,
     parents: Parents,
     time_left_s: Callable[[], float],
+    remembered: Parents | None = None,
 ) -> Lineage | Stray:
     """Follow the controllers of an object up to the one that nothing has made, or that nothing we know has made.
 
@@ -133,12 +137,13 @@ def trace(
         asks_more: whether it is new, or asks for more replicas than before.
         parents: where they are looked up.
         time_left_s: seconds that a look-up may take now.
+        remembered: a memory of those above the nearest; what it does not confirm is looked up.
 
     Raises:
         ParentUnavailable: a look-up was not answered.
     """
     try:
-        return _trace(obj, workload, asks_more, _Lookup(parents, workload.namespace, time_left_s))
+        return _trace(obj, workload, asks_more, _Lookup(parents, remembered, workload.namespace, time_left_s))
     except _Astray as found:
         return found.stray
 
@@ -159,18 +164,17 @@ def _trace(obj: Mapping[str, Any], workload: Workload, asks_more: bool, lookup: 
         if not _is_followed(parent, reference):
             break
         model = _agree(model, above.model)
-        grand = lookup.find(reference)
-        parent, above = grand, _read(grand, workload.namespace)
+        parent, above, remembered = lookup.find_above(reference)
         if above.projection.digest != content and reference.kind not in _KEEP_REVISIONS:
             raise _Astray("content_differs", f"its content is not that of the template of {above.resource}")
-        ancestors.append(_ancestor(parent, above))
+        ancestors.append(_ancestor(parent, above, remembered=remembered))
     return Lineage(tuple(ancestors), content, model)
 
 
-def _ancestor(obj: Mapping[str, Any], workload: Workload) -> Ancestor:
+def _ancestor(obj: Mapping[str, Any], workload: Workload, *, remembered: bool = False) -> Ancestor:
     name = obj["metadata"]["name"]
     names = tuple(dict.fromkeys((workload.name, name)))
-    return Ancestor(workload.kind, name, names, workload.uid, workload.projection.digest)
+    return Ancestor(workload.kind, name, names, workload.uid, workload.projection.digest, remembered)
 
 
 def _controllers(obj: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -199,15 +203,32 @@ def _is_followed(child: Mapping[str, Any], reference: _Reference) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Lookup:
     parents: Parents
+    remembered: Parents | None
     namespace: str
     time_left_s: Callable[[], float]
 
     def find(self, reference: _Reference) -> Mapping[str, Any]:
-        """The object that a reference names, if it has the uid that the reference says."""
+        """The object that a reference names, if it has the uid that the reference says, as it is now."""
+        return self._find(self.parents, reference)
+
+    def find_above(self, reference: _Reference) -> tuple[Mapping[str, Any], Workload, bool]:
+        """The same of what the nearest parent belongs to, read, and whether it was remembered.
+
+        The nearest one decides on content, number and whether it is there, and is always looked up. Of what is above it
+        only the uid counts, which belongs to one name for ever: a memory may confirm it, and refuses nothing (ADR 36).
+        """
+        if self.remembered is not None:
+            with contextlib.suppress(_Astray, ParentUnavailable):
+                found = self._find(self.remembered, reference)
+                return found, _read(found, self.namespace), True
+        found = self._find(self.parents, reference)
+        return found, _read(found, self.namespace), False
+
+    def _find(self, parents: Parents, reference: _Reference) -> Mapping[str, Any]:
         shown = f"{reference.kind}/{reference.name[:253]}"
         found = None
         if _NAME.fullmatch(reference.name):
-            found = self.parents.find(
+            found = parents.find(
                 api_version=reference.api_version,
                 kind=reference.kind,
                 namespace=self.namespace,

@@ -284,7 +284,13 @@ def _origin(decision: Decision) -> dict[str, Any]:
     precedent = None if decision.findings is None else decision.findings.precedent
     return {
         "parents": [
-            {"kind": item.kind, "name": item.name, "uid": item.uid, "projection": str(item.projection)}
+            {
+                "kind": item.kind,
+                "name": item.name,
+                "uid": item.uid,
+                "projection": str(item.projection),
+                **({"remembered": True} if item.remembered else {}),
+            }
             for item in (() if decision.lineage is None else decision.lineage.ancestors)
         ],
         "precedent": None

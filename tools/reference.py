@@ -18,7 +18,7 @@ from typing import Any, Final
 from placet.approvals.rejections import render_meanings
 from placet.cli import root
 from placet.cli.reference import render_commands
-from placet.config import SCHEMA
+from placet.config_schema import SCHEMA
 from placet.doctor.findings import render_doctor
 from placet.exemptions.verify import render_meanings as render_exemption_codes
 from placet.policy.failures import render_failures

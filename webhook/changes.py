@@ -29,7 +29,7 @@ _MAX_LISTED: Final = 64
 _LONGEST_KEY: Final = 160
 _MODES: Final = ("enforce", "warn", "audit")
 _ROOTS: Final = "keyring.roots"
-_NEEDS_RESTART: Final = ("cluster", "record.", "server.")
+_NEEDS_RESTART: Final = ("cluster", "record.", "server.", "lookups.")
 # Attributes of Config whose keys in the file have other names.
 _KEYS: Final = {
     "keyring_file": "keyring.file",
@@ -43,8 +43,9 @@ _KEYS: Final = {
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
+    "lookups.max_age_s": "lookups.max_age_seconds",
 }
-_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server")
+_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server", "lookups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "autoscalers": lambda before, after: after == "none" and before not in {"none", None},
     "environments": lambda before, after: (before, after) == ("lookup", "none"),
     "canary.interval_seconds": lambda before, after: before is not None and float(after) > float(before),
+    "lookups.cache": lambda before, after: after == "informer" != before,
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,

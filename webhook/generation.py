@@ -28,6 +28,7 @@ from placet.decide import Gate
 from placet.environments import Namespaces
 from placet.errors import EngineError, KeyringError
 from placet.exemptions.folder import Exemptions
+from placet.informer.informer import Informer
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
@@ -76,9 +77,16 @@ class GenerationBuilder:
     """Builds gates on one log."""
 
     def __init__(
-        self, log: AuditLog, metrics: Metrics, *, kept: KeptRevocations, clock: Callable[[], datetime]
+        self,
+        log: AuditLog,
+        metrics: Metrics,
+        *,
+        kept: KeptRevocations,
+        clock: Callable[[], datetime],
+        informer: Informer | None = None,
     ) -> None:
         self._log = log
+        self._informer = informer
         self._metrics = metrics
         self._kept = kept
         self._clock = clock
@@ -120,6 +128,7 @@ class GenerationBuilder:
                 residents=residents,
                 exemptions=exemptions,
                 namespaces=namespaces,
+                remembered=self._remembered(config),
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
@@ -141,6 +150,15 @@ class GenerationBuilder:
         if former is not None and _is_trusted(former.trust, self._clock()):
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
+
+    def _remembered(self, config: Config) -> Informer | None:
+        """The memory of the process, where it is one of the API server that this configuration names."""
+        informer = self._informer
+        if informer is None or config.parents != "lookup":
+            return None
+        return (
+            informer if informer.kubeconfig == (None if config.kubeconfig is None else str(config.kubeconfig)) else None
+        )
 
     def _cluster(
         self, config: Config, former: Generation | None

@@ -15,8 +15,9 @@ from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
 from placet.exemptions.survey import survey
+from placet.informer.informer import Informer
 from placet.revoked import RevocationRecord
-from webhook import logs
+from webhook import logs, remembered
 from webhook.generation import Generation
 from webhook.measured import MeasuredLog
 from webhook.metrics import Metrics
@@ -44,8 +45,10 @@ class Inspector:
         *,
         revoked: RevocationRecord,
         clock: Callable[[], datetime],
+        informer: Informer | None = None,
     ) -> None:
         self._log = log
+        self._informer = informer
         self._checkpointer = checkpointer
         self._metrics = metrics
         self._revoked = revoked
@@ -73,6 +76,10 @@ class Inspector:
         self._look_at_record(now, problems, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
+        if waiting := remembered.find_problem(self._informer):
+            problems[remembered.PART] = waiting
+        if old := remembered.find_warning(self._informer):
+            warnings[remembered.PART] = old
         report = Report(problems, warnings)
         self._tell(report)
         return report
@@ -199,7 +206,7 @@ class Inspector:
                 continue
             word, part, code = key
             level = logging.ERROR if word == "problem" else logging.WARNING
-            if code == PENDING:
+            if code in {PENDING, remembered.WARMING}:
                 level = logging.INFO
             logs.say(level, f"readiness {word}", part=part, code=code, detail=logs.told(found.detail))
             if (word, part) == ("warning", "keyring") and code not in {REVOCATION_MISSING, EXEMPTIONS_UNREADABLE}:

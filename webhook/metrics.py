@@ -22,6 +22,7 @@ from placet.approvals.rejections import RejectionCode
 from placet.canary import ADMITTED, REFUSED_BY_US
 from placet.decision import GUARD, Decision
 from placet.exemptions.survey import STATES
+from placet.informer.informer import Informer
 from placet.model import LEVELS, ROLES
 from webhook.server_state import ServerState
 
@@ -165,10 +166,26 @@ SERVER_EVENTS: Final = Metric(
     "`certificate_reload_failed`.",
     ("event",),
 )  # fmt: skip
+LOOKUP_AGE: Final = Metric(
+    Gauge, "placet_lookup_cache_age_seconds", "How old what is remembered of a kind may be: since the moment up to "
+    "which all changes are known to have been heard. +Inf where none is known. Shown with `lookups.cache: informer`.",
+    ("resource",),
+)  # fmt: skip
+LOOKUP_OBJECTS: Final = Metric(Gauge, "placet_lookup_cache_objects", "Objects that are remembered.", ("resource",))
+LOOKUP_BYTES: Final = Metric(Gauge, "placet_lookup_cache_bytes", "Bytes that they take, as JSON.", ("resource",))
+LOOKUP_LEFT_OUT: Final = Metric(
+    Gauge, "placet_lookup_cache_left_out", "Times since the last list that an object had no room, and is looked up.",
+    ("resource",),
+)  # fmt: skip
+LOOKUP_ANSWERS: Final = Metric(
+    Counter, "placet_lookup_cache_answers", "Parents of parents that were asked for: `remembered`, or "
+    "`not_remembered`, where the API server is asked.", ("answer",),
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
     READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS,
+    LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
 )  # fmt: skip
 
 
@@ -197,10 +214,13 @@ class Metrics:
         self._canaries: set[tuple[str, str]] = set()
         self._server: ServerState | None = None
         self._server_events: dict[str, int] = {}
+        self._informer: Informer | None = None
+        self._lookups = (0, 0)
 
     def render(self) -> bytes:
         """The text of a scrape, of ``CONTENT_TYPE``."""
         self._ask_server()
+        self._ask_informer()
         return generate_latest(self.registry)
 
     def decided(self, decision: Decision, *, seconds: float) -> None:
@@ -319,6 +339,24 @@ class Metrics:
     def follow_server(self, server: ServerState) -> None:
         """Show what only the server knows, from now on."""
         self._server = server
+
+    def follow_informer(self, informer: Informer | None) -> None:
+        """Show how its memory stands, from now on."""
+        self._informer = informer
+
+    def _ask_informer(self) -> None:
+        if self._informer is None:
+            return
+        for one in self._informer.standings():
+            self._child(LOOKUP_AGE, one.resource).set(one.age_s)
+            self._child(LOOKUP_OBJECTS, one.resource).set(one.objects)
+            self._child(LOOKUP_BYTES, one.resource).set(one.bytes)
+            self._child(LOOKUP_LEFT_OUT, one.resource).set(one.left_out)
+        with self._lock:  # as above
+            found = self._informer.answers()
+            for answer, now, before in zip(("remembered", "not_remembered"), found, self._lookups, strict=True):
+                self._child(LOOKUP_ANSWERS, answer).inc(now - before)
+            self._lookups = found
 
     def _ask_server(self) -> None:
         server = self._server

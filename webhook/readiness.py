@@ -15,7 +15,9 @@ from typing import Final
 from placet.text import clip, safe
 
 PROCESS: Final = "process"
-PARTS: Final = (PROCESS, "configuration", "keyring", "record", "checkpoint", "engine", "certificate", "client_ca")
+PARTS: Final = (
+    PROCESS, "configuration", "keyring", "record", "checkpoint", "engine", "lookups", "certificate", "client_ca",
+)  # fmt: skip
 OLD_LOOK_S: Final = 15.0
 _LONGEST: Final = 400
 

@@ -18,7 +18,7 @@ from typing import Final
 from flask import Flask
 
 from placet.approvals.revocations import KeptRevocations
-from placet.assemble import load_own_log_key
+from placet.assemble import build_informer, load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.query import Query, find
 from placet.audit.stores.sqlite import SqliteStore
@@ -93,7 +93,9 @@ class Runtime:
         self._kept = KeptRevocations()
         revoked = RevocationRecord(log, self._kept, cluster=config.cluster)
         revoked.learn(clock())
-        self._builder = GenerationBuilder(log, metrics, kept=self._kept, clock=clock)
+        self._informer = build_informer(config)
+        metrics.follow_informer(self._informer)
+        self._builder = GenerationBuilder(log, metrics, kept=self._kept, clock=clock, informer=self._informer)
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_key = digest_file(config.log_key)
@@ -105,7 +107,9 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log)
-        self._inspector = Inspector(log, self.checkpointer, metrics, revoked=revoked, clock=clock)
+        self._inspector = Inspector(
+            log, self.checkpointer, metrics, revoked=revoked, clock=clock, informer=self._informer
+        )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])
@@ -183,6 +187,8 @@ class Runtime:
     def start(self) -> None:
         """Begin to watch files, and to sign checkpoints."""
         self._remember_approvals()
+        if self._informer is not None:
+            self._informer.start()
         self._keeper.start()
         self._watcher.start()
         self.canaries.start()
@@ -219,6 +225,8 @@ class Runtime:
             self._closed = True
         self.canaries.stop()
         self._watcher.stop()
+        if self._informer is not None:
+            self._informer.stop()
         if self._keeper.is_alive():
             self._keeper.stop()
         try:

@@ -114,7 +114,7 @@ def schema(output: str) -> None:
     \b
     See also: placet config example
     """
-    from placet.config import SCHEMA as CONFIG_SCHEMA
+    from placet.config_schema import SCHEMA as CONFIG_SCHEMA
 
     print_result(CONFIG_SCHEMA, output)
 
@@ -133,6 +133,6 @@ def example() -> None:
     See also: placet config check, docs/formats.md
     """
     from placet.cli.config_example import render_example
-    from placet.config import SCHEMA as CONFIG_SCHEMA
+    from placet.config_schema import SCHEMA as CONFIG_SCHEMA
 
     click.echo(render_example(CONFIG_SCHEMA), nl=False)

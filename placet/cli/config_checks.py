@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from placet.config import SCHEMA, Config, build_config
+from placet.config import Config, build_config
+from placet.config_schema import SCHEMA
 from placet.errors import AuditError, ConfigError, InputError, PlacetError
 from placet.settings_file import Settings, load_settings
 

@@ -23,7 +23,7 @@ from placet.cli.init_cluster import COMMANDS, render_in_cluster, render_values, 
 from placet.cli.keyring_source import canonical_payload, key_entry, render_source
 from placet.cli.output import say
 from placet.cli.passphrase import new_passphrase, passphrase_option
-from placet.config import CLUSTER_PATTERN
+from placet.config_schema import CLUSTER_PATTERN
 from placet.errors import InputError
 from placet.model import ROLES
 

@@ -140,13 +140,23 @@ class ControlPlane:
         self.api = ApiClient(port, self.authority.path, self._admin)
         self._kubeconfigs["admin"] = self._write_kubeconfig("admin", self._admin)
         self._run("etcd", self._etcd_arguments(etcd_port, peer_port))
-        apiserver = self._run("kube-apiserver", self._apiserver_flags(etcd_port, port))
-        apiserver.wait_until(self.api.is_ready, "ready", START_TIMEOUT_S)
+        self._flags = self._apiserver_flags(etcd_port, port)
+        self.start_apiserver(START_TIMEOUT_S)
         if self._with_controllers:
             self._start_controllers()
         else:
             access.aggregate_roles(self.api)
             self._make_service_account("default")
+
+    def start_apiserver(self, timeout_s: float) -> None:
+        """Run the API server and wait until it is ready; again after ``stop_apiserver``, on the same data."""
+        self._apiserver = self._run("kube-apiserver", self._flags)
+        self._apiserver.wait_until(self.api.is_ready, "ready", timeout_s)
+
+    def stop_apiserver(self) -> None:
+        """End the API server alone; what it stores stays."""
+        self._processes.remove(self._apiserver)
+        self._apiserver.stop()
 
     def _hold_port(self) -> int:
         self._sockets.append(hold_port())

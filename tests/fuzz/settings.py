@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from placet.canonical import render_canonical
 from placet.cli.config_example import render_example
-from placet.config import SCHEMA, load_config
+from placet.config import load_config
+from placet.config_schema import SCHEMA
 from placet.errors import ConfigError, EngineError, ReviewError
 from placet.policy.data import PolicyData, load_policy_data
 from placet.settings_file import parse_settings

@@ -93,6 +93,7 @@ SETS: Final[dict[str, dict[str, Any]]] = {
         BASE,
         {
             "autoscalers": "lookup",
+            "lookups": {"cache": "informer"},
             "commonLabels": {"team": "platform"},
             "podLabels": {"tier": "control"},
             "podAnnotations": {"example.com/owner": "platform"},

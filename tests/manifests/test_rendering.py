@@ -20,9 +20,24 @@ from kubernetes_validate.utils import validate as validate_kind
 from placet import __version__
 from placet.cli import root
 from placet.config import load_config
+from placet.informer.informer import FOLLOWED
+from placet.parents import RESOURCES
 from tests.e2e.processes import program_path
 from tests.e2e.registration import registry_rules, workload_rules
-from tests.manifests.charts import BASE, CHART, NAMESPACE, PEM, ROOT, SETS, helm, merged, objects, one, template
+from tests.manifests.charts import (
+    BASE,
+    CHART,
+    NAMESPACE,
+    PEM,
+    ROOT,
+    SETS,
+    helm,
+    merged,
+    objects,
+    one,
+    refusal,
+    template,
+)
 from tests.manifests.custom_kinds import SCHEMAS
 from tools.manifests import INSTALL, OPA_RULES, render_install
 from webhook.metrics import METRICS
@@ -91,7 +106,9 @@ def test_the_opa_beside_the_webhook_is_the_one_that_compiled_the_policies() -> N
 def test_the_documented_rights_are_those_of_the_chart(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "lookups.md").read_text(encoding="utf-8")
     documented = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
-    given = one(template(merged(BASE, {"autoscalers": "lookup"}), tmp_path), "ClusterRole")
+    given = one(
+        template(merged(BASE, {"autoscalers": "lookup", "lookups": {"cache": "informer"}}), tmp_path), "ClusterRole"
+    )
 
     def rights(role: dict[str, Any]) -> set[tuple[str, ...]]:
         return {
@@ -307,6 +324,16 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     assert {verb for rule in without for verb in rule["verbs"]} == {"get"}
     believing = one(template(merged(BASE, {"environments": "none"}), tmp_path), "ClusterRole")["rules"]
     assert not any("namespaces" in rule["resources"] for rule in believing)
+    watching = merged(BASE, {"namespaces": "none", "lookups": {"cache": "informer"}})
+    rules = one(template(watching, tmp_path), "ClusterRole")["rules"]
+    followed = {(rule["apiGroups"][0], *rule["resources"]) for rule in rules if rule["verbs"] == ["list", "watch"]}
+    assert followed == {(key[0].partition("/")[0], RESOURCES[key]) for key in FOLLOWED}
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
+
+
+def test_nothing_is_remembered_of_what_is_not_looked_up(tmp_path: Path) -> None:
+    said = refusal(merged(BASE, {"parents": "none", "lookups": {"cache": "informer"}}), tmp_path)
+    assert "nothing is looked up that could be remembered" in said
 
 
 def test_the_grace_period_is_longer_than_the_drain_and_the_last_review(tmp_path: Path) -> None:

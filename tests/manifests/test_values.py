@@ -70,6 +70,8 @@ CHANGES: Final[dict[str, Any]] = {
     "parents": "none",
     "namespaces": "none",
     "environments": "none",
+    "lookups.cache": "informer",
+    "lookups.maxAgeSeconds": (30, merged(BASE, {"lookups": {"cache": "informer"}})),
     "record.origin": "example.com/log",
     "record.logKey.existingSecret": TEXT,
     "record.logKey.key": "other.key",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet.config import SCHEMA, load_config
+from placet.config import load_config
+from placet.config_schema import SCHEMA
 from placet.errors import ConfigError
 from placet.settings_file import load_settings, parse_settings, walk_keys
 

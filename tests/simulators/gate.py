@@ -88,6 +88,7 @@ class GateDesk:
         residents: Residents | None = None,
         exemptions: Exemptions | None = None,
         spaces: NamespaceStore | None = None,
+        remembered: Parents | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -110,6 +111,7 @@ class GateDesk:
             residents=residents,
             exemptions=exemptions,
             namespaces=spaces,
+            remembered=remembered,
         )
         gate.ledger = Ledger(data, spaces)
         return cls(desk, gate, log, trust, engine, data, kept, gate.ledger, spaces)

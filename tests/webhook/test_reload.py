@@ -17,7 +17,8 @@ from placet.audit.stores.failure import unavailable
 from placet.audit.stores.file import open_readonly
 from placet.audit.verify import verify_file
 from placet.canonical import Digest
-from placet.config import SCHEMA, load_config
+from placet.config import load_config
+from placet.config_schema import SCHEMA
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from tests.e2e.gateprocess import Team

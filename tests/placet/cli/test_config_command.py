@@ -23,7 +23,8 @@ from cryptography import x509
 from placet.certificates import make_serving_certificate
 from placet.cli.certificate_check import check_certificate
 from placet.cli.config_checks import SOON, expiry
-from placet.config import SCHEMA, load_config
+from placet.config import load_config
+from placet.config_schema import SCHEMA
 from placet.settings_file import walk_keys
 from tests.e2e.gateprocess import Team
 from tests.policies.programs import running_opa

@@ -35,6 +35,9 @@
 {{- if and (not $v.config.existingConfigMap) (eq $v.environments "lookup") (ne $default $v.webhook.defaultEnvironment) -}}
 {{- $problems = append $problems (printf "webhook.defaultEnvironment is %s, and the policy data says %s (namespaces.default_environment): workloads of namespaces without a label would all be refused" $v.webhook.defaultEnvironment $default) -}}
 {{- end -}}
+{{- if and (eq $v.lookups.cache "informer") (ne $v.parents "lookup") -}}
+{{- $problems = append $problems "lookups.cache is informer without parents: lookup: nothing is looked up that could be remembered" -}}
+{{- end -}}
 {{- if and (not $v.record.logKey.existingSecret) (not $v.record.logKey.pem) -}}
 {{- $problems = append $problems (printf "there is no key for the record's checkpoints: kubectl -n %s create secret generic placet-log-key --from-file=log.key=gate/keys/log.key, and record.logKey.existingSecret=placet-log-key" .Release.Namespace) -}}
 {{- end -}}

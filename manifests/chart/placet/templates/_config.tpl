@@ -15,8 +15,12 @@
 {{- $_ := set $server "client_ca" "client-ca.crt" -}}
 {{- $_ := set $server "client_names" .Values.server.clientNames -}}
 {{- end -}}
+{{- $lookups := dict -}}
+{{- if eq .Values.lookups.cache "informer" -}}
+{{- $lookups = dict "lookups" (dict "cache" .Values.lookups.cache "max_age_seconds" .Values.lookups.maxAgeSeconds) -}}
+{{- end -}}
 {{- $canary := dict "namespaces" (fromYaml (include "placet.canaryNamespaces" .)) "interval_seconds" .Values.canary.intervalSeconds -}}
-{{- dict "cluster" .Values.cluster "canary" $canary "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "environments" .Values.environments "server" $server "log" .Values.log | toYaml -}}
+{{- dict "cluster" .Values.cluster "canary" $canary "keyring" $keyring "record" $record "policy" $policy "autoscalers" .Values.autoscalers "parents" .Values.parents "namespaces" .Values.namespaces "environments" .Values.environments "server" $server "log" .Values.log | merge $lookups | toYaml -}}
 {{- end -}}
 
 {{- /* What stands beside placet.yaml. One projected volume: certificate and key, keyring and roots change together. */ -}}

@@ -1,0 +1,213 @@
+"""The JSON Schema of the configuration file: every key, with what it is for."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+DEFAULT_PORT: Final = 8443
+CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+CANARY_NAMESPACE_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
+_PATH: Final = {"type": "string", "minLength": 1}
+_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
+
+SCHEMA: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "placet configuration",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["cluster", "keyring", "record"],
+    "properties": {
+        "cluster": {**_NAME, "description": "The cluster's name, as approvals' audiences write it."},
+        "keyring": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["file", "roots", "threshold"],
+            "properties": {
+                "file": {**_PATH, "description": "The signed keyring."},
+                "roots": {
+                    "type": "array",
+                    "minItems": 1,
+                    "uniqueItems": True,
+                    "items": _PATH,
+                    "description": "Public key files (PEM) of the roots that may sign a keyring.",
+                },
+                "threshold": {"type": "integer", "minimum": 1, "description": "How many must have signed."},
+                "revocations": {**_PATH, "description": "Folder of signed revocations."},
+                "exemptions": {**_PATH, "description": "Folder of signed exemptions."},
+            },
+        },
+        "record": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["store", "log_key"],
+            "properties": {
+                "store": {**_PATH, "description": "SQLite file of the log."},
+                "log_key": {**_PATH, "description": "Private key (PEM) that signs checkpoints."},
+                "origin": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "Origin line of checkpoints; placet.dev/log/<cluster> by default.",
+                },
+            },
+        },
+        "policy": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "engine": {
+                    "enum": ["embedded", "opa"],
+                    "default": "embedded",
+                    "description": "embedded (Wasm, in process) or opa (a server).",
+                },
+                "opa_url": {"type": "string", "pattern": "^https?://", "description": "Address of the OPA server."},
+                "opa_ca": {**_PATH, "description": "Authorities (PEM) of OPA's certificate; the system's without it."},
+                "opa_bundle": {
+                    "enum": ["push", "pull"],
+                    "default": "pull",
+                    "description": "push: the gate gives OPA its policies and data; pull: OPA has the bundle from "
+                    "elsewhere, and the gate gives it the data and compares.",
+                },
+                "opa_timeout_seconds": {
+                    "type": "number",
+                    "minimum": 0.05,
+                    "maximum": 10,
+                    "default": 2.0,
+                    "description": "The longest that one answer of OPA may take.",
+                },
+                "data": {**_PATH, "description": "Your policy data, merged over the defaults."},
+            },
+        },
+        "autoscalers": {
+            "enum": ["none", "unknown", "lookup"],
+            "default": "unknown",
+            "description": "Where replica ceilings come from: no autoscaler is used, unknown (the worst is assumed), "
+            "or a look-up at the API server.",
+        },
+        "parents": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether what belongs to another object (a controller's Pod, a scale) is judged by that "
+            "object, looked up at the API server, or like any other object.",
+        },
+        "namespaces": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether the workloads of a namespace that is moved to another environment are counted, at "
+            "the API server.",
+        },
+        "environments": {
+            "enum": ["none", "lookup"],
+            "default": "none",
+            "description": "Whether the environment of a request's path is held against the one that its Namespace "
+            "says at the API server, or the path is believed.",
+        },
+        "canary": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "namespaces": {
+                    "type": "object",
+                    "maxProperties": 64,
+                    "propertyNames": {"pattern": CANARY_NAMESPACE_PATTERN},
+                    "additionalProperties": {"type": "string", "minLength": 1},
+                    "description": "Namespaces into which a workload that nobody approved is sent as a dry run, each "
+                    "with the environment that it belongs to. None by default.",
+                },
+                "interval_seconds": {
+                    "type": "number",
+                    "minimum": 1,
+                    "maximum": 86400,
+                    "default": 300.0,
+                    "description": "How often.",
+                },
+            },
+        },
+        "lookups": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "cache": {
+                    "enum": ["none", "informer"],
+                    "default": "none",
+                    "description": "informer: what a controller of a Pod belongs to itself is remembered, kept up by a "
+                    "watch, and asked for where that does not confirm it. none: it is asked for each time.",
+                },
+                "max_age_seconds": {
+                    "type": "number",
+                    "minimum": 10,
+                    "maximum": 60,
+                    "default": 15.0,
+                    "description": "The oldest that what is remembered may be; the API server is asked beyond it.",
+                },
+            },
+        },
+        "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
+        "server": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "host": {
+                    "type": "string",
+                    "minLength": 1,
+                    "default": "127.0.0.1",
+                    "description": "Address to listen on.",
+                },
+                "port": {**_PORT, "default": DEFAULT_PORT, "description": "TCP port of the webhook, TLS."},
+                "tls_cert": {**_PATH, "description": "Serving certificate (PEM, with its chain)."},
+                "tls_key": {**_PATH, "description": "Its private key (PEM)."},
+                "tls_minimum": {
+                    "enum": ["1.2", "1.3"],
+                    "default": "1.3",
+                    "description": "The oldest TLS that is spoken.",
+                },
+                "client_ca": {
+                    **_PATH,
+                    "description": "Authorities (PEM) of the API server's client certificate; reviews without one "
+                    "are refused.",
+                },
+                "client_names": {
+                    "type": "array",
+                    "minItems": 1,
+                    "uniqueItems": True,
+                    "items": {"type": "string", "minLength": 1},
+                    "description": "Common names or DNS names of client certificates that may ask.",
+                },
+                "status_port": {
+                    **_PORT,
+                    "description": "Plain HTTP port for /healthz, /readyz and /metrics; on the TLS port without it.",
+                },
+                "threads": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 64,
+                    "default": 4,
+                    "description": "Reviews judged at once.",
+                },
+                "drain_seconds": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": 300,
+                    "default": 15.0,
+                    "description": "How long to go on serving after SIGTERM, so that callers find another replica.",
+                },
+            },
+        },
+        "log": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "level": {
+                    "enum": ["debug", "info", "warning", "error"],
+                    "default": "info",
+                    "description": "The least that is logged.",
+                },
+                "format": {
+                    "enum": ["json", "text"],
+                    "default": "json",
+                    "description": "One JSON object a line, or plain text.",
+                },
+            },
+        },
+    },
+}
