@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from placet.config_server import SERVER_SCHEMA, require_consistent_server
 from placet.settings_file import Settings, load_settings
 
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
-DEFAULT_PORT: Final = 8443
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 _NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
 _PATH: Final = {"type": "string", "minLength": 1}
-_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
 
 SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -100,56 +99,7 @@ SCHEMA: Final[dict[str, Any]] = {
             "the API server.",
         },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
-        "server": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "host": {
-                    "type": "string",
-                    "minLength": 1,
-                    "default": "127.0.0.1",
-                    "description": "Address to listen on.",
-                },
-                "port": {**_PORT, "default": DEFAULT_PORT, "description": "TCP port of the webhook, TLS."},
-                "tls_cert": {**_PATH, "description": "Serving certificate (PEM, with its chain)."},
-                "tls_key": {**_PATH, "description": "Its private key (PEM)."},
-                "tls_minimum": {
-                    "enum": ["1.2", "1.3"],
-                    "default": "1.3",
-                    "description": "The oldest TLS that is spoken.",
-                },
-                "client_ca": {
-                    **_PATH,
-                    "description": "Authorities (PEM) of the API server's client certificate; reviews without one "
-                    "are refused.",
-                },
-                "client_names": {
-                    "type": "array",
-                    "minItems": 1,
-                    "uniqueItems": True,
-                    "items": {"type": "string", "minLength": 1},
-                    "description": "Common names or DNS names of client certificates that may ask.",
-                },
-                "status_port": {
-                    **_PORT,
-                    "description": "Plain HTTP port for /healthz, /readyz and /metrics; on the TLS port without it.",
-                },
-                "threads": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 64,
-                    "default": 4,
-                    "description": "Reviews judged at once.",
-                },
-                "drain_seconds": {
-                    "type": "number",
-                    "minimum": 0,
-                    "maximum": 300,
-                    "default": 15.0,
-                    "description": "How long to go on serving after SIGTERM, so that callers find another replica.",
-                },
-            },
-        },
+        "server": SERVER_SCHEMA,
         "log": {
             "type": "object",
             "additionalProperties": False,
@@ -203,9 +153,14 @@ class ServerConfig:
         tls_minimum: ``1.2`` or ``1.3``.
         client_ca: authorities of callers' certificates; None when callers need none.
         client_names: names that may ask; empty without ``client_ca``.
+        client_sans: alternative names with their kind, of which a caller has to have one; empty for any.
         status_port: plain HTTP port of health and metrics, or None.
         threads: reviews judged at once.
         drain_s: how long to go on serving after SIGTERM, seconds.
+        max_connections: open ones.
+        max_per_address: open ones of one address that have not proved who they are.
+        max_waiting: reviews that wait for a thread.
+        max_body_mib: memory for the bodies of all reviews at once, MiB.
     """
 
     host: str
@@ -218,6 +173,11 @@ class ServerConfig:
     status_port: int | None
     threads: int
     drain_s: float
+    client_sans: tuple[str, ...] = ()
+    max_connections: int = 1024
+    max_per_address: int = 256
+    max_waiting: int = 256
+    max_body_mib: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +294,11 @@ def build_config(settings: Settings) -> Config:
             status_port=server.get("status_port"),
             threads=server["threads"],
             drain_s=float(server["drain_seconds"]),
+            client_sans=tuple(server.get("client_sans", ())),
+            max_connections=server["max_connections"],
+            max_per_address=server["max_connections_per_address"],
+            max_waiting=server["max_waiting_reviews"],
+            max_body_mib=server["max_body_mebibytes"],
         ),
         log=LogConfig(level=log["level"], format=log["format"]),
     )
@@ -355,16 +320,7 @@ def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: d
             "engine opa and opa_url go together",
             hint="Give both, or neither.",
         )
-    if ("tls_cert" in server) != ("tls_key" in server):
-        raise settings.error(
-            ("server", "tls_cert" if "tls_cert" in server else "tls_key"), "tls_cert goes with tls_key"
-        )
-    if ("client_ca" in server) != ("client_names" in server):
-        raise settings.error(
-            ("server", "client_ca" if "client_ca" in server else "client_names"),
-            "client_ca goes with client_names",
-            hint="An authority signs for many; name the certificates of the API server.",
-        )
+    require_consistent_server(settings, server)
 
 
 def _section(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -276,6 +276,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
+    "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),
 }
 
 
