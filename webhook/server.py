@@ -17,6 +17,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ _ACCEPT_PAUSE_S: Final = 0.1
 _TICK_S: Final = 0.25
 _FRESH_S: Final = 1.0
 _TLS_GOODBYE_S: Final = 2.0
+_SWITCH_S: Final = 0.0005
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -88,6 +90,9 @@ def run_server(
             # What is there now stays: the collector need not walk it again and again.
             gc.collect()
             gc.freeze()
+            # The loop gives up the interpreter at each record of TLS that it reads, and waits for it so long: with the
+            # 5 ms that are usual, a few large bodies beside a busy thread would stop it for seconds.
+            sys.setswitchinterval(_SWITCH_S)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.serve(signals=True))
     finally:

@@ -30,6 +30,11 @@ class Waiting(Protocol):
         ...
 
     @property
+    def heavy(self) -> bool:
+        """Whether it keeps a thread, and the interpreter, much longer than others do."""
+        ...
+
+    @property
     def submitted(self) -> float:
         """``time.monotonic()`` when it joined the line."""
         ...
@@ -108,11 +113,13 @@ class FairLine(Generic[T]):
         """The next request, owned by whoever took it, who calls ``done`` after; None when none may be begun."""
         with self._lock:
             # While others are about, one thread stays out of each lane's reach: one flood can't hold them all.
-            most = self._threads if len(self._lanes) < 2 else max(1, self._threads - 1)  # noqa: PLR2004 - one and another
+            alone = len(self._lanes) < 2  # noqa: PLR2004 - one and another
+            most = self._threads if alone else max(1, self._threads - 1)
             for _ in range(len(self._ring)):
                 lane = self._ring.popleft()
                 found = None
-                if lane.busy < most:
+                # Threads share the interpreter, so heavy ones side by side slow down everybody: one at a time.
+                if lane.busy < (1 if not alone and lane.queue and lane.queue[0].heavy else most):
                     found = self._first(lane)
                 lane.ringed = bool(lane.queue)
                 if lane.ringed:

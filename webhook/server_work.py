@@ -22,6 +22,7 @@ from webhook.server_state import CALLER_KEY, RECEIVED_KEY, SANS_KEY, STATE_KEY, 
 
 _LOG: Final = logging.getLogger("placet.webhook.server")
 _KNOWN_NAMES_MAX: Final = 256
+_HEAVY_BYTES: Final = 512 * 1024
 
 
 class Answer(NamedTuple):
@@ -94,6 +95,11 @@ class Exchange:
         self.lane = lane
         self.review = review
         self.claim = [None]
+
+    @property
+    def heavy(self) -> bool:
+        """Whether it keeps a thread much longer than others do."""
+        return len(self.body) > _HEAVY_BYTES
 
     @property
     def taken(self) -> bool:

@@ -17,6 +17,7 @@ class Asked:
 
     lane: str
     submitted: float = 0.0
+    heavy: bool = False
     claim: list[None] = field(default_factory=lambda: [None])
 
     @property
@@ -65,6 +66,20 @@ def test_one_caller_does_not_hold_all_threads_while_another_is_about() -> None:
 def test_a_caller_alone_has_all_threads() -> None:
     line = line_of(*"aaaaaaaa")
     assert [line.take() is not None for _ in range(8)] == [True] * 4 + [False] * 4
+
+
+def test_heavy_requests_of_one_caller_are_worked_one_at_a_time_while_another_is_about() -> None:
+    line: FairLine[Asked] = FairLine(longest=10, threads=4)
+    for one in (Asked("a", heavy=True), Asked("a", heavy=True), Asked("a"), Asked("b", heavy=True), Asked("b")):
+        line.put(one)
+    begun = [line.take() for _ in range(4)]
+    assert [(one.lane, one.heavy) if one else None for one in begun] == [("a", True), ("b", True), ("b", False), None]
+    first = begun[0]
+    assert first is not None
+    line.done(first)
+    again = line.take()
+    assert again is not None
+    assert (again.lane, again.heavy) == ("a", True)
 
 
 def test_a_single_thread_serves_all() -> None:
