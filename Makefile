@@ -172,6 +172,12 @@ bench: setup-dev ## Measure the gate beside OPA and Gatekeeper, 12 minutes; make
 	@$(BIN)/python benchmarks/bench_decision.py --profile -o json $(if $(QUICK),--reviews 50) > $(RESULTS)/steps.json
 	@$(BIN)/python benchmarks/report.py $(RESULTS) --only machine aims steps
 
+.PHONY: flood
+flood: setup-dev ## Honest reviews while others flood the gate, 4 minutes; make flood QUICK=1 takes one
+	$(call step,floods)
+	@mkdir -p $(RESULTS)
+	@$(BIN)/python benchmarks/bench_flood.py $(if $(QUICK),--quick) --json $(RESULTS)/flood.json
+
 .PHONY: bench-docs
 bench-docs: setup-dev ## Write what the last make bench measured into docs/performance.md
 	@$(BIN)/python benchmarks/report.py $(RESULTS) docs/performance.md

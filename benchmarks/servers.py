@@ -175,14 +175,21 @@ class Gate:
         self._team.configure(changes)
 
     @contextlib.contextmanager
-    def running(self, replica: str = "") -> Iterator[Server]:
-        """``placet serve`` as it comes, until the block ends; several at once share the record."""
+    def running(self, replica: str = "", **environment: str) -> Iterator[Server]:
+        """``placet serve`` as it comes, until the block ends; several at once share the record.
+
+        Args:
+            replica: tells it from others, in the name of its log.
+            environment: variables that it has beside those of this process.
+        """
         port = free_port(self._site.address)
         command: list[str | Path] = [
             *(sys.executable, "-m", "placet", "serve", "--config", self.folder / "placet.yaml", "--port", str(port)),
         ]
         ready = partial(is_ready, self._site, port)
-        with running(self._site, f"{self.name}{replica}", command, ready, environment=dict(os.environ)) as process:
+        with running(
+            self._site, f"{self.name}{replica}", command, ready, environment={**os.environ, **environment}
+        ) as process:
             yield self._site.server(self.name, process, port, "/v1/admit/production")
 
     def records(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.config_schema import SCHEMA
+from placet.config_server import require_consistent_server
 from placet.settings_file import Settings, load_settings
 
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
@@ -46,9 +47,14 @@ class ServerConfig:
         tls_minimum: ``1.2`` or ``1.3``.
         client_ca: authorities of callers' certificates; None when callers need none.
         client_names: names that may ask; empty without ``client_ca``.
+        client_sans: alternative names with their kind, of which a caller has to have one; empty for any.
         status_port: plain HTTP port of health and metrics, or None.
         threads: reviews judged at once.
         drain_s: how long to go on serving after SIGTERM, seconds.
+        max_connections: open ones.
+        max_per_address: open ones of one address that have not proved who they are.
+        max_waiting: reviews that wait for a thread.
+        max_body_mib: memory for the bodies of all reviews at once, MiB.
     """
 
     host: str
@@ -61,6 +67,11 @@ class ServerConfig:
     status_port: int | None
     threads: int
     drain_s: float
+    client_sans: tuple[str, ...] = ()
+    max_connections: int = 1024
+    max_per_address: int = 256
+    max_waiting: int = 256
+    max_body_mib: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +229,11 @@ def build_config(settings: Settings) -> Config:
             status_port=server.get("status_port"),
             threads=server["threads"],
             drain_s=float(server["drain_seconds"]),
+            client_sans=tuple(server.get("client_sans", ())),
+            max_connections=server["max_connections"],
+            max_per_address=server["max_connections_per_address"],
+            max_waiting=server["max_waiting_reviews"],
+            max_body_mib=server["max_body_mebibytes"],
         ),
         log=LogConfig(level=log["level"], format=log["format"]),
     )
@@ -246,16 +262,7 @@ def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: d
             "nothing is looked up that could be remembered",
             hint="Set `parents: lookup`, or `lookups.cache: none`.",
         )
-    if ("tls_cert" in server) != ("tls_key" in server):
-        raise settings.error(
-            ("server", "tls_cert" if "tls_cert" in server else "tls_key"), "tls_cert goes with tls_key"
-        )
-    if ("client_ca" in server) != ("client_names" in server):
-        raise settings.error(
-            ("server", "client_ca" if "client_ca" in server else "client_names"),
-            "client_ca goes with client_names",
-            hint="An authority signs for many; name the certificates of the API server.",
-        )
+    require_consistent_server(settings, server)
 
 
 def _section(value: dict[str, Any], name: str) -> dict[str, Any]:

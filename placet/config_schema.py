@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-DEFAULT_PORT: Final = 8443
+from placet.config_server import SERVER_SCHEMA
+
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 CANARY_NAMESPACE_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
 _PATH: Final = {"type": "string", "minLength": 1}
-_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
 
 SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -143,56 +143,7 @@ SCHEMA: Final[dict[str, Any]] = {
             },
         },
         "kubeconfig": {**_PATH, "description": "For look-ups at the API server; the service account without it."},
-        "server": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "host": {
-                    "type": "string",
-                    "minLength": 1,
-                    "default": "127.0.0.1",
-                    "description": "Address to listen on.",
-                },
-                "port": {**_PORT, "default": DEFAULT_PORT, "description": "TCP port of the webhook, TLS."},
-                "tls_cert": {**_PATH, "description": "Serving certificate (PEM, with its chain)."},
-                "tls_key": {**_PATH, "description": "Its private key (PEM)."},
-                "tls_minimum": {
-                    "enum": ["1.2", "1.3"],
-                    "default": "1.3",
-                    "description": "The oldest TLS that is spoken.",
-                },
-                "client_ca": {
-                    **_PATH,
-                    "description": "Authorities (PEM) of the API server's client certificate; reviews without one "
-                    "are refused.",
-                },
-                "client_names": {
-                    "type": "array",
-                    "minItems": 1,
-                    "uniqueItems": True,
-                    "items": {"type": "string", "minLength": 1},
-                    "description": "Common names or DNS names of client certificates that may ask.",
-                },
-                "status_port": {
-                    **_PORT,
-                    "description": "Plain HTTP port for /healthz, /readyz and /metrics; on the TLS port without it.",
-                },
-                "threads": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": 64,
-                    "default": 4,
-                    "description": "Reviews judged at once.",
-                },
-                "drain_seconds": {
-                    "type": "number",
-                    "minimum": 0,
-                    "maximum": 300,
-                    "default": 15.0,
-                    "description": "How long to go on serving after SIGTERM, so that callers find another replica.",
-                },
-            },
-        },
+        "server": SERVER_SCHEMA,
         "log": {
             "type": "object",
             "additionalProperties": False,

@@ -24,7 +24,7 @@ from placet.decision import GUARD
 from placet.errors import ReviewError
 from webhook.admission import LogOnly, Observer, review
 from webhook.readiness import Report
-from webhook.server_state import CALLER_KEY, RECEIVED_KEY, STATE_KEY, ServerState
+from webhook.server_state import CALLER_KEY, RECEIVED_KEY, SANS_KEY, STATE_KEY, ServerState
 from webhook.settings import Access, HttpSettings
 
 ADMIT: Final = "/v1/admit/"
@@ -104,13 +104,14 @@ class Admission:
             raise ReviewError("Not Found", status=404, code="http_404")  # in Flask's words: nothing is given away
         if environ["REQUEST_METHOD"] != "POST":
             raise ReviewError("Method Not Allowed", status=405, code="http_405")
-        callers = environ.get(CALLER_KEY, ())
-        if not self._access.admits(callers):
+        callers, sans = environ.get(CALLER_KEY, ()), environ.get(SANS_KEY, ())
+        if not self._access.admits(callers, sans):
             raise ReviewError(
                 "only the API server may ask, by its client certificate",
                 status=403,
                 code="caller_unknown",
-                hint="Give the API server a client certificate for this webhook whose name is in server.client_names.",
+                hint="Give the API server a client certificate for this webhook whose names are in server.client_names "
+                "and server.client_sans.",
             )
         budget = budget_s(_timeout(environ), self._limits)
         raw = read_body(environ, max_bytes=self._limits.max_body_bytes)
@@ -122,7 +123,7 @@ class Admission:
                 raw,
                 environment=environment,
                 deadline=Deadline(budget),
-                caller_authenticated=self._access.authenticates(callers),
+                caller_authenticated=self._access.authenticates(callers, sans),
                 observer=self._observer,
                 canary=self._canary,
             )

@@ -296,6 +296,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.exemptions": lambda before, after: after and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
+    "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),
 }
 
 

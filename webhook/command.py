@@ -79,4 +79,4 @@ def serve(config_file: Path, port: int | None) -> None:
     runtime = Runtime.open(config)
     if waiting := runtime.problems().get("keyring"):
         logs.say(logging.WARNING, "every review is refused until this is mended", detail=logs.told(waiting))
-    run_server(runtime, settings, port=port)
+    run_server(runtime, settings, port=port, access=runtime.access)

@@ -24,7 +24,7 @@ from placet.decision import GUARD, Decision
 from placet.exemptions.survey import STATES
 from placet.informer.informer import Informer
 from placet.model import LEVELS, ROLES
-from webhook.server_state import ServerState
+from webhook.server_state import OVERLOADS, ServerState
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 EXPIRING_WITHIN: Final = timedelta(days=7)
@@ -181,10 +181,16 @@ LOOKUP_ANSWERS: Final = Metric(
     Counter, "placet_lookup_cache_answers", "Parents of parents that were asked for: `remembered`, or "
     "`not_remembered`, where the API server is asked.", ("answer",),
 )  # fmt: skip
+OVERLOAD: Final = Metric(
+    Counter, "placet_overload", "Times that there was too much, by reason: the `line` of waiting reviews was full, a "
+    "review waited too long (`late`), `bodies` took too much memory, each answered 503 with `Retry-After`; "
+    "`connections` or `handshakes` ended one that was missed least.",
+    ("reason",),
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
-    READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS,
+    READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS, OVERLOAD,
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
 )  # fmt: skip
 
@@ -213,9 +219,11 @@ class Metrics:
         self._made[CHECKPOINT_AGE.name].set(float("nan"))
         self._canaries: set[tuple[str, str]] = set()
         self._server: ServerState | None = None
-        self._server_events: dict[str, int] = {}
         self._informer: Informer | None = None
         self._lookups = (0, 0)
+        self._server_counts: dict[tuple[str, str], int] = {}
+        for reason in OVERLOADS:  # an increase from nothing is none to Prometheus
+            self._child(OVERLOAD, reason)
 
     def render(self) -> bytes:
         """The text of a scrape, of ``CONTENT_TYPE``."""
@@ -367,9 +375,19 @@ class Metrics:
         for kind, moment in server.certificate_expiries().items():
             self._child(CERTIFICATE_EXPIRY, self._known(kind)).set(moment.timestamp())
         with self._lock:  # two scrapes at once must not count an event twice
-            for event, count in list(server.events.items()):
-                self._child(SERVER_EVENTS, event).inc(count - self._server_events.get(event, 0))
-                self._server_events[event] = count
+            for metric, counts in ((SERVER_EVENTS, server.events), (OVERLOAD, server.overloads)):
+                for label, count in list(counts.items()):
+                    self._add(metric, label, count)
+        for code, count in list(server.refusals.items()):
+            label = self._known(code)
+            with self._lock:
+                self._add(REFUSALS, label, count)
+
+    def _add(self, metric: Metric, label: str, count: int) -> None:
+        """Count what the server has counted since the last scrape."""
+        known = (metric.name, label)
+        self._child(metric, label).inc(count - self._server_counts.get(known, 0))
+        self._server_counts[known] = count
 
     def _make(self, metric: Metric) -> Any:
         options: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}

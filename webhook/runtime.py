@@ -81,6 +81,7 @@ class Runtime:
     ) -> None:
         """Build the first gate and put the application before it; use :meth:`open`."""
         self.metrics = metrics
+        self.access = access
         self._clock = clock
         self._log = log
         self._readiness = Readiness()

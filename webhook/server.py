@@ -17,6 +17,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,10 +30,14 @@ import uvloop
 
 from placet.config import ServerConfig
 from placet.errors import ConfigError
+from webhook.server_callers import Door
 from webhook.server_connection import Connection
+from webhook.server_framing import Refusal
 from webhook.server_ports import begin_listening, fitting_connections, only_status, open_listener, without_metrics
-from webhook.server_state import ServerLimits, ServerState
+from webhook.server_room import Guest, Room, find_heaviest
+from webhook.server_state import ServerLimits, ServerState, limits_of
 from webhook.server_work import Exchange, Workers, render_error
+from webhook.settings import Access
 from webhook.tls import Certificates
 
 _LOG: Final = logging.getLogger("placet.webhook.server")
@@ -41,6 +46,7 @@ _ACCEPT_PAUSE_S: Final = 0.1
 _TICK_S: Final = 0.25
 _FRESH_S: Final = 1.0
 _TLS_GOODBYE_S: Final = 2.0
+_SWITCH_S: Final = 0.0005
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -65,22 +71,28 @@ class Lifecycle(Protocol):
         ...
 
 
-def run_server(lifecycle: Lifecycle, settings: ServerConfig, *, port: int | None = None) -> None:
+def run_server(
+    lifecycle: Lifecycle, settings: ServerConfig, *, port: int | None = None, access: Access | None = None
+) -> None:
     """Serve until a signal has been worked off; closes ``lifecycle`` in any case.
 
     Args:
         lifecycle: what is served.
         settings: addresses, certificates, threads, ``drain_s``.
         port: instead of ``settings.port``.
+        access: who may ask for a review; others are turned away before their bodies are read.
 
     Raises:
         ConfigError: a certificate can't be used, or nothing can listen there.
     """
     try:
-        with Server(lifecycle, settings, port=port) as server:
+        with Server(lifecycle, settings, port=port, access=access) as server:
             # What is there now stays: the collector need not walk it again and again.
             gc.collect()
             gc.freeze()
+            # The loop gives up the interpreter at each record of TLS that it reads, and waits for it so long: with the
+            # 5 ms that are usual, a few large bodies beside a busy thread would stop it for seconds.
+            sys.setswitchinterval(_SWITCH_S)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(server.serve(signals=True))
     finally:
@@ -93,6 +105,7 @@ class Server:
     Attributes:
         limits: how much, and for how long.
         state: what the application may know of the server.
+        door: knows callers from strangers.
         buffered: bytes of all bodies that are held.
         date: the Date header of this second.
 
@@ -109,14 +122,23 @@ class Server:
         *,
         port: int | None = None,
         limits: ServerLimits | None = None,
+        access: Access | None = None,
     ) -> None:
         """Check the certificates and take the ports; nothing is served yet.
+
+        Args:
+            lifecycle: what is served.
+            settings: addresses, certificates, threads, ``drain_s``, limits.
+            port: instead of ``settings.port``.
+            limits: instead of those of ``settings``.
+            access: who may ask for a review; None tells nobody apart, and the application alone refuses.
 
         Raises:
             ConfigError: a certificate can't be used, or nothing can listen there.
         """
-        self.limits = limits or ServerLimits()
+        self.limits = limits or limits_of(settings)
         self.state = ServerState()
+        self.door = Door(access or Access())
         self.buffered = 0
         self.date = b""
         self._lifecycle = lifecycle
@@ -124,8 +146,9 @@ class Server:
         self._certificates = Certificates.load(settings, events=self.state.events)
         self.state.certificates = self._certificates
         self._connections: set[Connection] = set()
-        self._greeted: dict[asyncio.Task[None], float] = {}
-        self._connections_max = fitting_connections(self.limits.max_connections)
+        self._greeted: set[asyncio.Task[None]] = set()
+        most = fitting_connections(self.limits.max_connections + self.limits.max_plain) - self.limits.max_plain
+        self._room = Room(self.state, self.limits, most=max(most, 1))
         app = without_metrics(lifecycle.app) if settings.status_port is not None else lifecycle.app
         self._reviews = Workers(app, threads=settings.threads, waiting=self.limits.max_waiting, name="review")
         self._probes = Workers(app, threads=1, waiting=self.limits.max_waiting, name="probe")
@@ -229,7 +252,7 @@ class Server:
             waited = self._loop.time() - begun
             for connection in list(self._connections):
                 # A connection that has just been made is about to carry its first request.
-                if connection.quiet and (connection.served or waited > _FRESH_S):
+                if connection.quiet and (connection.guest.served or waited > _FRESH_S):
                     connection.close()
             if waited > self.limits.finish_s or self._signals > 2:  # noqa: PLR2004 - the third signal
                 _LOG.error("gave up %d connections that did not end", len(self._connections))
@@ -261,7 +284,7 @@ class Server:
             connection.expire()
         for workers in (self._reviews, self._probes, self._status):
             for exchange in workers.give_up(time.monotonic() - self.limits.waiting_s):
-                self._overloaded(exchange)
+                self.come_again(exchange, "late")
         self.state.waiting = self._reviews.waiting
         self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode("ascii")
         self._loop.call_later(_TICK_S, self._tick)
@@ -282,42 +305,44 @@ class Server:
         """Take what has connected; whether there may be more."""
         for _ in range(_ACCEPT_AT_ONCE):
             try:
-                accepted, _ = listener.accept()
+                accepted, remote = listener.accept()
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as exc:
                 if exc.errno in _EXHAUSTED:
-                    self._make_room()
+                    self._room.make_room()
                     if again:
                         self._loop.remove_reader(listener)
                         self._loop.call_later(_ACCEPT_PAUSE_S, self._accept_again, listener)
                     return False
                 continue  # that caller has gone already
-            self._welcome(accepted, plain=listener is self._plain)
+            self._welcome(accepted, str(remote[0]), plain=listener is self._plain)
         return True
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:  # draining may have closed it
             self._loop.add_reader(listener, self._accept, listener)
 
-    def _welcome(self, accepted: socket.socket, *, plain: bool) -> None:
-        if self._open >= self._connections_max and not self._make_room():
+    def _welcome(self, accepted: socket.socket, remote: str, *, plain: bool) -> None:
+        guest = self._room.welcome(remote, plain=plain, since=time.monotonic())
+        if guest is None:
             accepted.close()
             return
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context = None if plain else self._certificates.context
-        task = self._loop.create_task(self._greet(accepted, context))
-        self._greeted[task] = time.monotonic()
-        task.add_done_callback(functools.partial(self._met, accepted))
+        task = self._loop.create_task(self._greet(accepted, guest, context))
+        guest.end = task.cancel
+        self._greeted.add(task)
+        task.add_done_callback(functools.partial(self._met, accepted, guest))
         self.state.connections = self._open
 
-    async def _greet(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
+    async def _greet(self, accepted: socket.socket, guest: Guest, context: ssl.SSLContext | None) -> None:
         """The handshake; a failed one is the caller's affair, counted and no more."""
         task = asyncio.current_task()
 
         def made() -> Connection:
-            return Connection(self, context=context, greeting=task)
+            return Connection(self, context=context, guest=guest, greeting=task)
 
         kinds: dict[str, Any] = {}
         if context is not None:
@@ -329,48 +354,38 @@ class Server:
         try:
             await self._loop.connect_accepted_socket(made, accepted, **kinds)
         except (OSError, asyncio.CancelledError):
+            self._room.leave(guest)
             self.state.events["handshake_failed"] += 1
 
-    def _met(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
-        self._greeted.pop(task, None)
+    def _met(self, accepted: socket.socket, guest: Guest, task: asyncio.Task[None]) -> None:
+        self._greeted.discard(task)
         if task.cancelled():
             accepted.close()  # it made room before its first step: nobody else knows of it
+            self._room.leave(guest)
         self.state.connections = self._open
         self._gone.set()
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._room.leave(guest)
             _LOG.error("a connection could not be made", exc_info=error)
 
     @property
     def _open(self) -> int:
         return len(self._connections) + len(self._greeted)
 
-    def _make_room(self) -> bool:
-        """End the connection that is missed least: the oldest that was never served, else the longest idle one."""
-        strangers: list[tuple[float, Callable[[], object]]] = [
-            (since, task.cancel) for task, since in self._greeted.items() if not task.cancelling()
-        ]
-        known: list[tuple[float, Callable[[], object]]] = []
-        for connection in self._connections:
-            if not connection.busy:
-                (known if connection.served else strangers).append((connection.since, connection.abort))
-        for candidates in (strangers, known):
-            if candidates:
-                self.state.events["evicted"] += 1
-                min(candidates, key=lambda one: one[0])[1]()
-                return True
-        return False
-
     # -- what connections ask
 
     def opened(self, connection: Connection) -> None:
         """A handshake is done."""
         if connection.greeting is not None:
-            self._greeted.pop(connection.greeting, None)
+            self._greeted.discard(connection.greeting)
+        self._room.met(connection.guest)
+        connection.guest.end = connection.abort
         self._connections.add(connection)
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
+        self._room.leave(connection.guest)
         self.state.connections = self._open
         self._gone.set()
 
@@ -380,18 +395,30 @@ class Server:
             return False
         return connection.context is None or connection.context is self._certificates.context
 
-    def find_largest(self) -> Connection:
-        """Who holds the largest unfinished body, of those that no certificate names where there are any."""
-        return max(self._connections, key=lambda one: (one.unfinished > 0 and not one.named, one.unfinished))
+    def proved(self, connection: Connection) -> None:
+        """It makes room for no stranger any more."""
+        self._room.proved(connection.guest)
 
-    def dispatch(self, exchange: Exchange) -> bool:
-        """Find a thread; False when too many wait. Probes have their own: a gate full of work is not a dead one."""
+    def relieve(self, connection: Connection) -> None:
+        """Bodies take too much memory: whoever holds the most makes room, which may be who sent the last bytes."""
+        while self.buffered > self.limits.max_buffered_bytes:
+            heaviest = find_heaviest(self._connections)
+            if heaviest is None or heaviest is connection:
+                raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry=True)
+            heaviest.give_way()
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Find a thread, or tell somebody to come again. Probes have one of their own: a gate full of work is alive."""
         if exchange.environ["wsgi.url_scheme"] == "http":
-            return self._status.submit(exchange)
-        return (self._reviews if exchange.method == "POST" else self._probes).submit(exchange)
+            workers = self._status
+        else:
+            workers = self._reviews if exchange.review else self._probes
+        if (turned_away := workers.submit(exchange)) is not None:
+            self.come_again(turned_away, "line")
 
-    def _overloaded(self, exchange: Exchange) -> None:
-        self.state.events["overloaded"] += 1
+    def come_again(self, exchange: Exchange, reason: str) -> None:
+        """Answer 503; the API server tries again after ``Retry-After``, and refuses when it has no time for it."""
+        self.state.count_refusal("overloaded", overload=reason)
         answer = render_error(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", close=False, retry=True)
         exchange.caller.answered(exchange, answer)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 import ssl
 import time
 from collections import deque
@@ -17,15 +16,14 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
-from webhook.server_state import CALLER_KEY, ServerLimits, ServerState
+from webhook.server_callers import STRANGER_BODY_BYTES, Door, Lane, Standing
+from webhook.server_framing import Refusal, origin_form, read_framing
+from webhook.server_room import Guest
+from webhook.server_state import ServerLimits, ServerState
 from webhook.server_work import Answer, Exchange, common_environ, render_error
-from webhook.tls import find_caller
+from webhook.tls import find_caller, find_sans
 
 NEVER: Final = float("inf")
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_ABSOLUTE: Final = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
-_PLAIN_BODY_BYTES: Final = 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -34,6 +32,7 @@ class Hub(Protocol):
 
     limits: ServerLimits
     state: ServerState
+    door: Door
     buffered: int
     date: bytes
 
@@ -45,16 +44,24 @@ class Hub(Protocol):
         """A connection is gone."""
         ...
 
-    def dispatch(self, exchange: Exchange) -> bool:
-        """Find a thread; False when too many wait."""
+    def proved(self, connection: Connection) -> None:
+        """It has shown that it is known."""
+        ...
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Find a thread; where too many wait, somebody is told to come again at once."""
+        ...
+
+    def come_again(self, exchange: Exchange, reason: str) -> None:
+        """Answer 503 for one of ``OVERLOADS``."""
         ...
 
     def may_stay(self, connection: Connection) -> bool:
         """Whether the connection may have another request after this answer."""
         ...
 
-    def find_largest(self) -> Connection:
-        """Whose unfinished body to refuse when bodies take too much memory."""
+    def relieve(self, connection: Connection) -> None:
+        """Bodies take too much memory: let others make room, or raise the refusal of what this one reads."""
         ...
 
 
@@ -68,40 +75,40 @@ class Phase(enum.Enum):
     CLOSING = "nothing: the last answer has been sent"
 
 
-class Refusal(Exception):
-    """An answer of the server's own, after which the connection ends."""
-
-    def __init__(self, status: HTTPStatus, code: str, *, retry: bool = False) -> None:
-        super().__init__(code)
-        self.status, self.code, self.retry = status, code, retry
-
-
 class Connection(asyncio.Protocol):
     """Reads requests, one after the other, and sends their answers in order.
 
     Attributes:
         context: the TLS context that it was accepted with; None for plain HTTP.
+        guest: how it is counted: what it has proved, how often it was served, since when it is idle.
         greeting: the task that accepted it.
         deadline: loop time at which ``expire`` is called.
-        served: answers so far.
+        lane: whose requests these are.
         unfinished: bytes of the body that is being read.
-        since: ``time.monotonic()`` of its last answer, or of its beginning: for choosing who makes room.
+        held: bytes of all bodies that are kept for it.
     """
 
-    def __init__(self, hub: Hub, *, context: ssl.SSLContext | None, greeting: asyncio.Task[None] | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        context: ssl.SSLContext | None,
+        guest: Guest | None = None,
+        greeting: asyncio.Task[None] | None = None,
+    ) -> None:
         self._hub = hub
         self.context = context
+        self.guest = guest or Guest("", plain=context is None, since=0.0)
         self.greeting = greeting
         self.deadline = NEVER
-        self.served = 0
+        self.lane = Lane("", self.guest.address)
         self.unfinished = 0
-        self.since = 0.0
+        self.held = 0
         self._loop = asyncio.get_running_loop()
         self._phase = Phase.IDLE
         self._active: Exchange | None = None
         self._ahead: deque[Exchange] = deque()
         self._refusal: Refusal | None = None
-        self._held = 0
         self._stalled = False
         self._paused = False
         self._environ: dict[str, Any] = {}
@@ -114,15 +121,21 @@ class Connection(asyncio.Protocol):
         """The handshake is done: who is it?"""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own do not derive from it
         self._parser = httptools.HttpRequestParser(self)
-        names, until = find_caller(transport.get_extra_info("peercert"))
-        if names:
+        peer = transport.get_extra_info("peercert")
+        (names, until), sans = find_caller(peer), find_sans(peer)
+        if names or sans:
             self._environ_until = until
-        self._environ = self._describe(names)
-        self.since = time.monotonic()
+        self._environ = self._describe(names, sans)
+        self._certified = self._hub.door.certifies(names, sans)
+        if self._certified:
+            self.lane = Lane((names or sans)[0], self.guest.address)
+        self.guest.since = time.monotonic()
         self.deadline = self._loop.time() + self._hub.limits.keep_alive_s
         self._hub.opened(self)
+        if self._certified:
+            self._hub.proved(self)
 
-    def _describe(self, names: tuple[str, ...]) -> dict[str, Any]:
+    def _describe(self, names: tuple[str, ...] = (), sans: tuple[str, ...] = ()) -> dict[str, Any]:
         local = self._transport.get_extra_info("sockname") or ("", 0)
         remote = self._transport.get_extra_info("peername") or ("", 0)
         return common_environ(
@@ -131,6 +144,7 @@ class Connection(asyncio.Protocol):
             remote=str(remote[0]),
             state=self._hub.state,
             caller_names=names,
+            caller_sans=sans,
         )
 
     def data_received(self, data: bytes) -> None:
@@ -168,8 +182,8 @@ class Connection(asyncio.Protocol):
             self._active.take()  # nobody is left to be told, if no thread has begun
             self._active = None
         self._ahead.clear()
-        self._hub.buffered -= self._held
-        self._held = self.unfinished = 0
+        self._hub.buffered -= self.held
+        self.held = self.unfinished = 0
         self._hub.closed(self)
 
     def pause_writing(self) -> None:
@@ -233,15 +247,19 @@ class Connection(asyncio.Protocol):
         version = parser.get_http_version()
         if version not in {"1.1", "1.0"}:
             raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version_not_supported")
-        continues = self._check_framing(method, version)
+        self._length, continues = read_framing(self._headers, method=method, version=version)
+        target = origin_form(self._target)
+        standing = self._find_standing(method, target)
         self._next = Exchange(
             self,
             method=method,
-            target=self._origin_form(),
+            target=target,
             headers=self._headers,
             environ=self._environ,
             received=self._received,
             keep_alive=version == "1.1" and parser.should_keep_alive(),
+            lane=self.lane,
+            review=method == "POST" and standing is not Standing.STRANGER,
         )
         self._chunks, self._phase = [], Phase.BODY
         if self._active is None and self._length:
@@ -249,60 +267,36 @@ class Connection(asyncio.Protocol):
         if continues and self._active is None:
             self._transport.write(_CONTINUE)
 
-    def _check_framing(self, method: str, version: str) -> bool:
-        """Where the body ends, or a refusal when there could be two opinions; whether the caller waits for a 100."""
-        hosts, length, coded, expected = 0, None, False, b""
-        for name, value in self._headers:
-            if name == b"content-length":
-                if length is not None or _DIGITS.fullmatch(value) is None:
-                    raise Refusal(HTTPStatus.BAD_REQUEST, "content_length_invalid")
-                length = int(value)
-            elif name == b"transfer-encoding":
-                coded = True
-            elif name == b"host":
-                hosts += 1
-            elif name == b"expect":
-                expected = value.lower()
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise Refusal(HTTPStatus.BAD_REQUEST, "host_invalid")
-        if coded and length is not None:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "length_ambiguous")
-        if coded or (length is None and method in _WITH_BODY):
-            raise Refusal(HTTPStatus.LENGTH_REQUIRED, "review_length_required")
-        self._length = length or 0
-        # Nothing that is served in plain HTTP reads a body: there, none may take the room of a review.
-        if self._length > (_PLAIN_BODY_BYTES if self.context is None else self._hub.limits.max_body_bytes):
+    def _find_standing(self, method: str, target: bytes) -> Standing:
+        """What the caller may ask for, and how much it may send, before anything of it is read."""
+        if self.context is None:  # nothing that is served in plain HTTP reads a body, nor asks who it is
+            standing = Standing.STRANGER
+        else:
+            self._forget_expired()
+            standing = self._hub.door.judge(method, target, certified=self._certified)
+        most = STRANGER_BODY_BYTES if standing is Standing.STRANGER else self._hub.limits.max_body_bytes
+        if self._length > most:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "review_too_large")
-        if expected not in {b"", b"100-continue"}:
-            raise Refusal(HTTPStatus.EXPECTATION_FAILED, "expectation_unknown")
-        return bool(expected) and self._length > 0
+        if standing is Standing.KNOWN:
+            self._hub.proved(self)
+        return standing
 
-    def _origin_form(self) -> bytes:
-        """The target as path and query; RFC 9112, section 3.2.2 wants the absolute form understood too."""
-        target = self._target
-        if target[:1] != b"/":
-            authority = _ABSOLUTE.match(target)
-            if authority is None:
-                raise Refusal(HTTPStatus.BAD_REQUEST, "target_invalid")
-            target = target[authority.end() :]
-            target = target if target[:1] == b"/" else b"/" + target
-        if b"#" in target or not target.isascii():
-            raise Refusal(HTTPStatus.BAD_REQUEST, "target_invalid")
-        return target
+    def _forget_expired(self) -> None:
+        """A name counts until its certificate ends, which may be while the connection is open."""
+        if self._environ_until < time.time():
+            self._environ_until, self._certified = NEVER, False
+            self._environ = self._describe()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._chunks.append(body)
         size = len(body)
         self.unfinished += size
-        self._held += size
+        self.held += size
         hub = self._hub
         hub.buffered += size
         if hub.buffered > hub.limits.max_buffered_bytes:
-            largest = hub.find_largest()
-            if largest is self:
-                raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry=True)
-            largest.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry=True)
+            hub.relieve(self)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
@@ -320,26 +314,24 @@ class Connection(asyncio.Protocol):
     # -- requests in, answers out
 
     def _judge(self, exchange: Exchange) -> None:
-        if self._environ_until < time.time():  # the caller's certificate ended while the connection was open
-            self._environ_until = NEVER
-            self._environ = exchange.environ = self._describe(())
+        self._forget_expired()
+        exchange.environ = self._environ
         self._active, self.deadline = exchange, NEVER
-        if not self._hub.dispatch(exchange):
-            self._hub.state.events["overloaded"] += 1
-            exchange.take()
-            self.answered(exchange, render_error(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", close=False, retry=True))
+        self.guest.busy = True
+        self._hub.dispatch(exchange)
 
     def answered(self, exchange: Exchange, answer: Answer) -> None:
         """Send the answer; loop only."""
         if self._active is not exchange:
             return  # the caller has gone
         self._active = None
+        self.guest.busy = bool(self._ahead)
         size = len(exchange.body)
-        self._held -= size
+        self.held -= size
         self._hub.buffered -= size
         stay = exchange.keep_alive and not answer.close and self._hub.may_stay(self)
         self._write(answer, stay=stay)
-        self.served += 1
+        self.guest.served += 1
         if not stay:
             self.close()
             return
@@ -355,7 +347,7 @@ class Connection(asyncio.Protocol):
         """Set the clock for whatever comes next."""
         if self._stalled or self._active is not None or self._phase in {Phase.REFUSED, Phase.CLOSING}:
             return
-        limits, self.since = self._hub.limits, time.monotonic()
+        limits, self.guest.since = self._hub.limits, time.monotonic()
         self.deadline = self._loop.time() + {
             Phase.IDLE: limits.keep_alive_s, Phase.HEAD: limits.head_timeout_s, Phase.BODY: limits.body_timeout_s
         }[self._phase]  # fmt: skip
@@ -378,7 +370,7 @@ class Connection(asyncio.Protocol):
         self._refusal, self._phase = refusal, Phase.REFUSED
         self._next, self._chunks = None, []
         self._hub.buffered -= self.unfinished
-        self._held -= self.unfinished
+        self.held -= self.unfinished
         self.unfinished = 0
 
     def refuse(self, status: HTTPStatus, code: str, *, retry: bool = False) -> None:
@@ -388,7 +380,7 @@ class Connection(asyncio.Protocol):
 
     def _send_refusal(self, refusal: Refusal) -> None:
         self._refusal = None
-        self._hub.state.events["refused"] += 1
+        self._hub.state.count_refusal(refusal.code, overload="bodies" if refusal.retry else "")
         self._write(render_error(refusal.status, refusal.code, close=True, retry=refusal.retry), stay=False)
         if self.context is not None:
             self.close()  # the TLS layer discards what still comes until both sides have said goodbye
@@ -406,9 +398,21 @@ class Connection(asyncio.Protocol):
         return self._active is not None or bool(self._ahead)
 
     @property
-    def named(self) -> bool:
-        """Whether a verified client certificate names the caller."""
-        return CALLER_KEY in self._environ
+    def known(self) -> bool:
+        """Whether it has proved who it is."""
+        return self.guest.known
+
+    @property
+    def waits(self) -> bool:
+        """Whether its request waits in the line, so that it can be taken back."""
+        return self._active is not None and not self._active.taken
+
+    def give_way(self) -> None:
+        """Refuse the body that is being read, or take back the one that waits: memory is needed."""
+        if self.unfinished:
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry=True)
+        elif (exchange := self._active) is not None and exchange.take():
+            self._hub.come_again(exchange, "bodies")
 
     @property
     def quiet(self) -> bool:

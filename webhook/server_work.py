@@ -11,17 +11,18 @@ import queue
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication
 
-from webhook.server_state import CALLER_KEY, RECEIVED_KEY, STATE_KEY, ServerState
+from webhook.server_line import FairLine
+from webhook.server_state import CALLER_KEY, RECEIVED_KEY, SANS_KEY, STATE_KEY, ServerState
 
 _LOG: Final = logging.getLogger("placet.webhook.server")
 _KNOWN_NAMES_MAX: Final = 256
+_HEAVY_BYTES: Final = 512 * 1024
 
 
 class Answer(NamedTuple):
@@ -59,11 +60,14 @@ class Exchange:
         received: ``time.monotonic()`` when its first byte came.
         keep_alive: the caller allows another request on this connection.
         submitted: ``time.monotonic()`` when it was put in the line.
+        lane: whose it is, in the line.
+        review: it asks for one, as far as its caller may; else it is a probe or the like.
         claim: whoever pops its one item owns the answer: a thread that judges, or the loop that gives it up.
     """
 
     __slots__ = (
-        "body", "caller", "claim", "environ", "headers", "keep_alive", "method", "received", "submitted", "target",
+        "body", "caller", "claim", "environ", "headers", "keep_alive", "lane", "method", "received", "review",
+        "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +80,8 @@ class Exchange:
         environ: dict[str, Any],
         received: float,
         keep_alive: bool,
+        lane: Hashable = None,
+        review: bool = True,
     ) -> None:
         self.caller = caller
         self.method = method
@@ -86,7 +92,19 @@ class Exchange:
         self.received = received
         self.submitted = received
         self.keep_alive = keep_alive
+        self.lane = lane
+        self.review = review
         self.claim = [None]
+
+    @property
+    def heavy(self) -> bool:
+        """Whether it keeps a thread much longer than others do."""
+        return len(self.body) > _HEAVY_BYTES
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody owns the answer already."""
+        return not self.claim
 
     def take(self) -> bool:
         """Become the one who answers; False when another is. Atomic between threads."""
@@ -98,7 +116,7 @@ class Exchange:
 
 
 class Workers:
-    """A fixed number of threads with a bounded line before them.
+    """A fixed number of threads with a bounded line before them, in which callers have their turns.
 
     They are daemons, and not a ``ThreadPoolExecutor``: a review that hangs must not keep the process from ending, and
     an executor's futures cost more than the hand-over itself.
@@ -106,9 +124,9 @@ class Workers:
 
     def __init__(self, app: WSGIApplication, *, threads: int, waiting: int, name: str) -> None:
         self._app = app
-        self._waiting_max = waiting
-        self._queue: queue.SimpleQueue[Exchange | None] = queue.SimpleQueue()
-        self._line: deque[Exchange] = deque()
+        self._line: FairLine[Exchange] = FairLine(longest=waiting, threads=threads)
+        self._tickets: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)
         ]
@@ -122,49 +140,49 @@ class Workers:
 
     def stop(self) -> None:
         """Let the threads end after what they are doing; does not wait."""
+        self._stopping = True
         for _ in self._threads:
-            self._queue.put(None)
+            self._tickets.put(False)  # noqa: FBT003 - a queue's item
 
     @property
     def waiting(self) -> int:
         """Requests in the line."""
-        line = self._line
-        while line and not line[0].claim:  # threads take them in order
-            line.popleft()
-        return len(line)
+        return self._line.sweep()
 
-    def submit(self, exchange: Exchange) -> bool:
-        """Put a request in the line; False when it is full. Loop only."""
-        if self.waiting >= self._waiting_max:
-            return False
+    def submit(self, exchange: Exchange) -> Exchange | None:
+        """Put a request in the line; whom to tell to come again, if anybody: itself or another. Loop only."""
         exchange.submitted = time.monotonic()
-        self._line.append(exchange)
-        self._queue.put(exchange)
-        return True
+        turned_away = self._line.put(exchange)
+        if turned_away is not exchange:
+            self._tickets.put(True)  # noqa: FBT003 - a queue's item
+        return turned_away
 
     def give_up(self, before: float) -> list[Exchange]:
         """Take those out of the line that joined it before this ``time.monotonic()``. Loop only."""
-        late: list[Exchange] = []
-        while self.waiting and self._line[0].submitted < before:
-            exchange = self._line.popleft()
-            if exchange.take():
-                late.append(exchange)
-        return late
+        return self._line.give_up(before)
 
     def _work(self) -> None:
-        loop = self._loop
+        loop, line = self._loop, self._line
         assert loop is not None  # noqa: S101 - start() has set it
-        while (exchange := self._queue.get()) is not None:
-            if not exchange.take():
-                continue
-            answer = call_app(self._app, exchange)
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this answer any more
-                loop.call_soon_threadsafe(exchange.caller.answered, exchange, answer)
-            del exchange, answer  # not kept until the next one comes
+        # A ticket wakes a thread, which then works for as long as there is something: a request that had to wait
+        # because its lane held enough threads is begun by the next of them, without a ticket of its own.
+        while self._tickets.get():
+            while not self._stopping and (exchange := line.take()) is not None:
+                answer = call_app(self._app, exchange)
+                line.done(exchange)
+                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for this answer any more
+                    loop.call_soon_threadsafe(exchange.caller.answered, exchange, answer)
+                del exchange, answer  # not kept until the next one comes
 
 
 def common_environ(
-    *, scheme: str, server: tuple[str, int], remote: str, state: ServerState, caller_names: tuple[str, ...]
+    *,
+    scheme: str,
+    server: tuple[str, int],
+    remote: str,
+    state: ServerState,
+    caller_names: tuple[str, ...],
+    caller_sans: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """What all requests of one connection have in common."""
     environ: dict[str, Any] = {
@@ -182,6 +200,8 @@ def common_environ(
     }
     if caller_names:
         environ[CALLER_KEY] = caller_names
+    if caller_sans:
+        environ[SANS_KEY] = caller_sans
     return environ
 
 

@@ -39,20 +39,34 @@ class Access:
     """Who may ask for a review.
 
     Attributes:
-        names: of client certificates; anybody may ask when there are none.
+        names: common names or DNS names of client certificates; any will do when there are none.
+        sans: alternative names with their kind, ``DNS:...``, ``URI:...`` or ``IP:...``, of which the certificate has to
+            have one, beside one of ``names``; any will do when there are none.
         token: last segment of the path; None when the path has none. Secret.
     """
 
     names: frozenset[str] = frozenset()
+    sans: frozenset[str] = frozenset()
     token: bytes | None = field(default=None, repr=False)
 
-    def admits(self, caller_names: Sequence[str]) -> bool:
-        """Whether a caller of these verified names is one of those who may ask."""
-        return not self.names or not self.names.isdisjoint(caller_names)
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether a caller has to show one."""
+        return bool(self.names or self.sans)
 
-    def authenticates(self, caller_names: Sequence[str]) -> bool:
+    @property
+    def tells_apart(self) -> bool:
+        """Whether a caller can prove anything at all."""
+        return self.wants_certificate or self.token is not None
+
+    def admits(self, caller_names: Sequence[str], caller_sans: Sequence[str] = ()) -> bool:
+        """Whether a caller with these verified names is one of those who may ask."""
+        named = not self.names or not self.names.isdisjoint(caller_names)
+        return named and (not self.sans or not self.sans.isdisjoint(caller_sans))
+
+    def authenticates(self, caller_names: Sequence[str], caller_sans: Sequence[str] = ()) -> bool:
         """Whether these verified names prove that the caller is an API server."""
-        return not self.names.isdisjoint(caller_names)
+        return self.wants_certificate and self.admits(caller_names, caller_sans)
 
     def opens(self, segment: str | None) -> bool:
         """Whether this is the last segment that the path must have; None where there is none."""
@@ -68,11 +82,12 @@ def load_access(server: ServerConfig, environment: Mapping[str, str]) -> Access:
         ConfigError: the token of the path is short, or is not the same in every spelling of a path.
     """
     token = environment.get(PATH_TOKEN)
+    names, sans = frozenset(server.client_names), frozenset(server.client_sans)
     if token is None:
-        return Access(names=frozenset(server.client_names))
+        return Access(names=names, sans=sans)
     if len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token):
         raise ConfigError(
             f"{PATH_TOKEN} is not {SHORTEST_TOKEN} or more letters, digits, dots, hyphens, underscores or tildes",
             hint="Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
-    return Access(names=frozenset(server.client_names), token=token.encode())
+    return Access(names=names, sans=sans, token=token.encode())

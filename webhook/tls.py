@@ -6,7 +6,9 @@ use: replacing one can neither break a handshake nor cut a connection.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import ipaddress
 import logging
 import ssl
 import threading
@@ -287,6 +289,25 @@ def find_caller(peer: dict[str, Any] | None) -> tuple[tuple[str, ...], float]:
     if len(common) == 1:
         names.insert(0, common[0])
     return tuple(dict.fromkeys(names)), float(ssl.cert_time_to_seconds(peer["notAfter"]))
+
+
+def find_sans(peer: dict[str, Any] | None) -> tuple[str, ...]:
+    """The alternative names of a verified client certificate, each with its kind, so that none passes for another.
+
+    Args:
+        peer: as for :func:`find_caller`.
+
+    Returns:
+        ``DNS:<name>``, ``URI:<uri>`` and ``IP:<address>``, addresses in the one short form (RFC 5952).
+    """
+    found: list[str] = []
+    for kind, value in (peer or {}).get("subjectAltName", ()):
+        if kind in {"DNS", "URI"}:
+            found.append(f"{kind}:{value}")
+        elif kind == "IP Address":
+            with contextlib.suppress(ValueError):  # "<invalid>": bytes that are no address name nobody
+                found.append(f"IP:{ipaddress.ip_address(value.strip())}")
+    return tuple(dict.fromkeys(found))
 
 
 def _shown(moment: datetime) -> str:

@@ -31,6 +31,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "server.tls_key": "tls/server.key",
     "server.client_ca": "tls/apiserver-ca.crt",
     "server.client_names": ["kube-apiserver"],
+    "server.client_sans": ["DNS:kube-apiserver.example.org"],
     "server.status_port": 8080,
 }
 _WIDTH: Final = 110

@@ -94,9 +94,12 @@ class Authority:
         names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
         return self._issue(_name(hosts[0]), _SERVER, names, lifetime)
 
-    def client(self, common_name: str, organizations: Sequence[str] = ()) -> CertificateFiles:
+    def client(
+        self, common_name: str, organizations: Sequence[str] = (), *, sans: Sequence[x509.GeneralName] = ()
+    ) -> CertificateFiles:
         """A client certificate; Kubernetes reads the names as a user and its groups."""
-        return self._issue(_name(common_name, organizations), _CLIENT, None)
+        names = x509.SubjectAlternativeName(sans) if sans else None
+        return self._issue(_name(common_name, organizations), _CLIENT, names)
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: dt.timedelta = LIFETIME

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 from tests.fuzz.target import BrokenPromiseError, require
+from webhook.server_callers import Door
 from webhook.server_connection import Connection
 from webhook.server_state import ServerLimits, ServerState
 from webhook.server_work import Answer, Exchange, build_environ
+from webhook.settings import Access
 
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n((?:[A-Za-z-]+: [^\r\n]*\r\n)+)\r\n")
 _LENGTH: Final = re.compile(rb"Content-Length: (\d+)\r\n")
@@ -59,6 +61,7 @@ class _Hub:
     def __init__(self) -> None:
         self.limits = ServerLimits(max_head_bytes=64 * 1024, max_headers=10_000)
         self.state = ServerState()
+        self.door = Door(Access())
         self.buffered = 0
         self.date = b"Date: Mon, 23 Nov 2026 00:00:00 GMT\r\n"
         self.asked: list[_Asked] = []
@@ -70,7 +73,10 @@ class _Hub:
     def closed(self, connection: Connection) -> None:
         self.open.remove(connection)
 
-    def dispatch(self, exchange: Exchange) -> bool:
+    def proved(self, connection: Connection) -> None:
+        raise BrokenPromiseError("nothing can be proved here")
+
+    def dispatch(self, exchange: Exchange) -> None:
         self.asked.append((exchange.method, exchange.target, tuple(exchange.headers), exchange.body))
         environ = build_environ(exchange)
         require(environ["PATH_INFO"].startswith("/"), "a path begins with a slash")
@@ -81,13 +87,15 @@ class _Hub:
         exchange.take()
         answer = Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"ok")
         asyncio.get_running_loop().call_soon(exchange.caller.answered, exchange, answer)
-        return True
 
     def may_stay(self, _connection: Connection) -> bool:
         return True
 
-    def find_largest(self) -> Connection:
-        return self.open[0]
+    def relieve(self, _connection: Connection) -> None:
+        raise BrokenPromiseError("an input is never that large")
+
+    def come_again(self, _exchange: Exchange, _reason: str) -> None:
+        raise BrokenPromiseError("there is no line here")
 
 
 async def _serve(pieces: list[bytes]) -> tuple[list[_Asked], bytes]:

@@ -59,6 +59,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (("cluster: prod-eu-1", "cluster: prod-eu-1\npolicy: {engine: rego}"), "policy.engine"),
         (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {tls_cert: a.crt}"), "tls_key"),
         (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {port: 70000}"), "server.port"),
+        (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {client_ca: ca.crt}"), "client_names or client_sans"),
+        (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {client_sans: ['DNS:a']}"), "client_ca"),
+        (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {client_ca: a, client_sans: [a]}"), "client_sans"),
+        (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {client_ca: a, client_sans: ['IP:::01']}"), "::01"),
+        (("cluster: prod-eu-1", "cluster: prod-eu-1\nserver: {max_body_mebibytes: 15}"), "max_body_mebibytes"),
         (("cluster: prod-eu-1", "cluster: [unclosed"), "not YAML"),
     ],
 )

@@ -28,6 +28,7 @@ from tests.e2e.authority import Authority, CertificateFiles
 from tests.e2e.processes import poll_until
 from webhook.server import Server, run_server
 from webhook.server_state import CALLER_KEY, ServerLimits
+from webhook.settings import Access
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 10.0
@@ -65,7 +66,7 @@ class Echo:
         if path == "/readyz" and "drain" in self.told:
             start("503 Service Unavailable", [("Content-Length", "0")])
             return []
-        if path == "/held":
+        if path == "/held" or environ["QUERY_STRING"] == "held":
             self.entered.release()
             assert self.open.wait(PATIENCE_S)
         raw = environ["wsgi.input"].read()
@@ -113,9 +114,9 @@ class Served:
             context.load_cert_chain(client.certificate, client.key)
         return context
 
-    def connect(self, client: CertificateFiles | None = None) -> ssl.SSLSocket:
-        """A TLS connection."""
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+    def connect(self, client: CertificateFiles | None = None, *, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        """A TLS connection, from one of the addresses that loopback has."""
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S, source_address=(source, 0))
         return self.context(client).wrap_socket(raw, server_hostname="localhost")
 
     def install(self, files: CertificateFiles) -> None:
@@ -151,7 +152,12 @@ def server_settings(folder: Path, **changes: Any) -> ServerConfig:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, limits: ServerLimits = QUICK, lifecycle: Echo | None = None, **changes: Any
+    folder: Path,
+    *,
+    limits: ServerLimits = QUICK,
+    lifecycle: Echo | None = None,
+    access: Access | None = None,
+    **changes: Any,
 ) -> Iterator[Served]:
     """Serve until the block is left; whatever the server raised is raised here."""
     authority = Authority(folder, "serving tests")
@@ -160,7 +166,7 @@ def serving(
     ready = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
     failed: list[BaseException] = []
-    with Server(echo, server_settings(folder, **changes), limits=limits) as server:
+    with Server(echo, server_settings(folder, **changes), limits=limits, access=access) as server:
 
         def run() -> None:
             try:

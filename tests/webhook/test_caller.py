@@ -123,8 +123,32 @@ def test_the_token_is_not_in_what_is_printed() -> None:
     assert TOKEN not in repr(load_access(server(), {"PLACET_PATH_TOKEN": TOKEN}))
 
 
+def test_the_application_holds_alternative_names_against_the_certificate_too(own_team: Team) -> None:
+    san = "URI:spiffe://cluster/apiserver"
+    own_team.configure(
+        {"server": {"client_ca": "tls/ca.crt", "client_names": ["kube-apiserver"], "client_sans": [san]}}
+    )
+    with opened(own_team) as gate:
+        for names, sans, status in (
+            (["kube-apiserver"], [san], 200),
+            (["kube-apiserver"], [], 403),
+            (["kube-apiserver", san], [], 403),
+            (["somebody"], [san], 403),
+        ):
+            answer = gate.client.post(
+                PATH,
+                data=json.dumps(review(example())),
+                content_type="application/json",
+                environ_overrides={"placet.caller_names": names, "placet.caller_sans": sans},
+            )
+            assert answer.status_code == status
+        assert [one["caller_authenticated"] for one in gate.records("decision")] == [True]
+
+
 def test_nobody_is_authenticated_where_nobody_is_named() -> None:
     assert Access().admits(()) is True
     assert Access().authenticates(("kube-apiserver",)) is False
+    assert Access(sans=frozenset({"DNS:a"})).authenticates(("b",), ("DNS:a",)) is True
+    assert Access(sans=frozenset({"DNS:a"})).admits(("a", "DNS:a")) is False
     named = Access(names=frozenset({"a"}))
     assert (named.admits(("b",)), named.admits(("b", "a")), named.authenticates(("a",))) == (False, True, True)

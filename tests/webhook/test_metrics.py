@@ -195,6 +195,14 @@ def test_what_only_the_server_knows_is_shown_and_counted_once() -> None:
         assert _sample(metrics, "placet_server_events_total", event="overloaded") == 4
     server.events["overloaded"] += 1
     assert _sample(metrics, "placet_server_events_total", event="overloaded") == 5
+    assert _sample(metrics, "placet_overload_total", reason="bodies") == 0  # there from the start, for increase()
+    server.overloads["bodies"] += 2
+    server.refusals.update({"caller_unknown": 3, "not a code": 1})
+    metrics.refused("caller_unknown")
+    for _ in range(2):
+        assert _sample(metrics, "placet_overload_total", reason="bodies") == 2
+        assert _sample(metrics, "placet_http_refusals_total", code="caller_unknown") == 4
+        assert _sample(metrics, "placet_http_refusals_total", code="other") == 1
     assert _sample(metrics, "placet_connections_open") == 3
     assert _sample(metrics, "placet_reviews_waiting") == 2
 

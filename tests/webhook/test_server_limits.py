@@ -16,7 +16,6 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
-from tests.e2e.authority import Authority
 from tests.e2e.processes import poll_until
 from tests.simulators.serving import (
     ADMIT,
@@ -253,25 +252,6 @@ def test_bodies_of_all_together_are_bounded(tmp_path: Path) -> None:
         small.sendall(b"x" * 600_000)
         assert read_reply(small).heard["bytes"] == 900_000
         assert served.server.buffered == 0
-
-
-def test_many_small_bodies_of_strangers_take_no_room_from_a_caller_with_a_name(tmp_path: Path) -> None:
-    (tmp_path / "callers").mkdir()
-    callers = Authority(tmp_path / "callers", "callers")
-    trusted = tmp_path / "client-ca.crt"
-    trusted.write_bytes(callers.pem)
-    limits = replace(QUICK, max_buffered_bytes=1_000_000, body_timeout_s=60.0)
-    with (
-        serving(tmp_path, limits=limits, client_ca=trusted, client_names=("kube-apiserver",)) as served,
-        contextlib.ExitStack() as held,
-    ):
-        head = b"POST /v1/admit/production HTTP/1.1\r\n" + HOST + b"Content-Length: 60000\r\n\r\n"
-        for _ in range(19):
-            held.enter_context(served.connect()).sendall(head + b"x" * 50_000)
-        assert poll_until(lambda: served.server.buffered == 950_000, PATIENCE_S)
-        caller = held.enter_context(served.connect(callers.client("kube-apiserver")))
-        caller.sendall(request(body=b"x" * 400_000))
-        assert read_reply(caller).status == 200
 
 
 def test_the_plain_port_takes_no_large_bodies(tmp_path: Path) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import ipaddress
 import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from placet.errors import ConfigError
 from tests.e2e.authority import Authority
 from tests.simulators.serving import Apart, install, read_reply, request, server_settings, serving
-from webhook.tls import Certificates, find_caller
+from webhook.settings import Access
+from webhook.tls import Certificates, find_caller, find_sans
 
 
 def now() -> dt.datetime:
@@ -197,6 +200,53 @@ def test_http_1_1_is_the_only_protocol(tmp_path: Path) -> None:
 )
 def test_names_of_a_caller(peer: dict[str, object] | None, names: tuple[str, ...]) -> None:
     assert find_caller(peer)[0] == names
+
+
+def test_alternative_names_of_a_caller_have_their_kind() -> None:
+    peer = {
+        "subject": ((("commonName", "URI:spiffe://cluster/apiserver"),),),
+        "subjectAltName": (
+            ("DNS", "apiserver.local"),
+            ("URI", "spiffe://cluster/apiserver"),
+            ("IP Address", "10.0.0.1"),
+            ("IP Address", "0:0:0:0:0:0:0:1\n"),
+            ("IP Address", "<invalid>"),
+            ("email", "a@example.org"),
+            ("DirName", ((("commonName", "b"),),)),
+        ),
+        "notAfter": "Nov 22 00:00:00 2030 GMT",
+    }
+    assert find_sans(peer) == ("DNS:apiserver.local", "URI:spiffe://cluster/apiserver", "IP:10.0.0.1", "IP:::1")
+    assert find_sans(None) == find_sans({}) == ()
+
+
+@pytest.mark.parametrize(
+    ("common", "sans", "status"),
+    [
+        ("kube-apiserver", [x509.UniformResourceIdentifier("spiffe://cluster/apiserver")], 200),
+        ("kube-apiserver", [x509.DNSName("other"), x509.IPAddress(ipaddress.ip_address("fd00::1"))], 200),
+        ("kube-apiserver", [], 403),
+        ("kube-apiserver", [x509.DNSName("spiffe://cluster/apiserver")], 403),
+        ("kube-apiserver", [x509.UniformResourceIdentifier("spiffe://cluster/apiserver/")], 403),
+        ("kube-apiserver", [x509.IPAddress(ipaddress.ip_address("fd00::2"))], 403),
+        ("URI:spiffe://cluster/apiserver", [x509.DNSName("kube-apiserver")], 403),
+        ("somebody", [x509.UniformResourceIdentifier("spiffe://cluster/apiserver")], 403),
+    ],
+)
+def test_common_name_and_alternative_name_are_both_held_against_the_certificate(
+    tmp_path: Path, common: str, sans: list[x509.GeneralName], status: int
+) -> None:
+    (tmp_path / "callers").mkdir()
+    callers = Authority(tmp_path / "callers", "callers")
+    access = Access(
+        names=frozenset({"kube-apiserver"}), sans=frozenset({"URI:spiffe://cluster/apiserver", "IP:fd00::1"})
+    )
+    with (
+        serving(tmp_path, access=access, client_ca=callers.path) as served,
+        served.connect(callers.client(common, sans=sans)) as stream,
+    ):
+        stream.sendall(request())
+        assert read_reply(stream).status == status
 
 
 def test_a_callers_name_counts_until_its_certificate_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

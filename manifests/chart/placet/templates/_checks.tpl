@@ -3,7 +3,7 @@
 {{- $problems := list -}}
 {{- $v := .Values -}}
 {{- if $v.config.existingConfigMap -}}
-{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "opa.url" $v.opa.url -}}
+{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "server.clientSans" $v.server.clientSans "opa.url" $v.opa.url -}}
 {{- if $given -}}
 {{- $problems = append $problems (printf "%s has no effect with config.existingConfigMap: say it in that ConfigMap, or drop one of the two" $name) -}}
 {{- end -}}
@@ -24,11 +24,12 @@
 {{- $problems = append $problems (printf "keyring.threshold is %d, and there are %d roots" (int $v.keyring.threshold) (len $v.keyring.roots)) -}}
 {{- end -}}
 {{- $ca := or $v.server.clientCa.pem $v.server.clientCa.existingConfigMap -}}
-{{- if and $ca (not $v.server.clientNames) -}}
-{{- $problems = append $problems "server.clientCa without server.clientNames: an authority signs for many; name the API server's certificates" -}}
+{{- $named := concat $v.server.clientNames $v.server.clientSans -}}
+{{- if and $ca (not $named) -}}
+{{- $problems = append $problems "server.clientCa without server.clientNames or server.clientSans: an authority signs for many; name the API server's certificates" -}}
 {{- end -}}
-{{- if and $v.server.clientNames (not $ca) -}}
-{{- $problems = append $problems "server.clientNames without server.clientCa: names are checked in certificates of that authority" -}}
+{{- if and $named (not $ca) -}}
+{{- $problems = append $problems "server.clientNames or server.clientSans without server.clientCa: names are checked in certificates of that authority" -}}
 {{- end -}}
 {{- end -}}
 {{- $default := dig "namespaces" "default_environment" "production" (fromYaml (default "" $v.policy.data)) -}}

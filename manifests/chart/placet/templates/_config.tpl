@@ -10,10 +10,14 @@
 {{- $_ := set $policy "opa_timeout_seconds" .Values.opa.timeoutSeconds -}}
 {{- if .Values.opa.ca.existingConfigMap -}}{{- $_ := set $policy "opa_ca" "opa-ca.crt" -}}{{- end -}}
 {{- end -}}
-{{- $server := dict "host" .Values.server.host "port" 8443 "status_port" 8080 "tls_cert" "tls.crt" "tls_key" "tls.key" "tls_minimum" .Values.server.tlsMinimum "threads" (int .Values.server.threads) "drain_seconds" .Values.server.drainSeconds -}}
-{{- if .Values.server.clientNames -}}
+{{- $server := dict "host" .Values.server.host "port" 8443 "status_port" 8080 "tls_cert" "tls.crt" "tls_key" "tls.key" "tls_minimum" .Values.server.tlsMinimum "threads" (int .Values.server.threads) "drain_seconds" .Values.server.drainSeconds "max_connections" (int .Values.server.maxConnections) "max_connections_per_address" (int .Values.server.maxConnectionsPerAddress) "max_waiting_reviews" (int .Values.server.maxWaitingReviews) "max_body_mebibytes" (int .Values.server.maxBodyMebibytes) -}}
+{{- with .Values.server.clientNames -}}
 {{- $_ := set $server "client_ca" "client-ca.crt" -}}
-{{- $_ := set $server "client_names" .Values.server.clientNames -}}
+{{- $_ := set $server "client_names" . -}}
+{{- end -}}
+{{- with .Values.server.clientSans -}}
+{{- $_ := set $server "client_ca" "client-ca.crt" -}}
+{{- $_ := set $server "client_sans" . -}}
 {{- end -}}
 {{- $lookups := dict -}}
 {{- if eq .Values.lookups.cache "informer" -}}
