@@ -121,8 +121,8 @@ detection: setup-dev ## Precision and recall of detection over labelled objects:
 	@$(BIN)/python tools/detection.py $(CORPUS)
 
 .PHONY: honest
-honest: setup-dev ## Send labelled objects through a gate that detects, name each wrong answer: make honest CORPUS=DIR
-	@$(BIN)/python tools/honest.py $(CORPUS)
+honest: setup-dev ## Send labelled objects through a gate that detects, name each wrong answer; API_SERVER=1 asks a real one
+	@$(BIN)/python tools/honest.py $(CORPUS) $(if $(API_SERVER),--api-server)
 
 .PHONY: programs
 programs: setup-dev

@@ -21,7 +21,17 @@ NAMESPACE: Final = "ml-serving"
 DEPLOYER: Final = "dora@example.com"
 GATE: Final = "placet-gate"
 PATIENCE_S: Final = 40.0
-ROLES: Final = ("technical", "security", "business")
+# One role, two where the risk is critical: each signature is a process, and who has to sign is tested elsewhere.
+ROLES: Final = ("security",)
+DATA: Final = {
+    "environments": {"production": {"approvals": [*ROLES]}},
+    "risk_approvals": {
+        "low": [*ROLES],
+        "medium": [*ROLES],
+        "high": [*ROLES],
+        "critical": [*ROLES, "executive"],
+    },
+}
 Json = dict[str, Any]
 
 # All that the gate may read for its look-ups; docs/lookups.md lists the same.

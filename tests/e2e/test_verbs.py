@@ -310,7 +310,7 @@ def test_replace_and_its_force_are_judged_as_update_and_as_new(world: World) -> 
     def replaced() -> bool:  # unless a controller wrote in between
         done = world.kubectl("replace", "-f", "-", stdin=json.dumps(approved))
         assert done.returncode == 0 or "(Conflict)" in done.stderr, done.stderr
-        return done.returncode == 0
+        return bool(done.returncode == 0)
 
     wait_for("a replacement", replaced)
     world.refused("projection_differs", "replace", "-f", "-", stdin=json.dumps(with_image(approved)))

@@ -52,7 +52,6 @@ def test_honest_workloads_are_let_in_at_every_step_and_a_model_server_at_none(tm
         "  was one: 0 / 1",
         "  ReplicaSet: 0 / 1",
         "  Pod: 0 / 1",
-        "admitted with a warning: 0",
         "kinds that the gate is not asked about: volcano.example/v1 Volcano (1)",
         "faults: 0",
     ]
