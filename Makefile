@@ -120,6 +120,10 @@ CORPUS ?= corpus
 detection: setup-dev ## Precision and recall of detection over labelled objects: make detection CORPUS=DIR
 	@$(BIN)/python tools/detection.py $(CORPUS)
 
+.PHONY: honest
+honest: setup-dev ## Send labelled objects through a gate that detects, name each wrong answer; API_SERVER=1 asks a real one
+	@$(BIN)/python tools/honest.py $(CORPUS) $(if $(API_SERVER),--api-server)
+
 .PHONY: programs
 programs: setup-dev
 	$(call step,the real programs that the tests run: built once, kept outside the checkout)

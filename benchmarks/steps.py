@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 STEPS: Final[dict[str, tuple[str, ...]]] = {
     "parse the review": ("webhook.admission:parse_review",),
     "find the uid": ("placet.record:LogRecorder.find",),
-    "read the workload, project": ("placet.decide:read_workload",),
+    "read the workload, project": ("placet.decide:read_or_excuse", "placet.decide:read_workload"),
     "keyring and revocations from files": ("placet.trust:FileTrust.load",),
     "ask for the model": ("placet.record:LogRecorder.model_seen",),
     "read envelopes": ("placet.approvals.signed:parse_annotation",),

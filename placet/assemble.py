@@ -20,7 +20,6 @@ from placet.informer.informer import Informer
 from placet.parents import KubernetesParents, NoParents, Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
-from placet.policy.opa import OpaEngine
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import Recorder
 from placet.residents import KubernetesResidents, NoResidents, Residents
@@ -52,7 +51,9 @@ def open_own_record(config: Config) -> AuditLog:
     return AuditLog.open(config.store, origin=config.origin, key=load_own_log_key(config))
 
 
-def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], None] = lambda: None) -> PolicyEngine:
+def build_engine(
+    config: Config, data: PolicyData, *, on_drift: Callable[[], None] = lambda: None, at_once: int | None = None
+) -> PolicyEngine:
     """The policy engine that the configuration names, not yet prepared.
 
     When ``prepare`` raises and ``problem`` says why, the engine goes on trying: OPA may start after the gate does.
@@ -61,6 +62,7 @@ def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], Non
         config: names it.
         data: the policy data that it judges by.
         on_drift: told of each time that OPA held other policies or data than the gate gave it.
+        at_once: how many decisions are made at once; as many as the server makes without it.
 
     Raises:
         ConfigError: OPA's address, its authorities or the token in PLACET_OPA_TOKEN can't be used.
@@ -68,6 +70,9 @@ def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], Non
     """
     policy = config.policy
     if policy.engine == "opa":
+        # Its HTTP client takes longer to import than everything else together, and few commands need it.
+        from placet.policy.opa import OpaEngine  # noqa: PLC0415
+
         return OpaEngine(
             policy.opa_url,
             data,
@@ -77,7 +82,7 @@ def build_engine(config: Config, data: PolicyData, *, on_drift: Callable[[], Non
             timeout_s=policy.opa_timeout_s,
             on_drift=on_drift,
         )
-    return EmbeddedEngine.default(data, guests=config.server.threads)
+    return EmbeddedEngine.default(data, guests=at_once or config.server.threads)
 
 
 def build_trust(
@@ -169,7 +174,7 @@ def build_gate(
         cluster_facts: what the cluster knows.
         clock: aware UTC.
         data: policy data that was read already.
-        engine: an engine on these data, prepared.
+        engine: an engine on these data, prepared; without one, one is made for one decision at a time.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
         exemptions: what needs no approval; None for those of the folder that the configuration names.
@@ -181,7 +186,7 @@ def build_gate(
     """
     data = data or load_policy_data(config.policy.data)
     if engine is None:
-        engine = build_engine(config, data)
+        engine = build_engine(config, data, at_once=1)
         engine.prepare()
     return Gate(
         cluster=config.cluster,

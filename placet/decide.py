@@ -39,7 +39,7 @@ from placet.record import Recorder
 from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
 from placet.scaling import find_scaled, is_scale
-from placet.workload import read_workload
+from placet.workload import read_or_excuse, read_workload
 
 __all__ = ["Deadline", "DeadlineExceeded", "Gate", "History", "NoHistory", "Refused", "Trust"]
 
@@ -210,7 +210,7 @@ class Gate:
             raise WorkloadError("the request carries no object", code="object_missing")
         if not request.namespace:  # else the object's own would stand in for the place that nobody vouches for
             raise WorkloadError("the request names no namespace, and every workload has one", code="namespace_missing")
-        workload = read_workload(request.object, namespace=request.namespace, kinds=self._policy_data.kinds)
+        workload, unread = read_or_excuse(request.object, namespace=request.namespace, kinds=self._policy_data.kinds)
         asked = request.kind
         if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
             raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
@@ -230,6 +230,8 @@ class Gate:
             kinds=self._policy_data.kinds,
         )
         decision = replace(decision, coverage=coverage)
+        if coverage.governed and unread is not None:
+            raise unread
         if coverage.governed:
             return decision
         return replace(decision, allowed=True, warnings=warn_of(coverage, mode=decision.mode))

@@ -7,6 +7,7 @@ digest. A name without a registry is completed as runtimes do it: ``nginx`` is `
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from placet.canonical import Digest
@@ -14,6 +15,7 @@ from placet.errors import FormatError, WorkloadError
 from placet.model import Image
 
 MAX_CHARACTERS: Final = 512
+IMAGE_INVALID: Final = "image_invalid"
 _MAX_NAME_CHARACTERS: Final = 255
 _DEFAULT_REGISTRY: Final = "docker.io"
 _OFFICIAL: Final = "library"
@@ -56,6 +58,19 @@ def parse_image(reference: str, *, container: str) -> Image:
     )
 
 
+ReadImage = Callable[..., Image]
+"""``parse_image``, or ``take_image`` for what nobody is going to judge."""
+
+
+def take_image(reference: str, *, container: str) -> Image:
+    """Read an image reference as :func:`parse_image` does; one that it refuses is kept as written, without a name."""
+    try:
+        return parse_image(reference, container=container)
+    except WorkloadError:
+        written = reference[:MAX_CHARACTERS] if isinstance(reference, str) else ""
+        return Image(container=container, reference=written, name="", tag="", digest=None)
+
+
 def _parse_digest(text: str, container: str) -> Digest:
     try:
         return Digest.parse(text)
@@ -96,6 +111,6 @@ def _is_registry(first: str) -> bool:
 def _refusal(container: str, what: str) -> WorkloadError:
     return WorkloadError(
         f"{container}: {what}",
-        code="image_invalid",
+        code=IMAGE_INVALID,
         hint="Write registry/repository:tag@sha256:<64 lower-case hexadecimal digits>.",
     )

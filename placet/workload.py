@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
-from placet.images import parse_image
+from placet.images import IMAGE_INVALID, ReadImage, parse_image, take_image
 from placet.model import DOMAIN, Image, ModelIdentity, Reference, Workload
 from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom
 from placet.projection.custom import count_pods
@@ -30,7 +30,13 @@ _LONGEST_KEPT_PREFIX: Final = 58
 _MADE_SUFFIX: Final = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{5}", re.ASCII)
 
 
-def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds: Kinds = BUILT_IN) -> Workload:
+def read_workload(
+    obj: Mapping[str, Any],
+    *,
+    namespace: str | None = None,
+    kinds: Kinds = BUILT_IN,
+    read_image: ReadImage = parse_image,
+) -> Workload:
     """Read one object as a workload.
 
     Args:
@@ -38,6 +44,7 @@ def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds
         namespace: the request's, which the object's must equal where it says one. None for an object from a file:
             its own then, or ``default``.
         kinds: the registry of custom resources; without it they are unknown.
+        read_image: reads image references.
 
     Raises:
         WorkloadError: as ``placet.projection.project`` does, and for a name, namespace, label, annotation or replica
@@ -47,11 +54,11 @@ def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds
     metadata = _object_at(obj, "metadata")
     references: tuple[Reference, ...] = ()
     if isinstance(kind, CustomKind):
-        projection, images, references = project_custom(obj, kind)
+        projection, images, references = project_custom(obj, kind, read_image=read_image)
         version, replicas, strategy = str(obj["apiVersion"]).rpartition("/")[2], count_pods(obj, kind), ""
     else:
         projection = project(obj)
-        images, version = tuple(_images(obj, kind)), kind.version
+        images, version = tuple(_images(obj, kind, read_image)), kind.version
         replicas, strategy = _read_replicas(obj, kind), _read_strategy(obj, kind)
     labels = _collect(obj, kind, "labels")
     annotations = _collect(obj, kind, "annotations")
@@ -75,6 +82,22 @@ def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds
         change_ticket=annotations.get(f"{DOMAIN}/change-ticket", ""),
         references=references,
     )
+
+
+def read_or_excuse(obj: Mapping[str, Any], *, namespace: str, kinds: Kinds) -> tuple[Workload, WorkloadError | None]:
+    """Read one object as a workload, and what keeps it from being judged: an image that can't be told from another.
+
+    Where nobody judges it, an image that still is ``$IMAGE`` is nothing to us: no runtime fetches that.
+
+    Raises:
+        WorkloadError: as ``read_workload`` does, for anything but an image.
+    """
+    try:
+        return read_workload(obj, namespace=namespace, kinds=kinds), None
+    except WorkloadError as error:
+        if error.code != IMAGE_INVALID:
+            raise
+        return read_workload(obj, namespace=namespace, kinds=kinds, read_image=take_image), error
 
 
 def _object_at(obj: Mapping[str, Any], *steps: str) -> Mapping[str, Any]:
@@ -205,18 +228,18 @@ def names_model(obj: Mapping[str, Any] | None, *, kinds: Kinds = BUILT_IN) -> bo
     return False
 
 
-def _images(obj: Mapping[str, Any], kind: Kind) -> Iterator[Image]:
+def _images(obj: Mapping[str, Any], kind: Kind, read_image: ReadImage) -> Iterator[Image]:
     """Every image that a pod of the workload would run or mount; the shapes were checked by the projection."""
     path = ".".join((*kind.template, "spec"))
     spec = _object_at(obj, *kind.template, "spec")
     for field in _CONTAINER_LISTS:
         for index, container in enumerate(spec.get(field) or ()):
             where = f"{path}.{field}{element_step(container, index)}"
-            yield parse_image(container.get("image") or "", container=where)
+            yield read_image(container.get("image") or "", container=where)
     for index, volume in enumerate(spec.get("volumes") or ()):
         if volume.get("image") is not None:
             where = f"{path}.volumes{element_step(volume, index)}.image"
-            yield parse_image(volume["image"].get("reference") or "", container=where)
+            yield read_image(volume["image"].get("reference") or "", container=where)
 
 
 def _count(record: Mapping[str, Any], field: str, path: str) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from placet.canonical import Digest, render_canonical
 from placet.errors import CanonicalError, WorkloadError
+from placet.images import ReadImage, parse_image
 from placet.model import Image, Projection, Reference
 from placet.projection.additions import without_claim_volumes, without_completion_index, without_token_volume
 from placet.projection.custom import CustomKind, read_custom
@@ -63,14 +64,19 @@ def project(obj: Mapping[str, Any], *, kinds: Kinds = BUILT_IN) -> Projection:
 
 
 def project_custom(
-    obj: Mapping[str, Any], kind: CustomKind
+    obj: Mapping[str, Any], kind: CustomKind, *, read_image: ReadImage = parse_image
 ) -> tuple[Projection, tuple[Image, ...], tuple[Reference, ...]]:
     """The projection of a custom resource, with the images and model references that it names.
+
+    Args:
+        obj: parsed JSON.
+        kind: its entry in the registry.
+        read_image: reads image references.
 
     Raises:
         WorkloadError: as ``placet.projection.custom.read_custom`` does, or it has no canonical form.
     """
-    reading = read_custom(obj, kind, schema=SCHEMA)
+    reading = read_custom(obj, kind, schema=SCHEMA, read_image=read_image)
     return _render(reading.document), reading.images, reading.references
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from placet.errors import WorkloadError
-from placet.images import parse_image
+from placet.images import ReadImage
 from placet.model import Image, Reference
 from placet.projection.metadata import FIELD_VALUES, governed_metadata, read_field_values
 from placet.projection.paths import ANY, EACH, Node, Steps, find_values
@@ -109,19 +109,20 @@ class Reading:
     references: tuple[Reference, ...]
 
 
-def read_custom(obj: Mapping[str, Any], kind: CustomKind, *, schema: str) -> Reading:
+def read_custom(obj: Mapping[str, Any], kind: CustomKind, *, schema: str, read_image: ReadImage) -> Reading:
     """Read an object of a registered kind.
 
     Args:
         obj: parsed JSON.
         kind: its entry.
         schema: mark of the projection's form.
+        read_image: reads image references.
 
     Raises:
         WorkloadError: something is not of the type that the entry expects there, an image can't be read, a name is
             given twice, or there is too much; the message starts with the path.
     """
-    reader = _Reader(kind.metadata)
+    reader = _Reader(kind.metadata, read_image)
     try:
         content = {
             name: read
@@ -186,8 +187,9 @@ def _numbers(found: Any, steps: Steps, where: list[str]) -> list[int]:
 class _Reader:
     """One reading: the projection is returned, images and references are gathered on the way."""
 
-    def __init__(self, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, prefixes: tuple[str, ...], read_image: ReadImage) -> None:
         self.prefixes = prefixes
+        self.read_image = read_image
         self.images: list[Image] = []
         self.references: list[Reference] = []
 
@@ -270,7 +272,7 @@ class _Reader:
     def _add_image(self, reference: Any, where: list[str]) -> None:
         if len(self.images) >= MAX_IMAGES:
             raise WorkloadError(f"{join_path(where)}: more than {MAX_IMAGES} images", code="too_many")
-        self.images.append(parse_image(reference, container=join_path(where)))
+        self.images.append(self.read_image(reference, container=join_path(where)))
 
     def _add_reference(self, value: Any, where: list[str]) -> None:
         if not isinstance(value, str):

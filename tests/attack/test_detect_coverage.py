@@ -108,6 +108,44 @@ def test_taking_the_signs_off_in_an_update_is_no_way_out(desk: GateDesk, hide: C
     assert coverage(decision)["object"] == "old"
 
 
+@pytest.mark.parametrize("image", ["$IMAGE", "YOUR_PROJECT/cart:1", "REGION_NAME-docker.pkg.dev/cart", "f" * 64])
+def test_an_image_that_nobody_can_fetch_is_nothing_to_us_unless_it_is_to_serve_a_model(
+    desk: GateDesk, image: str
+) -> None:
+    assert cause(desk.decide(review(plain(image)))) == (True, "not_detected")
+    labelled = plain(image)
+    labelled["metadata"]["labels"][LABEL] = "llama"
+    serving = plain(image, command=["vllm", "serve", "/m"])
+    for refused in (review(labelled), review(serving), review(plain(image), old=serving)):
+        decision = desk.decide(refused)
+        assert (decision.allowed, [item.code for item in decision.violations]) == (False, ["image_invalid"])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "reg.example/Vllm/vllm-openai:1",
+        "reg.example/vllm-openai@sha256:AB",
+        f"vllm-openai:{'x' * 600}",
+        "a b/vllm-openai",
+    ],
+)
+def test_an_image_is_not_hidden_by_spelling_it_so_that_it_can_not_be_read(desk: GateDesk, image: str) -> None:
+    decision = desk.decide(review(plain(image)))
+    assert (decision.allowed, [item.code for item in decision.violations]) == (False, ["image_invalid"])
+
+
+def test_an_image_excuses_no_odd_request(desk: GateDesk) -> None:
+    for where, value in (
+        ("name", "other"),
+        ("namespace", "other"),
+        ("kind", {"group": "", "version": "v1", "kind": "Pod"}),
+    ):
+        asked = review(plain("$IMAGE"))
+        asked["request"][where] = value
+        assert not desk.decide(asked).allowed
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import yaml
 
+from placet.audit.query import Query, find
+from placet.audit.stores.file import open_readonly
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.gateprocess import Team
 from tests.e2e.processes import clean_environment, poll_until, program_path
@@ -19,7 +21,17 @@ NAMESPACE: Final = "ml-serving"
 DEPLOYER: Final = "dora@example.com"
 GATE: Final = "placet-gate"
 PATIENCE_S: Final = 40.0
-ROLES: Final = ("technical", "security", "business")
+# One role, two where the risk is critical: each signature is a process, and who has to sign is tested elsewhere.
+ROLES: Final = ("security",)
+DATA: Final = {
+    "environments": {"production": {"approvals": [*ROLES]}},
+    "risk_approvals": {
+        "low": [*ROLES],
+        "medium": [*ROLES],
+        "high": [*ROLES],
+        "critical": [*ROLES, "executive"],
+    },
+}
 Json = dict[str, Any]
 
 # All that the gate may read for its look-ups; docs/lookups.md lists the same.
@@ -157,9 +169,11 @@ def wait_for(what: str, happened: Callable[[], bool], team: Team | None = None) 
 
 def decisions(team: Team, **wanted: Any) -> list[Json]:
     """Decisions in the record, oldest first, with index and leaf hash; those whose members are as wanted."""
-    listed = json.loads(team.run("audit", "list", "--store", "record.sqlite", "--limit", "1000", "-o", "json").stdout)
-    found = [{**one["record"], **{key: one[key] for key in one if key != "record"}} for one in listed["records"]]
-    return [one for one in reversed(found) if all(one[key] == value for key, value in wanted.items())]
+    with open_readonly(team.folder / "record.sqlite") as reader:  # asked often: `placet audit list` starts a process
+        page = find(reader, Query(), limit=5000)
+    assert not page.cursor, "there are more"
+    found = [{**one.body, "index": one.index, "leaf_hash": one.leaf_hash.hex()} for one in reversed(page.found)]
+    return [one for one in found if all(one[key] == value for key, value in wanted.items())]
 
 
 def without_decision(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.clusterlife import (
+    DATA,
     DEPLOYER,
     NAMESPACE,
     ROLES,
@@ -58,7 +59,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with ControlPlane(audit=True, controllers=True) as plane:
         kubeconfig = prepare(plane)
         team = Team.found(tmp_path_factory.mktemp("team"))
-        team.configure({"parents": "lookup", "autoscalers": "lookup", "kubeconfig": str(kubeconfig)})
+        (team.folder / "data.yaml").write_text(json.dumps(DATA), encoding="utf-8")
+        lookups = {"parents": "lookup", "autoscalers": "lookup", "kubeconfig": str(kubeconfig)}
+        team.configure({**lookups, "policy": {"data": "data.yaml"}})
         certificate = plane.serving_certificate(["127.0.0.1"])
         with team.webhook(certificate) as url:
             found = World(plane, team)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from placet.canonical import Digest
 from placet.errors import WorkloadError
-from placet.images import parse_image
+from placet.images import MAX_CHARACTERS, parse_image, take_image
 
 HEX = "0123456789abcdef" * 4
 WHERE = "spec.containers[server]"
@@ -105,6 +105,13 @@ def test_refuses_what_is_no_reference(reference: str) -> None:
     assert caught.value.code == "image_invalid"
     assert str(caught.value).startswith(f"{WHERE}: ")
     assert str(caught.value).isprintable()
+
+
+def test_what_is_no_reference_is_taken_as_written_and_what_is_one_is_read() -> None:
+    assert take_image("reg.io/a:1", container=WHERE) == parse_image("reg.io/a:1", container=WHERE)
+    for written in ("$(IMAGE)", "", "x" * (MAX_CHARACTERS + 1)):
+        taken = take_image(written, container=WHERE)
+        assert (taken.reference, taken.name, taken.digest) == (written[:MAX_CHARACTERS], "", None)
 
 
 def test_tag_and_digest_make_no_other_name() -> None:

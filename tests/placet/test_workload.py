@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from placet.canonical import Digest
 from placet.errors import WorkloadError
 from placet.model import ModelIdentity
-from placet.projection import KINDS, Kind, project
-from placet.workload import read_workload
+from placet.projection import BUILT_IN, KINDS, Kind, project
+from placet.workload import read_or_excuse, read_workload
 from tests.placet.projection.objects import FIRST, json_values, with_value, workloads
 
 HEX = "ab" * 32
@@ -78,6 +78,20 @@ def test_refuses_a_container_whose_image_can_not_be_read(image: Any) -> None:
     error = refusal(with_value(DEPLOYMENT, (*CONTAINER, "image"), image))
     assert error.code == "image_invalid"
     assert str(error).startswith("spec.template.spec.containers[server]: ")
+
+
+def test_an_image_alone_excuses_nobody_from_the_rest() -> None:
+    unread = with_value(DEPLOYMENT, (*CONTAINER, "image"), "$IMAGE")
+    workload, fault = read_or_excuse(unread, namespace="ml", kinds=BUILT_IN)
+    assert fault is not None
+    assert fault.code == "image_invalid"
+    assert [(image.reference, image.name) for image in workload.images] == [("$IMAGE", "")]
+    assert workload.projection == project(unread)
+    read, fault = read_or_excuse(DEPLOYMENT, namespace="ml", kinds=BUILT_IN)
+    assert (read, fault) == (read_workload(DEPLOYMENT, namespace="ml"), None)
+    for field, value in (("metadata", {}), ("metadata", {"name": "llama", "namespace": "prod"}), ("kind", "Podd")):
+        with pytest.raises(WorkloadError):
+            read_or_excuse(with_value(unread, (field,), value), namespace="ml", kinds=BUILT_IN)
 
 
 def test_refuses_an_image_volume_without_a_reference() -> None:
