@@ -11,6 +11,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
 from placet.audit.log import AuditLog
 from placet.audit.note import LogKey, load_log_key
+from placet.breakglass.record import Glass
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
@@ -133,6 +134,7 @@ def build_gate(
     engine: PolicyEngine | None = None,
     parents: Parents | None = None,
     residents: Residents | None = None,
+    glass: Glass | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -147,6 +149,7 @@ def build_gate(
         engine: an engine on these data, prepared.
         parents: where the objects are looked up that others belong to; None to judge each by itself.
         residents: who counts what runs in a namespace that is moved; None for nobody.
+        glass: what the record knows of break-glass; None to let nothing in by it.
 
     Raises:
         PlacetError: a part can't be used.
@@ -166,4 +169,5 @@ def build_gate(
         clock=clock,
         parents=parents,
         residents=residents,
+        glass=glass,
     )

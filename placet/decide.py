@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
+from placet.breakglass.passage import conclude, find_child_passage
+from placet.breakglass.record import Glass, NoGlass
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
 from placet.coverage import find_coverage, warn_of
@@ -79,6 +81,7 @@ class Gate:
         clock: Callable[[], datetime],
         parents: Parents | None = None,
         residents: Residents | None = None,
+        glass: Glass | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -93,6 +96,7 @@ class Gate:
             clock: aware UTC.
             parents: where the objects are looked up that others belong to; None to judge each by itself.
             residents: who counts what runs in a namespace that is moved; None for nobody.
+            glass: what the record knows of break-glass; None to let nothing in by it.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -104,6 +108,7 @@ class Gate:
         self._recorder = recorder
         self._clock = clock
         self._parents = parents or NoParents()
+        self._glass = glass or NoGlass()
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
 
     @property
@@ -143,6 +148,8 @@ class Gate:
                 decision = act(decision, deadline)
                 if decision.allowed:
                     break
+            step = "break_glass"
+            decision = conclude(decision, glass=self._glass, history=self._history, data=self._policy_data.value)
         except PlacetError as error:
             decision = replace(decision, allowed=False, violations=(gate_violation(step, error),))
         # 9. Record
@@ -254,7 +261,6 @@ class Gate:
         workload, old = _known(decision.workload), decision.old
         settings = self.settings(decision.environment)
         keyring, revocations = self._trust.load(decision.time)
-        decision = replace(decision, keyring_version=keyring.version)
         situation = Situation(
             uid=decision.request.uid,
             operation=decision.request.operation,
@@ -271,10 +277,13 @@ class Gate:
             ceiling=Ceiling(known=False),
             model_seen=None,
         )
+        decision = replace(decision, keyring_version=keyring.version, situation=situation)
         if decision.lineage is not None:
             found = follow(decision.lineage, workload, self._history, situation)
             if isinstance(found, Precedent):
                 return self._inherit(decision, found, situation)
+            if (let := find_child_passage(decision.lineage, found, workload, self._glass, situation)) is not None:
+                return replace(decision, allowed=True, change="child", passage=let)
             decision = _with_note(replace(decision, lineage=None), found)
         situation = replace(
             situation,
@@ -363,6 +372,7 @@ class Gate:
         latency_us: int,
     ) -> Decision:
         deadline.check("record")
+        self._glass.append(decision.events, deadline_s=deadline.remaining_s())
         recorded = recorder.keep(
             decision,
             cluster=self._cluster,
@@ -380,7 +390,14 @@ class Gate:
         """An allow that can't be recorded is a deny; a denial is answered all the same, and says so."""
         told = {item.code for item in decision.violations}
         problems = () if error.code in told else (gate_violation("record", error),)
-        return replace(decision, allowed=False, violations=(*decision.violations, *problems), recorded=None)
+        return replace(
+            decision,
+            allowed=False,
+            violations=(*decision.violations, *problems),
+            passage=None,
+            events=(),
+            recorded=None,
+        )
 
     def _replayed(self, decision: Decision, stored: Receipt) -> Decision:
         """A request that was decided before gets the answer that the record holds."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from placet.breakglass.record import GlassEvent
+from placet.breakglass.state import Passage
 from placet.canonical import Digest
 from placet.coverage import Coverage
 from placet.errors import PlacetError
-from placet.judge import Findings
+from placet.judge import Findings, Situation
 from placet.lineage import Lineage
 from placet.model import Workload
 from placet.policy.decision import PolicyDecision, Violation
@@ -86,6 +88,9 @@ class Decision:
         caller_authenticated: whether the caller proved to be the API server.
         lineage: where an object comes from that a controller made, and that holds what it was made from.
         label: of a Namespace; None for everything else, and where it could not be read.
+        situation: what the judgement depended on beside the objects; None when the decision fell before that.
+        passage: that it was let in by break-glass; None for everything else.
+        events: of break-glass, to be kept before the decision is.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
 
@@ -107,6 +112,9 @@ class Decision:
     caller_authenticated: bool = False
     lineage: Lineage | None = None
     label: LabelChange | None = None
+    situation: Situation | None = None
+    passage: Passage | None = None
+    events: tuple[GlassEvent, ...] = ()
     recorded: Receipt | None = None
 
     @property

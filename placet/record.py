@@ -222,6 +222,7 @@ def render_record(
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
         "coverage": None if decision.coverage is None else decision.coverage.to_json(),
         **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
+        **({} if decision.passage is None else {"break_glass": decision.passage.to_json()}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,
@@ -252,6 +253,7 @@ def _is_approved(decision: Decision) -> bool:
     policy = decision.policy
     return (
         decision.allowed
+        and decision.passage is None
         and decision.mode == "enforce"
         and policy is not None
         and decision.change in {"new", "changed", "adopted"}

@@ -13,6 +13,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_cluster_facts, build_engine, build_gate, build_parents, build_residents, build_trust
 from placet.audit.log import AuditLog
+from placet.breakglass.record import LogGlass
 from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
@@ -102,6 +103,7 @@ class GenerationBuilder:
                 engine=engine,
                 parents=parents,
                 residents=residents,
+                glass=LogGlass(self._log, cluster=config.cluster),
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)

@@ -39,7 +39,7 @@ from placet.cli.options import key_options, output_option, roots_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.errors import FormatError, InputError, KeyringError, SigningKeyError
-from placet.model import LEVELS, ROLES
+from placet.model import GRANTED_ROLES, LEVELS
 
 _SOURCE: Final = click.option(
     "-f",
@@ -142,7 +142,7 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
 @keyring.command()
 @click.argument("identity")
 @_SOURCE
-@click.option("--role", type=click.Choice(ROLES), help="May approve in this role.")
+@click.option("--role", type=click.Choice(GRANTED_ROLES), help="May approve in this role.")
 @click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
 @click.option(
     "--environment",
