@@ -328,7 +328,8 @@ class Gate:
         """
         anew = adopted(findings)
         policy = self._engine.decide(anew.document, deadline_s=deadline.remaining_s())
-        if not policy.allowed or policy.mode != "enforce" or set(policy.required_roles) - set(policy.granted_roles):
+        missing = set(policy.required_roles) - set(policy.granted_roles)
+        if not policy.allowed or policy.mode != "enforce" or policy.tolerated or missing:
             return None
         return self._judged(replace(decision, findings=anew, change=anew.change), policy)
 
@@ -345,6 +346,7 @@ class Gate:
             mode=policy.mode,
             violations=(*policy.violations, *told),
             warnings=warnings,
+            tolerated=tuple(item for item in (*policy.warnings, *policy.notes) if item.rule in policy.tolerated),
             notes=(*policy.notes, *(() if told else decision.notes)),
         )
 

@@ -88,6 +88,8 @@ class Decision:
         caller_authenticated: whether the caller proved to be the API server.
         lineage: where an object comes from that a controller made, and that holds what it was made from.
         label: of a Namespace; None for everything else, and where it could not be read.
+        tolerated: those of the warnings and notes that would have refused it, had their mode been ``enforce``; of what
+            was allowed.
         situation: what the judgement depended on beside the objects; None when the decision fell before that.
         passage: that it was let in by break-glass; None for everything else.
         events: of break-glass, to be kept before the decision is.
@@ -112,6 +114,7 @@ class Decision:
     caller_authenticated: bool = False
     lineage: Lineage | None = None
     label: LabelChange | None = None
+    tolerated: tuple[Violation, ...] = ()
     situation: Situation | None = None
     passage: Passage | None = None
     events: tuple[GlassEvent, ...] = ()

@@ -217,6 +217,7 @@ def render_record(
         "violations": _codes(decision.violations),
         "warnings": _codes(decision.warnings),
         "notes": _codes(decision.notes),
+        **({"would_deny": _codes(decision.tolerated)} if decision.tolerated else {}),
         "message": clip_bytes(render_refusal(decision), _MAX_MESSAGE_BYTES),
         "advice": list(render_warnings(decision)),
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
@@ -254,6 +255,7 @@ def _is_approved(decision: Decision) -> bool:
     return (
         decision.allowed
         and decision.passage is None
+        and not decision.tolerated  # what only a rule's own mode let in was not approved either
         and decision.mode == "enforce"
         and policy is not None
         and decision.change in {"new", "changed", "adopted"}

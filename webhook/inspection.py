@@ -12,6 +12,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocation
 from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
+from placet.breakglass.record import Glass
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
 from placet.revoked import RevocationRecord
 from webhook import logs
@@ -40,12 +41,14 @@ class Inspector:
         metrics: Metrics,
         *,
         revoked: RevocationRecord,
+        glass: Glass,
         clock: Callable[[], datetime],
     ) -> None:
         self._log = log
         self._checkpointer = checkpointer
         self._metrics = metrics
         self._revoked = revoked
+        self._glass = glass
         self._clock = clock
         self._said: set[tuple[str, str, str]] = set()
         self._tested: Generation | None = None
@@ -66,6 +69,7 @@ class Inspector:
         warnings = dict(warnings)
         self._look_at_keyring(generation, now, problems, warnings)
         self._look_at_revocations(generation, now, problems, warnings)
+        self._look_at_break_glass(now, problems, warnings)
         self._look_at_record(now, problems, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
@@ -103,6 +107,18 @@ class Inspector:
             told = f"{waiting} revocations count and are not in the record yet, which is tried again: {error}"
             found = Finding(REVOCATION_UNRECORDED, told) if waiting else Finding(error.code, str(error))
             add_finding(warnings, "record", found)
+
+    def _look_at_break_glass(self, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]) -> None:
+        """How many reviews wait; a state that can't be read refuses every deploy, and is said."""
+        try:
+            waiting = self._glass.state().open_uses()
+        except TamperError as error:
+            add_finding(problems, "record", Finding(error.code, str(error)))
+        except AuditError as error:
+            add_finding(warnings, "record", Finding(error.code, str(error)))
+        else:
+            overdue = sum(use.due <= now for use in waiting)
+            self._metrics.reviews_wait(due=len(waiting) - overdue, overdue=overdue)
 
     def record_revocations(self, now: datetime) -> None:
         """Learn what other replicas have recorded, and record what they have not.

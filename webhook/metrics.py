@@ -142,10 +142,23 @@ SERVER_EVENTS: Final = Metric(
     "`certificate_reload_failed`.",
     ("event",),
 )  # fmt: skip
+BREAK_GLASS: Final = Metric(
+    Counter, "placet_break_glass", "Workloads that a break-glass token let in; dry runs and what controllers make of "
+    "them are not counted.", ("environment",),
+)  # fmt: skip
+BREAK_GLASS_WAITING: Final = Metric(
+    Gauge, "placet_break_glass_reviews_waiting", "What break-glass let in and nobody has reviewed yet, by the record: "
+    "`due`, or `overdue`, when no more of the workload is deployed.", ("state",),
+)  # fmt: skip
+WOULD_DENY: Final = Metric(
+    Counter, "placet_would_deny", "Reviews that were allowed only because a mode warns or audits where `enforce` would "
+    "have refused. `mode` is the weaker of those that let it in.", ("environment", "mode", "dry_run"),
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY, READY, STALE,
-    CONNECTIONS, WAITING, SERVER_EVENTS,
+    CONNECTIONS, WAITING, SERVER_EVENTS, BREAK_GLASS, BREAK_GLASS_WAITING,
+    WOULD_DENY,
 )  # fmt: skip
 
 
@@ -196,6 +209,12 @@ class Metrics:
         for item in decision.violations:
             if item.rule.startswith("gate."):
                 self._child(DENIALS, self._known(item.code)).inc()
+        if decision.tolerated:
+            mode = "audit" if any(item.mode == "audit" for item in decision.tolerated) else "warn"
+            self._child(WOULD_DENY, environment, mode, "true" if decision.request.dry_run else "false").inc()
+        fresh = decision.recorded is not None and not decision.recorded.replayed
+        if fresh and decision.passage is not None and decision.passage.by == "token":
+            self._child(BREAK_GLASS, environment).inc()
         if decision.recorded is None and not decision.request.dry_run:
             self._made[UNRECORDED.name].inc()
         if decision.findings is not None:
@@ -248,6 +267,11 @@ class Metrics:
         info = self._made[POLICY_INFO.name]
         info.clear()
         info.labels(revision, data_digest).set(1)
+
+    def reviews_wait(self, *, due: int, overdue: int) -> None:
+        """So many uses of break-glass have not been reviewed."""
+        self._child(BREAK_GLASS_WAITING, "due").set(due)
+        self._child(BREAK_GLASS_WAITING, "overdue").set(overdue)
 
     def keyring_expires(self, moment: datetime | None) -> None:
         """The keyring in force."""

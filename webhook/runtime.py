@@ -22,6 +22,7 @@ from placet.assemble import load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.query import Query, find
 from placet.audit.stores.sqlite import SqliteStore
+from placet.breakglass.record import LogGlass
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
 from placet.revoked import RevocationRecord
@@ -101,7 +102,14 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log)
-        self._inspector = Inspector(log, self.checkpointer, metrics, revoked=revoked, clock=clock)
+        self._inspector = Inspector(
+            log,
+            self.checkpointer,
+            metrics,
+            revoked=revoked,
+            glass=LogGlass(log, cluster=config.cluster),
+            clock=clock,
+        )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])

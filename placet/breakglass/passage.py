@@ -223,7 +223,10 @@ def _require_reviews(
     )
     if decision.mode == "enforce":
         unused = tuple(event for event in decision.events if event.body.get("event") != "used")
-        return replace(decision, allowed=False, violations=(finding,), warnings=(), passage=None, events=unused)
+        return replace(
+            decision, allowed=False, violations=(finding,), warnings=(), passage=None, tolerated=(), events=unused
+        )
+    decision = replace(decision, tolerated=(*decision.tolerated, finding))
     if decision.mode == "warn":
         return replace(decision, warnings=(*decision.warnings, finding))
     return replace(decision, notes=(*decision.notes, finding))
