@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from placet.approvals.rejections import RejectionCode
+from placet.breakglass.passage import RULE, TEAMS_CODES
 from placet.decision import GUARD, Decision
 from placet.model import LEVELS, ROLES
 from webhook.server_state import ServerState
@@ -91,7 +92,8 @@ EXPIRING: Final = Metric(
 DENIALS: Final = Metric(
     Counter,
     "placet_gate_denials",
-    "Refusals for a reason of the gate's own (`gate.<step>/<code>`), by code.",
+    "Refusals for a reason of the gate's own (`gate.<step>/<code>`), by code; not what is wrong with a break-glass "
+    "token, or a review that is overdue.",
     ("code",),
 )
 UNRECORDED: Final = Metric(
@@ -207,7 +209,7 @@ class Metrics:
         ).inc()
         self._observe_review(seconds)
         for item in decision.violations:
-            if item.rule.startswith("gate."):
+            if item.rule.startswith("gate.") and not (item.rule == RULE and item.code in TEAMS_CODES):
                 self._child(DENIALS, self._known(item.code)).inc()
         if decision.tolerated:
             mode = "audit" if any(item.mode == "audit" for item in decision.tolerated) else "warn"

@@ -27,6 +27,8 @@ from placet.precedent import is_part_of
 
 RULE: Final = "gate.break_glass"
 OVERDUE: Final = "review_overdue"
+# Of a token or a review, and for whoever made them to mend; any other code of the rule is a fault of the gate.
+TEAMS_CODES: Final = frozenset({*RejectionCode, "not_overridden", "content_taken_back", OVERDUE})
 # What people's approvals and the risk's ceiling would have said. Not what was taken back, what is not identified, or
 # what is not exactly this content: two persons in a hurry can't know better than whoever took an approval back.
 OVERRIDDEN: Final = frozenset({"approvals.required", "approvals.separation", "approvals.binding", "risk.ceiling"})

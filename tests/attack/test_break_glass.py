@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from placet.breakglass.record import LogGlass
 from placet.breakglass.statement import REVIEW_PAYLOAD_TYPE, TOKEN_PAYLOAD_TYPE, render_token
 from placet.decision import Decision
 from placet.messages import render_warnings
+from placet.policy.wasm import EmbeddedEngine
 from placet.workload import read_workload
+from tests.simulators.cluster import ObjectStore, pod, replica_set, review_of
 from tests.simulators.gate import GateDesk, example, review
 
 ROLES = ("technical", "security", "business", "executive")
@@ -368,3 +372,59 @@ def test_a_request_that_is_sent_again_uses_it_once(glass: GateDesk) -> None:
     assert second.recorded is not None
     assert (second.allowed, second.recorded.index) == (True, first.recorded.index)
     assert len(glass.log.since("break-glass", 0)) == 1
+
+
+# -- what controllers make of it
+
+
+@pytest.fixture
+def followed(tmp_path: Path, engine: EmbeddedEngine) -> Iterator[tuple[GateDesk, ObjectStore]]:
+    store = ObjectStore()
+    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
+    opened.desk.glass_keepers()
+    yield opened, store
+    opened.log.close()
+
+
+def test_its_controllers_make_and_replace_pods_of_it(followed: tuple[GateDesk, ObjectStore]) -> None:
+    desk, store = followed
+    carried, token = let_in(desk)
+    made = replica_set(store.put(carried))
+    desk.ledger.permit(made, "break-glass")
+    first = desk.decide(review_of(made))
+    assert (first.allowed, first.change) == (True, "child"), first.violations
+    desk.desk.now += timedelta(days=9)
+    later = desk.decide(review_of(pod(store.put(made))))
+    assert (later.allowed, later.change) == (True, "child"), "after the token, and though the review is overdue"
+    assert later.recorded is not None
+    assert later.recorded.leaf["break_glass"]["token_id"] == token.token_id
+    assert later.recorded.leaf["approved"] is False
+    assert len(desk.log.since("break-glass", 0)) == 1
+
+
+def test_a_child_of_other_content_does_not_pass_by_it(followed: tuple[GateDesk, ObjectStore]) -> None:
+    desk, store = followed
+    carried, _ = let_in(desk)
+    other = store.put(variant(2, carried))
+    assert not desk.decide(review_of(replica_set(other))).allowed
+
+
+@pytest.mark.parametrize("how", ["token revoked", "key compromised"])
+def test_no_new_child_once_the_token_was_taken_back(followed: tuple[GateDesk, ObjectStore], how: str) -> None:
+    desk, store = followed
+    carried, token = let_in(desk)
+    desk.ledger.permitted.clear()
+    if how == "token revoked":
+        desk.desk.document["revokedApprovals"].append(token.token_id)
+    else:
+        desk.desk.revoke_key("hugo", at=desk.desk.now, how="compromised")
+    assert not desk.decide(review_of(replica_set(store.put(carried)))).allowed
+
+
+def test_a_child_asks_for_no_more_than_its_parent(followed: tuple[GateDesk, ObjectStore]) -> None:
+    desk, store = followed
+    carried, _ = let_in(desk)
+    desk.ledger.permitted.clear()
+    many = replica_set(store.put(carried))
+    many["spec"]["replicas"] = 500
+    assert not desk.decide(review_of(many)).allowed
