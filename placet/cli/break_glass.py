@@ -6,9 +6,10 @@ import click
 
 from placet.cli.glass_review import review
 from placet.cli.glass_sign import sign
+from placet.cli.group import Group
 
 
-@click.group("break-glass")
+@click.group("break-glass", cls=Group)
 def break_glass() -> None:
     r"""Let one workload in without its approvals, by two persons, and review it.
 

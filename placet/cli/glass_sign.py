@@ -98,6 +98,11 @@ def sign(
       2  not signed: it would not count, nobody agreed, or something could not be read
 
     \b
+    Environment:
+      PLACET_CONFIG          the configuration file
+      PLACET_KEY_PASSPHRASE  opens the key
+
+    \b
     See also: placet break-glass review, placet approve, docs/break-glass.md
     """
     session, manifest = open_one(filenames, namespace, environment, config_file, record, requester)

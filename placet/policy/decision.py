@@ -103,11 +103,11 @@ def _require_consistent(decision: PolicyDecision, expected_rules: int) -> None:
         _refuse(f"the engine judged {decision.rules_judged} rules, and the bundle has {expected_rules}")
     if decision.allowed and not decision.required_roles:
         _refuse("the engine allowed what needs no approval at all")
-    if decision.allowed and len(decision.tolerated) != decision.rules_judged - decision.rules_passed:
-        _refuse("the engine does not say which rules it lets nobody feel")
     tolerated = {finding.rule for finding in (*decision.warnings, *decision.notes)}
     if decision.allowed and decision.rules_passed + len(tolerated) < expected_rules:
         _refuse("the engine allowed though a rule neither passed nor is tolerated")
+    if decision.allowed and len(decision.tolerated) != decision.rules_judged - decision.rules_passed:
+        _refuse("the engine does not say which rules did not pass and are tolerated")
 
 
 def _decision(value: dict[str, Any]) -> PolicyDecision:
@@ -122,7 +122,7 @@ def _decision(value: dict[str, Any]) -> PolicyDecision:
         rules_judged=value["rules_judged"],
         rules_passed=value["rules_passed"],
         data_digest=value["data_digest"],
-        tolerated=tuple(sorted(value.get("tolerated", ()))),
+        tolerated=tuple(sorted(value["tolerated"])),
     )
 
 
