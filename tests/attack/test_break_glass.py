@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from placet.approvals.envelope import parse_annotation, render_annotation
+from placet.approvals.revocations import load_revocations
 from placet.breakglass.record import LogGlass
 from placet.breakglass.statement import REVIEW_PAYLOAD_TYPE, TOKEN_PAYLOAD_TYPE, render_token
 from placet.decision import Decision
+from placet.errors import KeyringError
 from placet.messages import render_warnings
 from placet.policy.wasm import EmbeddedEngine
 from placet.workload import read_workload
@@ -187,6 +189,22 @@ def test_a_token_that_was_taken_back_lets_nothing_in(glass: GateDesk) -> None:
     carried, token = glass.let_in(example())
     glass.desk.document["revokedApprovals"].append(token.token_id)
     assert refused_for(glass.decide(review(carried)), "revoked")
+
+
+def test_a_signed_revocation_takes_a_token_back(glass: GateDesk, tmp_path: Path) -> None:
+    carried, token = glass.let_in(example())
+    folder = tmp_path / "revocations"
+    folder.mkdir()
+    (folder / "one.dsse.json").write_bytes(glass.desk.revoke(token.token_id, role="break-glass", by="hugo"))
+    glass.trust.revocations = load_revocations(folder, keyring=glass.desk.keyring)
+    assert refused_for(glass.decide(review(carried)), "revoked")
+
+
+def test_nobody_else_takes_a_token_back(glass: GateDesk, tmp_path: Path) -> None:
+    _, token = glass.let_in(example())
+    (tmp_path / "one.dsse.json").write_bytes(glass.desk.revoke(token.token_id, role="break-glass", by="alice"))
+    with pytest.raises(KeyringError, match="no grant for break-glass"):
+        load_revocations(tmp_path, keyring=glass.desk.keyring)
 
 
 def test_content_whose_approval_was_taken_back_does_not_come_in(glass: GateDesk) -> None:

@@ -20,6 +20,8 @@ from tests.fuzz.world import APPROVAL, ENVIRONMENT, EVIDENCE, LEVEL, MOST_REPLIC
 
 Json = dict[str, Any]
 
+BREAK_GLASS: Final = "placet.dev/break-glass"
+
 _LABELLED: Final = frozenset({"staging", "development"})
 _SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
 _MODEL: Final = {
@@ -64,7 +66,11 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
     if (request.get("subResource") or "") not in _SUBRESOURCES or not _is_what_the_request_says(new, request):
         return None
     return (
-        _unchanged(request, world) or _approved(request, world) or _returned(request, world) or _child(request, world)
+        _unchanged(request, world)
+        or _approved(request, world)
+        or _returned(request, world)
+        or _child(request, world)
+        or _glassed(request, world)
     )
 
 
@@ -282,6 +288,18 @@ def _child(request: Json, world: World) -> str | None:
         for one in world.approved
     )
     return "a ReplicaSet of an admitted content" if known else None
+
+
+def _glassed(request: Json, world: World) -> str | None:
+    """What two persons let in: this content of this workload, as many as they signed for, and none of them asks."""
+    new, one = request["object"], world.glassed
+    same = (new["kind"], new["metadata"].get("name")) == (one["kind"], one["metadata"]["name"])
+    token = one["metadata"]["annotations"][BREAK_GLASS]
+    if not same or _content(new) != _content(one) or _model(new) != _model(one) or _replicas(new) > _replicas(one):
+        return None
+    if _said(new, "annotations", BREAK_GLASS) != {token} or request["userInfo"]["username"] in world.approvers:
+        return None
+    return "break-glass"
 
 
 def _scaled(request: Json, world: World) -> str | None:

@@ -71,6 +71,7 @@ class World:
         store: what can be looked up.
         stored: the same by uid, for the oracle.
         approvers: names of the persons who sign; none of them may ask.
+        glassed: what two persons let in by break-glass, with their token on it; nobody approved it.
         seeds: the name of an honest or a hopeless review -> the review and whether it is allowed.
     """
 
@@ -79,6 +80,7 @@ class World:
     store: ObjectStore
     stored: dict[str, Json]
     approvers: frozenset[str]
+    glassed: Json
     seeds: dict[str, tuple[Json, bool]] = field(default_factory=dict)
 
 
@@ -180,6 +182,9 @@ def open_world() -> World:
     second = builder.sign(workload("llama", args=["--model=/models/llama-3.1-70b", "--seed=2"]), old=first)
     reader = builder.sign(_reading())
     waiting = builder.sign(workload("waiting", workingDir="/srv"), admit=False)
+    desk.desk.glass_keepers()
+    glassed, _ = desk.let_in(workload("glass", workingDir="/glass"))
+    alone, _ = desk.let_in(workload("glass", workingDir="/glass"), by=["gina"])
     fixed = {"uid": "00000000-0000-4000-8000-000000000001", "resourceVersion": "7"}
     deployment = store.put({**second, "metadata": {**second["metadata"], **fixed}})
     made = replica_set(deployment)
@@ -197,7 +202,8 @@ def open_world() -> World:
         parents=store,
     )
     approvers = frozenset(f"{name}@example.org" for name in desk.desk.signers)
-    world = World(gate, builder.approved, store, {one["metadata"]["uid"]: one for one in (deployment, made)}, approvers)
+    stored = {one["metadata"]["uid"]: one for one in (deployment, made)}
+    world = World(gate, builder.approved, store, stored, approvers, glassed)
     touched = copy.deepcopy(second)
     touched["metadata"]["labels"]["team"] = "serving"
     child, kept = replica_set(deployment, name="llama-8e0f"), pod(made)
@@ -220,6 +226,9 @@ def open_world() -> World:
         "replica-set": (review_of(child), True),
         "pod": (review_of(kept), True),
         "debug": (review_of(debug, old=kept, subresource="ephemeralcontainers"), False),
+        "glass": (review(glassed), True),
+        "glass-alone": (review(alone), False),
+        "glass-changed": (review(_with(glassed, template=second["spec"]["template"])), False),
         "delete": (review(second, operation="DELETE"), True),
     }
     for number, (asked, _) in enumerate(world.seeds.values()):

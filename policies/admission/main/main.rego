@@ -52,6 +52,7 @@ data_known if {
 	is_object(data.placet.rules)
 	is_object(data.placet.namespaces)
 	count(data.placet.namespaces) > 0
+	is_object(data.placet.break_glass)
 	is_object(data.placet.kinds)
 	count(data.placet.kinds) > 0
 }
