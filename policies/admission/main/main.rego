@@ -26,7 +26,7 @@ decision := {
 	"mode": environment.mode,
 	"rules_judged": count(judged),
 	"rules_passed": count(passed),
-	"tolerated": sort({concat(".", rule) | some rule in (judged - passed) & lenient}),
+	"tolerated": sort({concat(".", rule) | some rule in ((judged - passed) & lenient)}),
 	"required_roles": roles.ordered,
 	"granted_roles": [role | some role in roles.ordered; role in approvals.granted],
 	"violations": sort(problems | {finding | some finding in findings; finding.mode == "enforce"}),
