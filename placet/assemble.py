@@ -11,6 +11,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
 from placet.audit.log import AuditLog
 from placet.audit.note import LogKey, load_log_key
+from placet.breakglass.record import Glass
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
 from placet.decide import Gate, History
@@ -163,6 +164,7 @@ def build_gate(
     exemptions: Exemptions | None = None,
     namespaces: Namespaces | None = None,
     remembered: Parents | None = None,
+    glass: Glass | None = None,
 ) -> Gate:
     """A gate that is ready to decide.
 
@@ -180,6 +182,7 @@ def build_gate(
         exemptions: what needs no approval; None for those of the folder that the configuration names.
         namespaces: where the Namespace of a request is looked up; None to believe the path.
         remembered: a memory of what parents belong to; None for none.
+        glass: what the record knows of break-glass; None to let nothing in by it.
 
     Raises:
         PlacetError: a part can't be used.
@@ -202,4 +205,5 @@ def build_gate(
         exemptions=exemptions or build_exemptions(config),
         namespaces=namespaces,
         remembered=remembered,
+        glass=glass,
     )

@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
+from placet.breakglass.passage import conclude, find_child_passage
+from placet.breakglass.record import Glass, NoGlass
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
 from placet.coverage import find_coverage, warn_of
@@ -85,6 +87,7 @@ class Gate:
         exemptions: Exemptions | None = None,
         namespaces: Namespaces | None = None,
         remembered: Parents | None = None,
+        glass: Glass | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -102,6 +105,7 @@ class Gate:
             exemptions: what needs no approval by somebody's word; None for nothing.
             namespaces: where the Namespace of a request is looked up; None to believe the path.
             remembered: a memory of what parents belong to, asked before ``parents`` is; None for none.
+            glass: what the record knows of break-glass; None to let nothing in by it.
         """
         self._cluster = cluster
         self._policy_data = policy_data
@@ -116,6 +120,7 @@ class Gate:
         source = exemptions or NoExemptions()
         self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=self._detection)
         self._remembered = remembered
+        self._glass = glass or NoGlass()
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
         self._environments = EnvironmentCheck(policy_data, namespaces or NoNamespaces())
 
@@ -156,6 +161,8 @@ class Gate:
                 decision = act(decision, deadline)
                 if decision.allowed:
                     break
+            step = "break_glass"
+            decision = conclude(decision, glass=self._glass, history=self._history, data=self._policy_data.value)
         except PlacetError as error:
             decision = replace(decision, allowed=False, violations=(gate_violation(step, error),))
         # 9. Record
@@ -277,9 +284,6 @@ class Gate:
         workload, old = _known(decision.workload), decision.old
         settings = self.settings(decision.environment)
         keyring, revocations = self._trust.load(decision.time)
-        decision = self._exemptions.apply(replace(decision, keyring_version=keyring.version), keyring)
-        if decision.allowed:
-            return decision
         situation = Situation(
             uid=decision.request.uid,
             operation=decision.request.operation,
@@ -296,10 +300,16 @@ class Gate:
             ceiling=Ceiling(known=False),
             model_seen=None,
         )
+        decision = replace(decision, keyring_version=keyring.version, situation=situation)
+        decision = self._exemptions.apply(decision, keyring)
+        if decision.allowed:
+            return decision
         if decision.lineage is not None:
             found = follow(decision.lineage, workload, self._history, situation)
             if isinstance(found, Precedent):
                 return self._inherit(decision, found, situation)
+            if (let := find_child_passage(decision.lineage, found, workload, self._glass, situation)) is not None:
+                return replace(decision, allowed=True, change="child", passage=let)
             decision = _with_note(replace(decision, lineage=None), found)
         situation = replace(
             situation,
@@ -344,7 +354,8 @@ class Gate:
         """
         anew = adopted(findings)
         policy = self._engine.decide(anew.document, deadline_s=deadline.remaining_s())
-        if not policy.allowed or policy.mode != "enforce" or set(policy.required_roles) - set(policy.granted_roles):
+        missing = set(policy.required_roles) - set(policy.granted_roles)
+        if not policy.allowed or policy.mode != "enforce" or policy.tolerated or missing:
             return None
         return self._judged(replace(decision, findings=anew, change=anew.change), policy)
 
@@ -361,6 +372,7 @@ class Gate:
             mode=policy.mode,
             violations=(*policy.violations, *told),
             warnings=warnings,
+            tolerated=tuple(item for item in (*policy.warnings, *policy.notes) if item.rule in policy.tolerated),
             notes=(*policy.notes, *(() if told else decision.notes)),
         )
 
@@ -388,6 +400,7 @@ class Gate:
         latency_us: int,
     ) -> Decision:
         deadline.check("record")
+        self._glass.append(decision.events, deadline_s=deadline.remaining_s())
         recorded = recorder.keep(
             decision,
             cluster=self._cluster,
@@ -405,7 +418,14 @@ class Gate:
         """An allow that can't be recorded is a deny; a denial is answered all the same, and says so."""
         told = {item.code for item in decision.violations}
         problems = () if error.code in told else (gate_violation("record", error),)
-        return replace(decision, allowed=False, violations=(*decision.violations, *problems), recorded=None)
+        return replace(
+            decision,
+            allowed=False,
+            violations=(*decision.violations, *problems),
+            passage=None,
+            events=(),
+            recorded=None,
+        )
 
     def _replayed(self, decision: Decision, stored: Receipt) -> Decision:
         """A request that was decided before gets the answer that the record holds."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from placet.breakglass.record import GlassEvent
+from placet.breakglass.state import Passage
 from placet.canonical import Digest
 from placet.coverage import Coverage
 from placet.errors import PlacetError
 from placet.exemptions.verify import Exemption
-from placet.judge import Findings
+from placet.judge import Findings, Situation
 from placet.lineage import Lineage
 from placet.model import Workload
 from placet.policy.decision import PolicyDecision, Violation
@@ -104,6 +106,11 @@ class Decision:
         exemption: what lets a workload in that would be governed; None where nothing does.
         label: of a Namespace; None for everything else, and where it could not be read.
         place: where its Namespace belongs; None where that was not looked up.
+        tolerated: those of the warnings and notes that would have refused it, had their mode been ``enforce``; of what
+            was allowed.
+        situation: what the judgement depended on beside the objects; None when the decision fell before that.
+        passage: that it was let in by break-glass; None for everything else.
+        events: of break-glass, to be kept before the decision is.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
     """
 
@@ -127,6 +134,10 @@ class Decision:
     exemption: Exemption | None = None
     label: LabelChange | None = None
     place: Place | None = None
+    tolerated: tuple[Violation, ...] = ()
+    situation: Situation | None = None
+    passage: Passage | None = None
+    events: tuple[GlassEvent, ...] = ()
     recorded: Receipt | None = None
 
     @property

@@ -50,7 +50,10 @@ def render_warnings(decision: Decision) -> tuple[str, ...]:
     """Warnings for the deployer: few, short, one line each."""
     if decision.recorded is not None and decision.recorded.replayed:
         return tuple(str(text) for text in decision.recorded.leaf["advice"])
-    texts = [f"placet: {violation.rule}: {_sentence(violation, decision)}" for violation in decision.warnings]
+    texts = [
+        f"placet: {'would deny: ' if item in decision.tolerated else ''}{item.rule}: {_sentence(item, decision)}"
+        for item in decision.warnings
+    ]
     return tuple(clip(text, MAX_WARNING_LENGTH) for text in texts[:MAX_WARNINGS])
 
 

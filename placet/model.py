@@ -14,6 +14,10 @@ EXEMPT: Final = "exempt"
 """What the keyring grants to those who may say that a workload needs no approval; no role of an approval."""
 LEVELS: Final = ("low", "medium", "high", "critical")
 BINDINGS: Final = ("projection", "images", "model")
+# Grants that approve nothing: to let one workload in without its approvals, and to look into that afterwards.
+BREAK_GLASS: Final = "break-glass"
+BREAK_GLASS_REVIEW: Final = "break-glass-review"
+GRANTED_ROLES: Final = (*ROLES, EXEMPT, BREAK_GLASS, BREAK_GLASS_REVIEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Workload:
         declared: annotation name without the domain -> text, unsigned facts (``parameters``, ...). Unverified.
         change_ticket: annotation ``placet.dev/change-ticket``, "" when absent.
         references: where a custom resource says that its models come from.
+        break_glass: raw base64 of a break-glass token, "" when absent. Unverified.
+        break_glass_review: raw base64 of the review of one, "" when absent. Unverified.
     """
 
     group: str
@@ -119,6 +125,8 @@ class Workload:
     declared: Mapping[str, str]
     change_ticket: str = ""
     references: tuple[Reference, ...] = ()
+    break_glass: str = ""
+    break_glass_review: str = ""
 
     @property
     def resource(self) -> str:

@@ -131,6 +131,7 @@ class NamespaceGuard:
             violations=found if mode == "enforce" else (),
             warnings=(*(found if mode == "warn" else ()), *told),
             notes=found if mode == "audit" else (),
+            tolerated=found if mode != "enforce" else (),
         )
 
     def _find(self, request: AdmissionRequest, label: LabelChange, mode: str) -> Iterator[Violation]:

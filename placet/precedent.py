@@ -149,11 +149,10 @@ def serves(precedent: Precedent, model: ModelIdentity, *, exactly: bool) -> bool
         model: what an object says.
         exactly: whether the object must say all that the approved one said; a controller passes on a part of it.
     """
-    if exactly:
-        return model == precedent.model
-    pairs = (
-        (model.name, precedent.model.name),
-        (model.version, precedent.model.version),
-        (model.digest, precedent.model.digest),
-    )
-    return all(not said or said == approved for said, approved in pairs)
+    return model == precedent.model if exactly else is_part_of(model, precedent.model)
+
+
+def is_part_of(model: ModelIdentity, whole: ModelIdentity) -> bool:
+    """Whether all that is said of a model is what the whole says of it."""
+    pairs = ((model.name, whole.name), (model.version, whole.version), (model.digest, whole.digest))
+    return all(not said or said == known for said, known in pairs)

@@ -217,6 +217,7 @@ def render_record(
         "violations": _codes(decision.violations),
         "warnings": _codes(decision.warnings),
         "notes": _codes(decision.notes),
+        **({"would_deny": _codes(decision.tolerated)} if decision.tolerated else {}),
         "message": clip_bytes(render_refusal(decision), _MAX_MESSAGE_BYTES),
         "advice": list(render_warnings(decision)),
         "change": {"kind": decision.change, "scale": "" if findings is None else findings.scale},
@@ -224,6 +225,7 @@ def render_record(
         **({} if decision.label is None else {"label": dataclasses.asdict(decision.label)}),
         **({} if decision.exemption is None else {"exemption": decision.exemption.to_json()}),
         **({} if decision.place is None else {"place": dataclasses.asdict(decision.place)}),
+        **({} if decision.passage is None else {"break_glass": decision.passage.to_json()}),
         "model": {
             "name": "" if model is None else model.name,
             "version": "" if model is None else model.version,
@@ -254,6 +256,8 @@ def _is_approved(decision: Decision) -> bool:
     policy = decision.policy
     return (
         decision.allowed
+        and decision.passage is None
+        and not decision.tolerated  # what only a rule's own mode let in was not approved either
         and decision.mode == "enforce"
         and policy is not None
         and decision.change in {"new", "changed", "adopted"}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
 from placet.images import IMAGE_INVALID, ReadImage, parse_image, take_image
-from placet.model import DOMAIN, Image, ModelIdentity, Reference, Workload
+from placet.model import BREAK_GLASS, BREAK_GLASS_REVIEW, DOMAIN, Image, ModelIdentity, Reference, Workload
 from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom
 from placet.projection.custom import count_pods
 from placet.projection.shapes import element_step, kind_of
@@ -81,6 +81,8 @@ def read_workload(
         declared={key: annotations[full] for key in DECLARED if (full := f"{DOMAIN}/{key}") in annotations},
         change_ticket=annotations.get(f"{DOMAIN}/change-ticket", ""),
         references=references,
+        break_glass=annotations.get(f"{DOMAIN}/{BREAK_GLASS}", ""),
+        break_glass_review=annotations.get(f"{DOMAIN}/{BREAK_GLASS_REVIEW}", ""),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from placet.canary import CanaryKey
@@ -142,6 +143,21 @@ def render_canary_review(decision: Decision, key: CanaryKey, nonce: str) -> dict
     return answer
 
 
+def _break_glass(decision: Decision) -> Mapping[str, str] | None:
+    """That the decision rests on break-glass, also where the record gives the answer to a request sent again."""
+    if decision.recorded is not None:
+        found: Mapping[str, str] | None = decision.recorded.leaf.get("break_glass")
+        return found
+    return None if decision.passage is None else decision.passage.to_json()
+
+
+def _would_deny(decision: Decision) -> list[str]:
+    """Rule and code of what would have refused it under ``enforce``."""
+    if decision.recorded is not None:
+        return [f"{item['rule']}/{item['code']}" for item in decision.recorded.leaf.get("would_deny", ())]
+    return [f"{item.rule}/{item.code}" for item in decision.tolerated]
+
+
 def _envelope(response: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
@@ -166,6 +182,10 @@ def _annotations(decision: Decision) -> dict[str, str]:
         answer["policy-revision"] = str(decision.recorded.leaf["policy"]["revision"])
     if decision.exemption is not None:
         answer["exemption"] = f"{decision.exemption.exemption_id} until {decision.exemption.expires:%Y-%m-%dT%H:%M:%SZ}"
+    if (flag := _break_glass(decision)) is not None:
+        answer["break-glass"] = f"{flag['token_id']} review-due={flag['review_due']}"
+    if would := _would_deny(decision):
+        answer["would-deny"] = " ".join(would)
     if decision.findings is not None:
         assessment = decision.findings.assessment
         answer["risk"] = f"{assessment.shown} {assessment.level}"

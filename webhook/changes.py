@@ -210,6 +210,10 @@ def _downgrades(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
             yield Downgrade(f"risk_approvals.{level}", _shown(roles), _shown(after["risk_approvals"][level]))
     yield from _looser_namespaces(before.get("namespaces", {}), after["namespaces"])
     yield from _looser_exemptions(before.get("exemptions", {}), after["exemptions"])
+    for key, value in sorted(after["break_glass"].items()):
+        was = before.get("break_glass", {}).get(key)
+        if was is not None and value > was:  # a token that holds longer, or a later review
+            yield Downgrade(f"break_glass.{key}", _shown(was), _shown(value))
     old_rules, new_rules = before.get("rules", {}), after["rules"]
     # Without a mode of its own a rule has that of the environment, of each at least one now.
     modes = [one["mode"] for one in after["environments"].values()]

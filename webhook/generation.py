@@ -22,6 +22,7 @@ from placet.assemble import (
     build_trust,
 )
 from placet.audit.log import AuditLog
+from placet.breakglass.record import LogGlass
 from placet.cluster import ClusterFacts
 from placet.config import Config
 from placet.decide import Gate
@@ -129,6 +130,7 @@ class GenerationBuilder:
                 exemptions=exemptions,
                 namespaces=namespaces,
                 remembered=self._remembered(config),
+                glass=LogGlass(self._log, cluster=config.cluster),
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)

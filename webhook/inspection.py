@@ -13,6 +13,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocation
 from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
+from placet.breakglass.record import Glass
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
 from placet.exemptions.survey import survey
 from placet.informer.informer import Informer
@@ -44,6 +45,7 @@ class Inspector:
         metrics: Metrics,
         *,
         revoked: RevocationRecord,
+        glass: Glass,
         clock: Callable[[], datetime],
         informer: Informer | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Inspector:
         self._checkpointer = checkpointer
         self._metrics = metrics
         self._revoked = revoked
+        self._glass = glass
         self._clock = clock
         self._said: set[tuple[str, str, str]] = set()
         self._tested: Generation | None = None
@@ -73,6 +76,7 @@ class Inspector:
         self._look_at_keyring(generation, now, problems, warnings)
         self._look_at_revocations(generation, now, problems, warnings)
         self._look_at_exemptions(generation, now, warnings)
+        self._look_at_break_glass(now, problems, warnings)
         self._look_at_record(now, problems, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
@@ -129,6 +133,18 @@ class Inspector:
             first = held.faults[0]
             told = f"{len(held.faults)} that exempt nothing, the first {first.file}: {first.why}"
             add_finding(warnings, "keyring", Finding(EXEMPTIONS_UNREADABLE, told))
+
+    def _look_at_break_glass(self, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]) -> None:
+        """How many reviews wait; a state that can't be read refuses every deploy, and is said."""
+        try:
+            waiting = self._glass.state().open_uses()
+        except TamperError as error:
+            add_finding(problems, "record", Finding(error.code, str(error)))
+        except AuditError as error:
+            add_finding(warnings, "record", Finding(error.code, str(error)))
+        else:
+            overdue = sum(use.due <= now for use in waiting)
+            self._metrics.reviews_wait(due=len(waiting) - overdue, overdue=overdue)
 
     def record_revocations(self, now: datetime) -> None:
         """Learn what other replicas have recorded, and record what they have not.

@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from placet.breakglass.state import Passage
 from placet.config import LogConfig
 from placet.decision import Decision
 from placet.record import render_time
@@ -94,10 +95,26 @@ def say_decision(decision: Decision, *, seconds: float) -> None:
     if not LOG.isEnabledFor(level):
         return
     fields = _decision_fields(decision, seconds=seconds)
+    if decision.passage is not None and decision.passage.by == "token":
+        say(logging.WARNING, "break-glass used", **_passage_fields(decision, decision.passage))
     if unrecorded:
         say(level, "denied without a record", **fields, **_unrecorded_fields(decision))
     else:
         say(level, "decision", **fields)
+
+
+def _passage_fields(decision: Decision, passage: Passage) -> dict[str, Any]:
+    request = decision.request
+    return {
+        **passage.to_json(),
+        "dry_run": request.dry_run,
+        "environment": told(decision.environment),
+        "kind": told(request.kind),
+        "namespace": told(request.namespace),
+        "name": told(request.name),
+        "user": told(request.username),
+        "decision_id": told(decision.decision_id),
+    }
 
 
 def _decision_fields(decision: Decision, *, seconds: float) -> dict[str, Any]:
@@ -114,6 +131,9 @@ def _decision_fields(decision: Decision, *, seconds: float) -> dict[str, Any]:
         "name": told(request.name),
         "user": told(request.username),
         "codes": [f"{told(item.rule)}/{told(item.code)}" for item in decision.violations[:_MAX_LISTED]],
+        **(
+            {"would_deny": [f"{told(i.rule)}/{told(i.code)}" for i in decision.tolerated]} if decision.tolerated else {}
+        ),
         "risk": "" if found is None else f"{found.assessment.shown} {found.assessment.level}",
         "dry_run": request.dry_run,
         "caller_authenticated": decision.caller_authenticated,

@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from placet.approvals.rejections import RejectionCode
+from placet.breakglass.passage import RULE, TEAMS_CODES
 from placet.canary import ADMITTED, REFUSED_BY_US
 from placet.decision import GUARD, Decision
 from placet.exemptions.survey import STATES
@@ -94,7 +95,8 @@ EXPIRING: Final = Metric(
 DENIALS: Final = Metric(
     Counter,
     "placet_gate_denials",
-    "Refusals for a reason of the gate's own (`gate.<step>/<code>`), by code.",
+    "Refusals for a reason of the gate's own (`gate.<step>/<code>`), by code; not what is wrong with a break-glass "
+    "token, or a review that is overdue.",
     ("code",),
 )
 UNRECORDED: Final = Metric(
@@ -187,11 +189,24 @@ OVERLOAD: Final = Metric(
     "`connections` or `handshakes` ended one that was missed least.",
     ("reason",),
 )  # fmt: skip
+BREAK_GLASS: Final = Metric(
+    Counter, "placet_break_glass", "Workloads that a break-glass token let in; dry runs and what controllers make of "
+    "them are not counted.", ("environment",),
+)  # fmt: skip
+BREAK_GLASS_WAITING: Final = Metric(
+    Gauge, "placet_break_glass_reviews_waiting", "What break-glass let in and nobody has reviewed yet, by the record: "
+    "`due`, or `overdue`, when no more of the workload is deployed.", ("state",),
+)  # fmt: skip
+WOULD_DENY: Final = Metric(
+    Counter, "placet_would_deny", "Reviews that were allowed only because a mode warns or audits where `enforce` would "
+    "have refused. `mode` is the weaker of those that let it in.", ("environment", "mode", "dry_run"),
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
     READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS, OVERLOAD,
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
+    BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY,
 )  # fmt: skip
 
 
@@ -246,8 +261,14 @@ class Metrics:
         ).inc()
         self._observe_review(seconds)
         for item in decision.violations:
-            if item.rule.startswith("gate."):
+            if item.rule.startswith("gate.") and not (item.rule == RULE and item.code in TEAMS_CODES):
                 self._child(DENIALS, self._known(item.code)).inc()
+        if decision.tolerated:
+            mode = "audit" if any(item.mode == "audit" for item in decision.tolerated) else "warn"
+            self._child(WOULD_DENY, environment, mode, "true" if decision.request.dry_run else "false").inc()
+        fresh = decision.recorded is not None and not decision.recorded.replayed
+        if fresh and decision.passage is not None and decision.passage.by == "token":
+            self._child(BREAK_GLASS, environment).inc()
         if decision.recorded is None and not decision.request.dry_run:
             self._made[UNRECORDED.name].inc()
         if decision.findings is not None:
@@ -302,6 +323,11 @@ class Metrics:
         info = self._made[POLICY_INFO.name]
         info.clear()
         info.labels(revision, data_digest).set(1)
+
+    def reviews_wait(self, *, due: int, overdue: int) -> None:
+        """So many uses of break-glass have not been reviewed."""
+        self._child(BREAK_GLASS_WAITING, "due").set(due)
+        self._child(BREAK_GLASS_WAITING, "overdue").set(overdue)
 
     def keyring_expires(self, moment: datetime | None) -> None:
         """The keyring in force."""

@@ -22,6 +22,7 @@ from placet.assemble import build_informer, load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.query import Query, find
 from placet.audit.stores.sqlite import SqliteStore
+from placet.breakglass.record import LogGlass
 from placet.canary import CanaryKey
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
@@ -109,7 +110,13 @@ class Runtime:
             raise
         self.checkpointer = Checkpointer(log)
         self._inspector = Inspector(
-            log, self.checkpointer, metrics, revoked=revoked, clock=clock, informer=self._informer
+            log,
+            self.checkpointer,
+            metrics,
+            revoked=revoked,
+            glass=LogGlass(log, cluster=config.cluster),
+            clock=clock,
+            informer=self._informer,
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)

@@ -14,7 +14,7 @@ from placet.approvals.rejections import Refusal, RejectionCode
 from placet.approvals.statement import APPROVAL_ID
 from placet.approvals.times import describe_span
 from placet.errors import FormatError, SigningKeyError
-from placet.model import EXEMPT, LEVELS, ROLES
+from placet.model import GRANTED_ROLES, LEVELS, ROLES
 
 KEYRING_SCHEMA: Final = "placet.dev/keyring/v1"
 ANY: Final = "*"
@@ -68,7 +68,7 @@ class Grant:
     """What an identity may approve. ``*`` in models or namespaces stands for any; environments are always named.
 
     Attributes:
-        role: one of ``ROLES``, or ``exempt``.
+        role: one of ``GRANTED_ROLES``.
         environments: non-empty.
         max_risk: the highest level that may be written in an approval; of ``exempt`` ADR 35.
         models: model names, or ``*``.
@@ -227,7 +227,7 @@ def _read_key(entry: ClosedObject) -> IdentityKey:
 
 def _read_grant(entry: ClosedObject) -> Grant:
     grant = Grant(
-        role=entry.choice("role", (*ROLES, EXEMPT)),
+        role=entry.choice("role", GRANTED_ROLES),
         environments=entry.texts("environments", maximum=_MAX_ENTRIES, pattern=DNS_LABEL),
         max_risk=entry.choice("maxRisk", LEVELS),
         models=entry.texts("models", maximum=_MAX_ENTRIES),

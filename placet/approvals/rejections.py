@@ -45,6 +45,9 @@ class RejectionCode(StrEnum):
     REVOKED = "revoked"
     SELF_APPROVAL = "self_approval"
     DUPLICATE = "duplicate"
+    TOO_FEW_PERSONS = "too_few_persons"
+    TOO_LONG = "too_long"
+    MORE_REPLICAS = "more_replicas"
 
 
 MEANINGS: Final = {
@@ -83,6 +86,9 @@ MEANINGS: Final = {
     RejectionCode.REVOKED: "The approval was taken back.",
     RejectionCode.SELF_APPROVAL: "The requester is the approver.",
     RejectionCode.DUPLICATE: "The same person has approved in this role already.",
+    RejectionCode.TOO_FEW_PERSONS: "Fewer than two persons who may do so have signed the break-glass token.",
+    RejectionCode.TOO_LONG: "The break-glass token holds longer than the policy data lets one.",
+    RejectionCode.MORE_REPLICAS: "The workload asks for more replicas than the break-glass token lets in.",
 }
 
 

@@ -84,7 +84,9 @@ class _Opened:
 _OPENED: Final[Remembered[_Opened]] = Remembered()
 
 
-def check_annotation(text: str, *, keyring: VerifiedKeyring, effort: Effort) -> SignedPayload | Refusal:
+def check_annotation(
+    text: str, *, keyring: VerifiedKeyring, effort: Effort, payload_type: str = IN_TOTO_PAYLOAD_TYPE
+) -> SignedPayload | Refusal:
     """Steps 1 to 5 for an envelope in an annotation."""
     key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if len(text) <= MAX_READ_BYTES else b""
     known = _OPENED.find(key)
@@ -92,7 +94,7 @@ def check_annotation(text: str, *, keyring: VerifiedKeyring, effort: Effort) -> 
         opened = known or _Opened.of(parse_annotation(text))  # 1, 2
     except FormatError as exc:
         return Refusal(RejectionCode(exc.code), str(exc))
-    found = _check_opened(opened, keyring, effort)
+    found = _check_opened(opened, keyring, effort, payload_type)
     if known is None and key and isinstance(found, SignedPayload):
         _OPENED.keep(key, opened)
     return found

@@ -12,10 +12,12 @@ from placet.approvals.in_toto import Statement, Subject, parse_in_toto, render_i
 from placet.approvals.times import render_time
 from placet.canonical import Digest
 from placet.errors import FormatError
-from placet.model import LEVELS, ROLES
+from placet.model import BREAK_GLASS, LEVELS, ROLES
 
 PREDICATE_TYPE: Final = "https://placet.dev/approval/v1"
 MAX_LIFETIME: Final = timedelta(days=90)
+# A break-glass token is taken back as an approval is, by its own id.
+REVOCABLE: Final = (*ROLES, BREAK_GLASS)
 REVOKED_SUBJECT: Final = "approval"
 CLUSTER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}", re.ASCII)
 # ``Job/train-*`` is a workload whose name the API server will choose; the star is part of the text, not a pattern.
@@ -164,7 +166,7 @@ def _require_times(approval: ApprovalStatement) -> None:
 def _read_revocation(predicate: ClosedObject, statement: Statement) -> RevocationStatement:
     revocation = RevocationStatement(
         approval_id=predicate.text("approvalId", pattern=APPROVAL_ID),
-        role=predicate.choice("role", ROLES),
+        role=predicate.choice("role", REVOCABLE),
         environment=predicate.text("environment", pattern=DNS_LABEL),
         issued_at=predicate.time("issuedAt"),
         ticket=predicate.text("ticket", empty=True),

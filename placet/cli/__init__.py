@@ -17,6 +17,7 @@ from placet.errors import PlacetError
 _SUMMARIES: Final = {
     "approve": "Sign workloads for an environment, in one role.",
     "audit": "Find, read, verify and prove what was decided.",
+    "break-glass": "Let one workload in without its approvals, by two persons, and review it.",
     "completion": "Print the script that completes placet's commands in a shell.",
     "config": "Check, describe and show the configuration of a gate.",
     "digest": "Print the projection digest of workloads: what an approval signs.",
@@ -38,6 +39,11 @@ _PLUGGED: Final = {
     "serve": "Run the admission webhook.",
 }
 _ENTRY_POINTS: Final = "placet.commands"
+
+
+def _own(name: str, summary: str) -> Lazy:
+    word = name.replace("-", "_")
+    return Lazy(f"placet.cli.{word}", word, summary)
 
 
 class _Plugged(Lazy):
@@ -77,7 +83,7 @@ class _Root(LazyGroup):
 @click.group(
     cls=_Root,
     lazy={
-        **{name: Lazy(f"placet.cli.{name}", name, text) for name, text in _SUMMARIES.items()},
+        **{name: _own(name, text) for name, text in _SUMMARIES.items()},
         **{name: _Plugged("", name, text) for name, text in _PLUGGED.items()},
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

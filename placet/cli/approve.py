@@ -159,7 +159,7 @@ def approve(
         statement = _statement(session, workload, findings, terms) if joined is None else _read(joined)
         _show_terms(statement, joined=joined is not None)
         if not yes:
-            _confirm()
+            confirm()
         envelope = (
             sign_statement(signer, render_statement(statement)) if joined is None else add_signature(joined, signer)
         )
@@ -174,7 +174,12 @@ def _examined(manifest: Manifest, decision: Decision) -> tuple[Workload, Finding
     return decision.workload, decision.findings
 
 
-def _confirm() -> None:
+def confirm() -> None:
+    """Ask whether to sign.
+
+    Raises:
+        InputError: nobody is there, or does not want to.
+    """
     if not sys.stdin.isatty():
         raise InputError(
             "nobody is there to be asked", hint="Run it on a terminal, or add --yes when you have read it elsewhere."

@@ -39,7 +39,7 @@ from placet.cli.options import key_options, output_option, roots_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.errors import FormatError, InputError, KeyringError, SigningKeyError
-from placet.model import EXEMPT, LEVELS, ROLES
+from placet.model import GRANTED_ROLES, LEVELS
 
 _SOURCE: Final = click.option(
     "-f",
@@ -144,8 +144,9 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
 @_SOURCE
 @click.option(
     "--role",
-    type=click.Choice((*ROLES, EXEMPT)),
-    help="May approve in this role; exempt: may say which workloads need no approval.",
+    type=click.Choice(GRANTED_ROLES),
+    help="May approve in this role; exempt: may say which workloads need no approval; break-glass: may let one in without "
+    "approvals, with somebody else; break-glass-review: may look into it afterwards.",
 )
 @click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
 @click.option(

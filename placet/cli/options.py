@@ -183,6 +183,23 @@ def situation_options(function: _F) -> _F:
     )
 
 
+def write_option(function: _F) -> _F:
+    """``--write`` of commands that make one annotation."""
+    return click.option(
+        "--write",
+        "form",
+        type=click.Choice(["manifest", "patch"]),
+        default="manifest",
+        show_default=True,
+        help="Into the manifest, or a merge patch on stdout.",
+    )(function)
+
+
+def yes_option(function: _F) -> _F:
+    """``--yes``."""
+    return click.option("--yes", is_flag=True, help="Sign without asking.")(function)
+
+
 def key_options(function: _F) -> _F:
     """``--key`` and ``--public-key``: whoever signs."""
     return _apply(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from placet.cli.glass_view import describe_glass, waiting_of
 from placet.cli.output import print_result, print_table, safe, style
 from placet.cli.reports import Fault, Report, render_github, render_junit, render_sarif
 from placet.cli.session import Session
@@ -33,7 +34,7 @@ def print_plan(session: Session, decisions: Decided, form: str) -> None:
     match form:
         case "text":
             for manifest, decision in decisions:
-                _show(manifest, decision)
+                _show(session, manifest, decision)
             for assumption in session.assumptions:
                 click.echo(f"assumed: {assumption}")
         case "table":
@@ -71,7 +72,7 @@ def _row(manifest: Manifest, decision: Decision) -> tuple[str, ...]:
     )
 
 
-def _show(manifest: Manifest, decision: Decision) -> None:
+def _show(session: Session, manifest: Manifest, decision: Decision) -> None:
     click.echo(style(f"{safe(_name(manifest, decision))}  {safe(place(manifest))}", "white", bold=True))
     if decision.coverage is not None and decision.coverage.cause in DETECTED:
         click.echo(f"  {describe_coverage(decision.coverage)}")
@@ -85,7 +86,12 @@ def _show(manifest: Manifest, decision: Decision) -> None:
         _show_approvals(decision)
     for warning in render_warnings(decision):
         click.echo(f"{style('warning', 'yellow')}: {warning}")
+    for line in describe_glass(session, decision):
+        click.echo(f"  break-glass: {line}")
     if decision.allowed:
+        if decision.tolerated:
+            refusing = ", ".join(dict.fromkeys(f"{item.rule}/{item.code}" for item in decision.tolerated))
+            click.echo(f"{style('would be refused under enforce', 'yellow')}: {refusing}")
         click.echo(style("would be admitted", "green"))
     else:
         click.echo(f"{style('would be refused', 'red')}:\n{render_message(decision)}")
@@ -111,12 +117,12 @@ def _plain(session: Session, decisions: Decided) -> dict[str, Any]:
         "schema": SCHEMA,
         "environment": session.environment,
         "cluster": session.config.cluster,
-        "decisions": [_plain_decision(manifest, decision) for manifest, decision in decisions],
+        "decisions": [_plain_decision(session, manifest, decision) for manifest, decision in decisions],
         "assumptions": list(session.assumptions),
     }
 
 
-def _plain_decision(manifest: Manifest, decision: Decision) -> dict[str, Any]:
+def _plain_decision(session: Session, manifest: Manifest, decision: Decision) -> dict[str, Any]:
     workload, findings, policy = decision.workload, decision.findings, decision.policy
     return {
         **plain_place(manifest),
@@ -134,6 +140,9 @@ def _plain_decision(manifest: Manifest, decision: Decision) -> dict[str, Any]:
             for item in decision.violations
         ],
         "warnings": list(render_warnings(decision)),
+        "would_deny": list(dict.fromkeys(f"{item.rule}/{item.code}" for item in decision.tolerated)),
+        "break_glass": None if decision.passage is None else decision.passage.to_json(),
+        "break_glass_waiting": [use.token_id for use in waiting_of(session, decision)],
         "message": render_message(decision),
     }
 

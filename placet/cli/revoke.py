@@ -11,19 +11,18 @@ from placet.approvals.envelope import render_envelope
 from placet.approvals.keys import parse_public_pem
 from placet.approvals.revocations import SUFFIX
 from placet.approvals.signing import load_signer, sign_statement
-from placet.approvals.statement import RevocationStatement, render_statement
+from placet.approvals.statement import REVOCABLE, RevocationStatement, render_statement
 from placet.cli import clock
 from placet.cli.complete import complete_environment
 from placet.cli.options import key_options
 from placet.cli.output import say
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.errors import FormatError, InputError
-from placet.model import ROLES
 
 
 @click.command()
 @click.argument("approval_id")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="The approval's role.")
+@click.option("--role", type=click.Choice(REVOCABLE), required=True, help="The approval's role.")
 @click.option(
     "-e", "--environment", required=True, shell_complete=complete_environment, help="The approval's environment."
 )

@@ -12,6 +12,7 @@ from typing import Final
 
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_gate, build_trust
+from placet.breakglass.record import Glass, NoGlass, StoredGlass
 from placet.canonical import Digest
 from placet.cli.workloads import Source, no_workload
 from placet.cluster import Ceiling, ClusterFacts, KubernetesCluster, ManifestCluster, NoAutoscalers, UnknownCluster
@@ -20,7 +21,7 @@ from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
 from placet.errors import InputError
 from placet.manifests import Manifest
-from placet.policy.data import load_policy_data
+from placet.policy.data import PolicyData, load_policy_data
 from placet.projection import Kinds
 from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
@@ -42,6 +43,8 @@ class Session:
         namespace: of objects that name none.
         kinds: what counts as a workload.
         assumptions: sentences that say what was assumed for want of a record or an API server.
+        glass: what the record knows of break-glass.
+        data: policy data.
     """
 
     config: Config
@@ -52,6 +55,8 @@ class Session:
     namespace: str
     kinds: Kinds
     assumptions: tuple[str, ...]
+    glass: Glass
+    data: PolicyData
 
     def request(self, manifest: Manifest) -> AdmissionRequest:
         """What the API server would ask about this manifest, were it created now."""
@@ -103,6 +108,7 @@ def open_session(
     if not workloads:
         raise no_workload(source.names())
     history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
+    glass = NoGlass() if record is None else StoredGlass(record, cluster=config.cluster)
     gate = build_gate(
         config,
         data=data,
@@ -111,8 +117,11 @@ def open_session(
         history=history,
         cluster_facts=cluster_facts,
         clock=lambda: datetime.now(UTC),
+        glass=glass,
     )
-    return Session(config, gate, environment, requester, workloads, source.namespace, data.kinds, assumptions)
+    return Session(
+        config, gate, environment, requester, workloads, source.namespace, data.kinds, assumptions, glass, data
+    )
 
 
 def _recorded(config: Config, record: Path | None) -> KeptRevocations:

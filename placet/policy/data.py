@@ -219,6 +219,8 @@ def _known_keys(error: Any) -> Iterable[str]:
             return tuple(properties["kind"]["properties"])
         case ["namespaces"]:
             return tuple(properties["namespaces"]["properties"])
+        case ["break_glass"]:
+            return tuple(properties["break_glass"]["properties"])
         case ["namespaces", "labellers"]:
             return tuple(properties["namespaces"]["properties"]["labellers"]["properties"])
         case ["risk_approvals"]:

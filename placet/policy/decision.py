@@ -45,6 +45,7 @@ class PolicyDecision:
         rules_judged: number of rules, equal to the number in the bundle's manifest.
         rules_passed: how many proved that they pass.
         data_digest: digest of the policy data that was judged with.
+        tolerated: rules that did not pass and refuse nothing, since their mode only warns or audits; sorted.
     """
 
     allowed: bool
@@ -57,6 +58,7 @@ class PolicyDecision:
     rules_judged: int
     rules_passed: int
     data_digest: str
+    tolerated: tuple[str, ...] = ()
 
 
 def parse_decision(value: Any, *, uid: str, data_digest: str, expected_rules: int) -> PolicyDecision:
@@ -104,6 +106,8 @@ def _require_consistent(decision: PolicyDecision, expected_rules: int) -> None:
     tolerated = {finding.rule for finding in (*decision.warnings, *decision.notes)}
     if decision.allowed and decision.rules_passed + len(tolerated) < expected_rules:
         _refuse("the engine allowed though a rule neither passed nor is tolerated")
+    if decision.allowed and len(decision.tolerated) != decision.rules_judged - decision.rules_passed:
+        _refuse("the engine does not say which rules did not pass and are tolerated")
 
 
 def _decision(value: dict[str, Any]) -> PolicyDecision:
@@ -118,6 +122,7 @@ def _decision(value: dict[str, Any]) -> PolicyDecision:
         rules_judged=value["rules_judged"],
         rules_passed=value["rules_passed"],
         data_digest=value["data_digest"],
+        tolerated=tuple(sorted(value["tolerated"])),
     )
 
 

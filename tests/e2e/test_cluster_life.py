@@ -507,3 +507,56 @@ def test_without_the_webhook_nothing_is_written_and_then_it_works_again(world: W
             assert "placet refuses" in world.plane.kubectl(*config_map, check=False).stderr
     finally:
         registration.remove()
+
+
+def test_two_persons_break_the_glass_for_one_release_and_a_third_reviews_it(world: World) -> None:
+    team, place = world.team, ("-e", "production", "--yes")
+    for name, role in (("gina", "break-glass"), ("hugo", "break-glass"), ("rita", "break-glass-review")):
+        team.run("keys", "generate", "--out", f"keys/{name}.key", "--no-passphrase")
+        team.run("keyring", "add", f"{name}@example.com", "--person", name, "--key", f"keys/{name}.pub")
+        team.run("keyring", "grant", f"{name}@example.com", "--role", role, "--environment", "production",
+                 "--max-risk", "critical")  # fmt: skip
+    team.run("keyring", "renew")
+    for root in ("root-1", "root-2"):
+        team.run("keyring", "sign", "--key", f"keys/{root}.key")
+    story = world.release("glass")
+    story.set(annotations={}, replicas=1)
+    manifest = story.deployment_in_file()
+    manifest["spec"]["template"]["spec"]["serviceAccountName"] = (
+        "default"  # that of the chart is not there without Helm
+    )
+    file = team.folder / "glass.json"
+    file.write_text(json.dumps(manifest), encoding="utf-8")
+    sign = ("break-glass", "sign", "-f", "glass.json", *place, "--key")
+    team.run(*sign, "keys/gina.key", "--reason", "llama answers with garbage")
+    alone = world.kubectl("apply", "-f", str(file), check=False)
+    assert "gate.break_glass/too_few_persons" in alone.stderr
+
+    team.run(*sign, "keys/hugo.key")
+    applied = world.kubectl("apply", "-f", str(file))
+    assert "Warning: placet: gate.break_glass: let in without approvals; a review is due by" in applied.stderr
+    told = world.newest(kind="Deployment", name="glass")
+    assert (told["allowed"], told["approved"], told["break_glass"]["by"]) == (True, False, "token")
+    wait_for("a pod", lambda: len(children(world.plane, "pods", "glass")) == 1, team)
+    gone = children(world.plane, "pods", "glass")[0]["metadata"]["name"]
+    world.kubectl("delete", "pod", gone, "--wait=false")
+    wait_for("another pod", lambda: len([one for one in made_by(world, "glass", "Pod") if one["allowed"]]) == 2, team)
+    assert {one["break_glass"]["by"] for one in made_by(world, "glass", "Pod")} == {"parent"}
+
+    assert "more_replicas" in world.kubectl("scale", "deployment/glass", "--replicas=2", check=False).stderr
+    image = "registry.example.com/other@sha256:" + "0" * 64
+    changed = world.kubectl("set", "image", "deployment/glass", f"server={image}", check=False)
+    assert "projection_differs" in changed.stderr
+    world.kubectl("rollout", "restart", "deployment/glass")
+    planned = team.run("plan", "-f", "glass.json", "-e", "production", "--record", "record.sqlite")
+    assert "because llama answers with garbage" in planned.stdout
+
+    review = ("break-glass", "review", "-f", "glass.json", *place, "--record", "record.sqlite", "--conclusion", "right")
+    assert "has no break-glass-review grant" in team.run(*review, "--key", "keys/gina.key", expect=2).stderr
+    patch = team.run(*review, "--write", "patch", "--key", "keys/rita.key").stdout
+    world.kubectl("patch", "deployment/glass", "--type=merge", "-p", patch)
+    listed = json.loads(team.run("audit", "list", "--type", "break-glass", "-o", "json").stdout)["records"]
+    assert [one["record"]["event"] for one in listed] == ["reviewed", "used"]
+    assert listed[0]["record"]["person"] == "rita"
+    world.kubectl("delete", "deployment/glass")
+    wait_for("no pod", lambda: not children(world.plane, "pods", "glass"), team)

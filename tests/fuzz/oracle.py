@@ -32,6 +32,8 @@ from tests.fuzz.world import (
 
 Json = dict[str, Any]
 
+BREAK_GLASS: Final = "placet.dev/break-glass"
+
 _LABELLED: Final = frozenset({"staging", "development"})
 _DEFAULT: Final = ENVIRONMENT  # what a Namespace belongs to that names no environment
 _SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
@@ -84,6 +86,7 @@ def find_reason(environment: str, body: bytes, world: World) -> str | None:
         or _returned(request, world)
         or _exempted(request, world)
         or _child(request, world)
+        or _glassed(request, world)
     )
 
 
@@ -327,6 +330,18 @@ def _child(request: Json, world: World) -> str | None:
     if _is_exempted(new, parent["metadata"]["name"], parent["kind"], world):
         return "a ReplicaSet of exempted content"
     return "a ReplicaSet of an admitted content" if known else None
+
+
+def _glassed(request: Json, world: World) -> str | None:
+    """What two persons let in: this content of this workload, as many as they signed for, and none of them asks."""
+    new, one = request["object"], world.glassed
+    same = (new["kind"], new["metadata"].get("name")) == (one["kind"], one["metadata"]["name"])
+    token = one["metadata"]["annotations"][BREAK_GLASS]
+    if not same or _content(new) != _content(one) or _model(new) != _model(one) or _replicas(new) > _replicas(one):
+        return None
+    if _said(new, "annotations", BREAK_GLASS) != {token} or request["userInfo"]["username"] in world.approvers:
+        return None
+    return "break-glass"
 
 
 def _scaled(request: Json, world: World) -> str | None:

@@ -19,7 +19,7 @@ from placet.approvals.in_toto import parse_in_toto
 from placet.approvals.keyring import KEYRING_PAYLOAD_TYPE, verify_keyring
 from placet.approvals.revocations import SUFFIX, load_revocations
 from placet.approvals.signing import add_signature, sign_payload
-from placet.approvals.statement import ApprovalStatement, parse_statement, render_statement
+from placet.approvals.statement import REVOCABLE, ApprovalStatement, parse_statement, render_statement
 from placet.canonical import render_canonical
 from placet.errors import FormatError, KeyringError
 from placet.evidence.adapters import parse_bom, parse_coverage_json
@@ -28,7 +28,6 @@ from placet.evidence.verify import check_evidence
 from placet.exemptions.folder import SignedExemption, SignedExemptions, check_signed
 from placet.exemptions.statement import PAYLOAD_TYPE, parse_exemption, render_exemption
 from placet.exemptions.survey import survey
-from placet.model import ROLES
 from tests.fuzz.documents import TESTS
 from tests.fuzz.target import require
 from tests.simulators.desk import ApprovalDesk, sample_workload
@@ -82,7 +81,7 @@ def run_statement(raw: bytes) -> None:
     require(parse_statement(render_statement(statement)) == statement, "a statement that is written again is the same")
     if isinstance(statement, ApprovalStatement):
         require(statement.issued_at <= statement.not_before < statement.expires, "an approval's times are in order")
-    require(statement.role in ROLES, "a role that is known")
+    require(statement.role in REVOCABLE, "a role that is known")
 
 
 def run_keyring(raw: bytes) -> None:

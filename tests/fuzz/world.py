@@ -83,6 +83,7 @@ class World:
         store: what can be looked up.
         stored: the same by uid, for the oracle.
         approvers: names of the persons who sign; none of them may ask.
+        glassed: what two persons let in by break-glass, with their token on it; nobody approved it.
         exempted: what needs no approval, by the word of ``EXEMPTER``.
         seeds: the name of an honest or a hopeless review -> the review and whether it is allowed.
     """
@@ -92,6 +93,7 @@ class World:
     store: ObjectStore
     stored: dict[str, Json]
     approvers: frozenset[str]
+    glassed: Json
     exempted: list[Json] = field(default_factory=list)
     seeds: dict[str, tuple[Json, bool]] = field(default_factory=dict)
 
@@ -217,6 +219,9 @@ def open_world() -> World:
     second = builder.sign(workload("llama", args=["--model=/models/llama-3.1-70b", "--seed=2"]), old=first)
     reader = builder.sign(_reading())
     waiting = builder.sign(workload("waiting", workingDir="/srv"), admit=False)
+    desk.desk.glass_keepers()
+    glassed, _ = desk.let_in(workload("glass", workingDir="/glass"))
+    alone, _ = desk.let_in(workload("glass", workingDir="/glass"), by=["gina"])
     fixed = {"uid": "00000000-0000-4000-8000-000000000001", "resourceVersion": "7"}
     deployment = store.put({**second, "metadata": {**second["metadata"], **fixed}})
     made = replica_set(deployment)
@@ -245,7 +250,7 @@ def open_world() -> World:
     )
     approvers = frozenset(f"{name}@example.org" for name in desk.desk.signers)
     stored = {one["metadata"]["uid"]: one for one in (deployment, made, pages, serving)}
-    world = World(gate, builder.approved, store, stored, approvers, [exempted])
+    world = World(gate, builder.approved, store, stored, approvers, glassed, [exempted])
     labelled, other = proxy(), proxy()
     labelled["metadata"]["labels"]["placet.dev/model"] = "llama-3.1-70b"
     other["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", "-m", "server"]
@@ -280,6 +285,9 @@ def open_world() -> World:
         "exempted-other": (review(other), False),
         "exempted-model": (review(labelled), False),
         "exempted-by-the-exempter": (review(exempted, username=EXEMPTER), False),
+        "glass": (review(glassed), True),
+        "glass-alone": (review(alone), False),
+        "glass-changed": (review(_with(glassed, template=second["spec"]["template"])), False),
         "delete": (review(second, operation="DELETE"), True),
     }
     for number, (asked, _) in enumerate(world.seeds.values()):

@@ -21,7 +21,7 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,14 @@ from placet.approvals.signing import KeySigner, Signer, add_signature, sign_payl
 from placet.approvals.statement import ApprovalStatement, Audience, RevocationStatement, render_statement
 from placet.approvals.times import render_time
 from placet.approvals.verify import ApprovalContext, check_approvals
+from placet.breakglass.statement import (
+    REVIEW_PAYLOAD_TYPE,
+    TOKEN_PAYLOAD_TYPE,
+    ReviewStatement,
+    TokenStatement,
+    render_break_glass_review,
+    render_token,
+)
 from placet.canonical import Digest, render_canonical
 from placet.evidence.predicates import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
 from placet.evidence.statement import coverage_predicate, model_predicate, plan_predicate, rollback_predicate
@@ -288,6 +296,65 @@ class ApprovalDesk:
         """A signed revocation as a file holds it."""
         statement = RevocationStatement(approval_id, role, environment or self.environment, self.now, "", "withdrawn")
         return render_envelope(self.envelope(statement, by=by or self.holder_of(role)))
+
+    # -- break-glass
+
+    def glass_keepers(self) -> None:
+        """gina and hugo may break the glass, rita may review; everywhere, up to critical."""
+        for name in ("gina", "hugo"):
+            self.add(name, roles=["break-glass"])
+        self.add("rita", roles=["break-glass-review"])
+
+    def token(
+        self,
+        workload: Workload,
+        *,
+        environment: str | None = None,
+        lifetime: timedelta = timedelta(hours=4),
+        reason: str = "the old model answers with garbage",
+    ) -> TokenStatement:
+        """What two persons would sign to let this workload in now."""
+        self._issued += 1
+        return TokenStatement(
+            token_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://placet.dev/desk/token/{self._issued}")),
+            model_name=workload.model.name,
+            model_version=workload.model.version,
+            cluster=self.cluster,
+            environment=environment or self.environment,
+            namespace=workload.namespace,
+            workload=workload.resource,
+            replicas=workload.replicas,
+            issued_at=self.now,
+            expires=self.now + lifetime,
+            ticket="INC-1",
+            reason=reason,
+            subjects=workload_subjects(workload.projection.digest, workload.images, workload.model),
+        )
+
+    def seal_as(self, payload: bytes, payload_type: str, *, by: Sequence[str]) -> str:
+        """Any bytes of any type, signed by one or several, as the value of an annotation."""
+        envelope = sign_payload(self.signers[by[0]], payload, payload_type)
+        for name in by[1:]:
+            envelope = add_signature(envelope, self.signers[name])
+        return render_annotation(envelope)
+
+    def break_glass(self, token: TokenStatement, *, by: Sequence[str] = ("gina", "hugo")) -> str:
+        """A token as the value of an annotation."""
+        return self.seal_as(render_token(token), TOKEN_PAYLOAD_TYPE, by=by)
+
+    def glass_review(self, *tokens: TokenStatement, by: Sequence[str] = ("rita",), **changes: Any) -> str:
+        """A review of tokens as the value of an annotation."""
+        self._issued += 1
+        review = ReviewStatement(
+            review_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://placet.dev/desk/review/{self._issued}")),
+            cluster=self.cluster,
+            environment=self.environment,
+            issued_at=self.now,
+            conclusion="right at the time; approvals follow",
+            tokens={token.token_id: Digest.of(render_token(token)) for token in tokens},
+        )
+        payload = render_break_glass_review(replace(review, **changes))
+        return self.seal_as(payload, REVIEW_PAYLOAD_TYPE, by=by)
 
     # -- evidence
 

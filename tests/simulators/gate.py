@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any, Self
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.audit.log import AuditLog
+from placet.breakglass.record import LogGlass
+from placet.breakglass.statement import TokenStatement
 from placet.cluster import ClusterFacts, NoAutoscalers
 from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
@@ -112,6 +115,7 @@ class GateDesk:
             exemptions=exemptions,
             namespaces=spaces,
             remembered=remembered,
+            glass=LogGlass(log, cluster=desk.cluster),
         )
         gate.ledger = Ledger(data, spaces)
         return cls(desk, gate, log, trust, engine, data, kept, gate.ledger, spaces)
@@ -145,6 +149,17 @@ class GateDesk:
         for role in roles:
             annotations[f"placet.dev/approval.{role}"] = self.desk.approve(workload, role=role, **terms)
         return signed
+
+    def let_in(
+        self, manifest: dict[str, Any], *, by: Sequence[str] = ("gina", "hugo"), **terms: Any
+    ) -> tuple[dict[str, Any], TokenStatement]:
+        """The manifest with a break-glass token on it, and the token; not signed for in the ledger."""
+        carried = copy.deepcopy(manifest)
+        token = self.desk.token(read_workload(carried, kinds=self.data.kinds), **terms)
+        carried["metadata"].setdefault("annotations", {})["placet.dev/break-glass"] = self.desk.break_glass(
+            token, by=by
+        )
+        return carried, token
 
 
 def example() -> dict[str, Any]:

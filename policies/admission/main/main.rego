@@ -26,6 +26,7 @@ decision := {
 	"mode": environment.mode,
 	"rules_judged": count(judged),
 	"rules_passed": count(passed),
+	"tolerated": sort({concat(".", rule) | some rule in ((judged - passed) & lenient)}),
 	"required_roles": roles.ordered,
 	"granted_roles": [role | some role in roles.ordered; role in approvals.granted],
 	"violations": sort(problems | {finding | some finding in findings; finding.mode == "enforce"}),
@@ -51,6 +52,7 @@ data_known if {
 	is_object(data.placet.rules)
 	is_object(data.placet.namespaces)
 	count(data.placet.namespaces) > 0
+	is_object(data.placet.break_glass)
 	is_object(data.placet.kinds)
 	count(data.placet.kinds) > 0
 }

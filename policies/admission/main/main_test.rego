@@ -18,6 +18,7 @@ test_allows_when_every_rule_passes if {
 		"mode": "enforce",
 		"rules_judged": 8,
 		"rules_passed": 8,
+		"tolerated": [],
 		"required_roles": ["technical", "security", "business"],
 		"granted_roles": ["technical", "security", "business"],
 		"violations": [],
@@ -30,6 +31,7 @@ test_allows_an_unchanged_workload_and_warns if {
 	decision := judge(fixtures.unchanged, fixtures.placet)
 	decision.allowed
 	decision.granted_roles == []
+	decision.tolerated == []
 	{[warning.rule, warning.code] | some warning in decision.warnings} == {["approvals.required", "approvals_expired"]}
 }
 
@@ -73,6 +75,7 @@ test_warns_when_the_environment_only_warns if {
 	decision := judge(lacking, fixtures.with_environment({"mode": "warn"}))
 	decision.allowed
 	decision.mode == "warn"
+	decision.tolerated == ["approvals.required", "approvals.separation"]
 	count(decision.violations) == 0
 	{warning.mode | some warning in decision.warnings} == {"warn"}
 	{warning.code | some warning in decision.warnings} == {"role_missing", "approvals_missing"}

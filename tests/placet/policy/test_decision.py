@@ -67,6 +67,14 @@ def test_reads_warnings_and_notes() -> None:
         ({"rules_judged": 9, "rules_passed": 9}, "judged 9 rules, and the bundle has 8"),
         ({"rules_passed": 9}, "more rules passed than judged"),
         ({"rules_passed": 7}, "neither passed nor is tolerated"),
+        ({"tolerated": ["images.pinned"]}, "did not pass and are tolerated"),
+        (
+            {
+                "rules_passed": 7,
+                "warnings": [{"rule": "a.b", "code": "c", "mode": "warn", "severity": "low", "details": {}}],
+            },
+            "did not pass and are tolerated",
+        ),
         ({"required_roles": []}, "no approval at all"),
         ({"required_roles": ["astrologer"]}, "fails enum"),
         ({"mode": "off"}, "fails enum at mode"),

@@ -1,0 +1,126 @@
+"""Where the events of break-glass are kept, and where each decision learns of those of other replicas."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from placet.approvals.envelope import parse_annotation, render_envelope
+from placet.audit.log import AuditLog, leaf_malformed
+from placet.audit.record import BREAK_GLASS, parse_leaf
+from placet.audit.stores.file import open_readonly
+from placet.breakglass.state import GlassState, Reviewed, Use, parse_event
+from placet.errors import AuditError, FormatError
+
+ENVELOPE: Final = "envelope"
+
+
+@dataclass(frozen=True, slots=True)
+class GlassEvent:
+    """Something to be kept before the decision that rests on it.
+
+    Attributes:
+        body: of its leaf.
+        envelope: what was signed.
+    """
+
+    body: Mapping[str, Any]
+    envelope: bytes
+
+
+class Glass(Protocol):
+    """What the record knows of break-glass, and what keeps more."""
+
+    def state(self) -> GlassState:
+        """Everything up to now, also what other replicas have recorded.
+
+        Raises:
+            AuditError: the record can't be read.
+        """
+
+    def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:
+        """Make them durable, or raise.
+
+        Raises:
+            AuditError: one is not in the record; nothing may be allowed on it.
+        """
+
+
+class NoGlass:
+    """There is no record to ask: what was let in is not known, and nothing can be let in."""
+
+    def state(self) -> GlassState:
+        """Nothing."""
+        return GlassState()
+
+    def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:  # noqa: ARG002 - the Protocol's names
+        """See :class:`Glass`."""
+        if any(True for _ in events):
+            raise AuditError("there is no record that could keep a break-glass", code="break_glass_unrecorded")
+
+
+class StoredGlass(NoGlass):
+    """What the file of a record knows, opened to read alone; for the command line."""
+
+    def __init__(self, store: Path, *, cluster: str) -> None:
+        self._store = store
+        self._cluster = cluster
+
+    def state(self) -> GlassState:
+        """See :class:`Glass`."""
+        with open_readonly(self._store) as reader:
+            bodies = [(one.index, parse_leaf(one.raw_leaf).body) for one in reader.of_type(BREAK_GLASS, start=0)]
+        return _extend(GlassState(), bodies, self._cluster)
+
+
+class LogGlass:
+    """The events of a log. Thread-safe."""
+
+    def __init__(self, log: AuditLog, *, cluster: str) -> None:
+        self._log = log
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._next = 0
+        self._known = GlassState()
+
+    def state(self) -> GlassState:
+        """See :class:`Glass`. One question to an index each time, for what is new."""
+        with self._lock:
+            leaves = self._log.since(BREAK_GLASS, self._next)
+            if leaves:
+                self._known = _extend(self._known, leaves, self._cluster)
+                self._next = leaves[-1][0] + 1
+            return self._known
+
+    def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:
+        """See :class:`Glass`."""
+        for event in events:
+            self._log.append(event.body, attachments={ENVELOPE: event.envelope}, deadline_s=deadline_s)
+
+
+def read_envelope(text: str) -> bytes:
+    """The JSON of an envelope that stands in an annotation and was verified, in one spelling.
+
+    Raises:
+        FormatError: it was not verified.
+    """
+    return render_envelope(parse_annotation(text))
+
+
+def _extend(known: GlassState, leaves: Iterable[tuple[int, Mapping[str, Any]]], cluster: str) -> GlassState:
+    uses, reviews = list(known.uses), list(known.reviews)
+    for index, body in leaves:
+        if body.get("cluster") != cluster:
+            continue
+        try:
+            event = parse_event(body)
+        except FormatError as exc:
+            raise leaf_malformed(index) from exc
+        if isinstance(event, Use):
+            uses.append(event)
+        elif isinstance(event, Reviewed):
+            reviews.append(event)
+    return GlassState(tuple(uses), tuple(reviews))
