@@ -34,9 +34,9 @@ class ObjectStore:
         self._objects: dict[tuple[str, str, str], Json] = {}
 
     def find(
-        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float
+        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float, resource: str = ""
     ) -> Mapping[str, Any] | None:
-        assert (api_version, kind) in RESOURCES
+        assert resource or (api_version, kind) in RESOURCES
         assert timeout_s > 0
         self.looked_up.append(f"{kind}/{name}")
         if not self.answering:
