@@ -234,7 +234,7 @@ class Gate:
         # 4. Project: what a controller made is compared with what it was made from.
         workload, request = _known(decision.workload), decision.request
         content, old = _known(request.object), decision.old
-        if not names_controller(content) or (old is not None and _same(workload, old)):
+        if not names_controller(content, self._policy_data.kinds) or (old is not None and _same(workload, old)):
             return decision
         if not self._parents.asked:
             stray = Stray(
@@ -247,7 +247,14 @@ class Gate:
             or (workload.replicas or 0) > old.replicas
             or workload.projection.digest != old.projection.digest  # more of this content, as many as there were
         )
-        found = trace(content, workload, asks_more=more, parents=self._parents, time_left_s=deadline.share_s)
+        found = trace(
+            content,
+            workload,
+            asks_more=more,
+            parents=self._parents,
+            time_left_s=deadline.share_s,
+            kinds=self._policy_data.kinds,
+        )
         return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
 
     def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:
@@ -327,7 +334,7 @@ class Gate:
         # Why an object was judged by itself is told to whoever is refused, and kept in any case.
         told = () if policy.allowed else decision.notes
         # Copies of its parent's approvals, which are for the parent, say nothing about what a controller made.
-        made = names_controller(decision.request.object or {})
+        made = decision.lineage is not None or names_controller(decision.request.object or {})
         warnings = tuple(item for item in policy.warnings if not (made and item.code == "approvals_expired"))
         return replace(
             decision,

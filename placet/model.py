@@ -98,6 +98,7 @@ class Workload:
         declared: annotation name without the domain -> text, unsigned facts (``parameters``, ...). Unverified.
         change_ticket: annotation ``placet.dev/change-ticket``, "" when absent.
         references: where a custom resource says that its models come from.
+        templates: contents of the pod templates of a custom resource whose children of earlier templates run on.
     """
 
     group: str
@@ -117,6 +118,7 @@ class Workload:
     declared: Mapping[str, str]
     change_ticket: str = ""
     references: tuple[Reference, ...] = ()
+    templates: tuple[Digest, ...] = ()
 
     @property
     def resource(self) -> str:

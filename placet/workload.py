@@ -10,7 +10,7 @@ from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
 from placet.images import parse_image
 from placet.model import DOMAIN, Image, ModelIdentity, Reference, Workload
-from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom
+from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom, project_templates
 from placet.projection.custom import count_pods
 from placet.projection.shapes import element_step, kind_of
 
@@ -56,11 +56,15 @@ def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds
     labels = _collect(obj, kind, "labels")
     annotations = _collect(obj, kind, "annotations")
     name, generated = _read_name(metadata)
+    placed = _read_namespace(metadata, namespace)
+    templates: tuple[Digest, ...] = ()
+    if isinstance(kind, CustomKind):
+        templates = project_templates(obj, kind, name=_text(metadata, "name", "metadata"), namespace=placed)
     return Workload(
         group=kind.group,
         version=version,
         kind=kind.name,
-        namespace=_read_namespace(metadata, namespace),
+        namespace=placed,
         name=name,
         generated=generated,
         uid=_text(metadata, "uid", "metadata"),
@@ -74,6 +78,7 @@ def read_workload(obj: Mapping[str, Any], *, namespace: str | None = None, kinds
         declared={key: annotations[full] for key in DECLARED if (full := f"{DOMAIN}/{key}") in annotations},
         change_ticket=annotations.get(f"{DOMAIN}/change-ticket", ""),
         references=references,
+        templates=templates,
     )
 
 

@@ -76,6 +76,14 @@ class LowerHistory:
         )
         return None if found is None else [replace(one, level=self.level) for one in found]
 
+    def admitted_with(
+        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
+    ) -> Sequence[Precedent] | None:
+        found = self.history.admitted_with(
+            environment=environment, namespace=namespace, group=group, kind=kind, name=name, template=template
+        )
+        return None if found is None else [replace(one, level=self.level) for one in found]
+
 
 def owned(obj: Json, parent: Json) -> Json:
     """The object as its controller would mark it."""
