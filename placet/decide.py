@@ -189,7 +189,8 @@ class Gate:
     def _read(self, decision: Decision, deadline: Deadline) -> Decision:
         # 3. Model and 4. Project
         if is_scale(decision.request):
-            scaled = find_scaled(decision.request, parents=self._parents, timeout_s=deadline.share_s())
+            kinds, share_s = self._policy_data.kinds, deadline.share_s()
+            scaled = find_scaled(decision.request, parents=self._parents, timeout_s=share_s, kinds=kinds)
             decision = replace(decision, request=scaled)
         request = decision.request
         if request.object is None:

@@ -20,6 +20,7 @@ from kubernetes_validate.utils import validate as validate_kind
 from placet import __version__
 from placet.cli import root
 from placet.config import load_config
+from placet.policy.data import load_policy_data
 from tests.e2e.processes import program_path
 from tests.e2e.registration import registry_rules, workload_rules
 from tests.manifests.charts import BASE, CHART, NAMESPACE, PEM, ROOT, SETS, helm, merged, objects, one, template
@@ -268,6 +269,10 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     }
     read = {(group, kind, "get") for group, names in kinds.items() for kind in names}
     listed = {("", "pods", "list"), *((group, kind, "list") for group, kind, _ in read)}
+    registry = load_policy_data(None).kinds.custom
+    custom = {(kind.group, kind.resource, "get") for kind in registry if kind.children is not None or kind.scale}
+    assert {resource for _, resource, _ in custom} == {"jobsets", "leaderworkersets", "rollouts"}
+    read |= {*custom, ("", "pods", "get")}
     assert allowed == {*read, *listed, ("autoscaling", "horizontalpodautoscalers", "list")}
     without = one(template(merged(BASE, {"namespaces": "none"}), tmp_path), "ClusterRole")["rules"]
     assert {verb for rule in without for verb in rule["verbs"]} == {"get"}

@@ -185,8 +185,10 @@ def scale_of(workload: Json, replicas: int) -> Json:
     return {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": spec}
 
 
-def scale_review(workload: Json, replicas: int, *, username: str = "dora@example.org") -> Json:
-    """``kubectl scale`` of what is stored."""
+def scale_review(
+    workload: Json, replicas: int, *, username: str = "dora@example.org", resource: str | None = None
+) -> Json:
+    """``kubectl scale`` of what is stored; ``resource`` is the plural of a custom one."""
     asked = review_of(
         scale_of(workload, replicas),
         old=scale_of(workload, workload["spec"]["replicas"]),
@@ -197,7 +199,7 @@ def scale_review(workload: Json, replicas: int, *, username: str = "dora@example
     asked["request"]["resource"] = {
         "group": group,
         "version": version,
-        "resource": RESOURCES[workload["apiVersion"], workload["kind"]],
+        "resource": resource or RESOURCES[workload["apiVersion"], workload["kind"]],
     }
     apart: Json = json.loads(json.dumps(asked))  # no part is shared by two places
     return apart

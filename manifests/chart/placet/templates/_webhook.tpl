@@ -134,6 +134,7 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - rollouts
+    - rollouts/scale
 - apiGroups: [jobset.x-k8s.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
@@ -154,6 +155,7 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - leaderworkersets
+    - leaderworkersets/scale
 - apiGroups: [mlops.seldon.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
