@@ -14,7 +14,21 @@ from placet.policy.failures import FAILURES
 from tests.manifests.charts import ROOT, SETS, one, template
 
 # Where an object and where it comes from are read: each code of theirs is either the team's or named here.
-READERS = ("decide", "images", "lineage", "namespaces", "origin", "parents", "scaling", "workload", "projection/*")
+READERS = (
+    *(
+        "children",
+        "controllers",
+        "decide",
+        "images",
+        "lineage",
+        "namespaces",
+        "origin",
+        "parents",
+        "scaling",
+        "workload",
+    ),
+    "projection/*",
+)
 PLATFORMS = {
     "environment_unknown": "the webhook configuration has another path than the policy data has environments",
     "operation_unsupported": "the webhook configuration asks for too much",
@@ -68,7 +82,7 @@ def codes_in(file: Path) -> Iterator[tuple[str, str]]:
                     yield node.name, ast.literal_eval(line.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             given = [word.value for word in node.keywords if word.arg == "code"]
-            if node.func.id in {"Stray", "_Astray", "_violation"}:
+            if node.func.id in {"Astray", "Stray", "_violation"}:
                 given += node.args[:1]
             elif node.func.id == "MistypedError":
                 given += node.args[1:] or [ast.Constant("field_mistyped")]
