@@ -65,6 +65,7 @@ def job_of(jobset: Json, *, part: int = 0, index: int = 0) -> Json:
     for field in ("labels", "annotations"):
         metadata[field] = {**metadata.get(field, {}), **words}
     template["spec"]["subdomain"] = name
+    template["spec"].setdefault("restartPolicy", "OnFailure")  # as its webhook fills it in
     for claim in _claims(jobset):
         volume = {"name": claim, "persistentVolumeClaim": {"claimName": f"{claim}-{name}"}}
         template["spec"].setdefault("volumes", []).append(volume)
