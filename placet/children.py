@@ -14,8 +14,16 @@ from placet.canonical import Digest
 from placet.controllers import Astray, Parent, pods_between
 from placet.errors import WorkloadError
 from placet.model import Workload
-from placet.projection import project_child, project_made
-from placet.projection.children import Additions, Children, as_asked_for, find_additions, find_templates
+from placet.projection import CustomKind, Kinds, project_child, project_custom, project_made
+from placet.projection.children import (
+    Additions,
+    Children,
+    as_asked_for,
+    find_additions,
+    find_copied,
+    find_templates,
+    without_written,
+)
 from placet.workload import parallel_pods
 
 
@@ -32,7 +40,9 @@ class Claimed:
     template: Digest | None
 
 
-def compare(obj: Mapping[str, Any], workload: Workload, way: tuple[Parent, ...], *, asks_more: bool) -> Claimed:
+def compare(
+    obj: Mapping[str, Any], workload: Workload, way: tuple[Parent, ...], *, asks_more: bool, kinds: Kinds
+) -> Claimed:
     """Hold an object against the templates of the custom resource that it comes from.
 
     Args:
@@ -40,6 +50,7 @@ def compare(obj: Mapping[str, Any], workload: Workload, way: tuple[Parent, ...],
         workload: the same, read.
         way: its controllers; the last is the custom resource.
         asks_more: whether it is new, or asks for more replicas than before.
+        kinds: the registry.
 
     Raises:
         Astray: it holds none of them and can pass by nothing else, or asks for too much.
@@ -48,6 +59,9 @@ def compare(obj: Mapping[str, Any], workload: Workload, way: tuple[Parent, ...],
     children = None if root.kind is None else root.kind.children
     if children is None:
         raise Astray("parent_kind_unknown", f"{root.workload.resource} makes nothing that is followed")
+    entry = kinds.find(obj)
+    if isinstance(entry, CustomKind):
+        return _compare_copied(obj, workload, entry, root, children, asks_more=asks_more)
     pods = pods_between(way)
     place = pods[0] if pods else len(way) - 1
     made = obj if place == 0 else way[place - 1].obj
@@ -75,6 +89,34 @@ def compare(obj: Mapping[str, Any], workload: Workload, way: tuple[Parent, ...],
         content=root.workload.projection.digest if current else None,
         template=own if children.keeps_revisions else None,
     )
+
+
+def _compare_copied(
+    obj: Mapping[str, Any],
+    workload: Workload,
+    entry: CustomKind,
+    root: Parent,
+    children: Children,
+    *,
+    asks_more: bool,
+) -> Claimed:
+    """Hold a custom resource against the part of another one that its spec is a copy of."""
+    try:
+        asked = [
+            project_custom(one, entry)[0].digest
+            for one in find_copied(root.obj, children, api_version=str(obj["apiVersion"]), kind=entry.name)
+        ]
+        bare = {**obj, "metadata": without_written(obj.get("metadata"), children)}
+        own = project_custom(bare, entry)[0].digest
+    except WorkloadError as exc:
+        raise Astray("parent_unreadable", f"its controller can't be read: {exc}") from exc
+    if own not in asked:
+        raise Astray("content_differs", f"its governed content is not the part of {root.workload.resource} for it")
+    most = root.workload.replicas
+    if asks_more and most is not None and (workload.replicas is None or workload.replicas > most):
+        sentence = f"it asks for {workload.replicas or 'any number of'} Pods, and {root.workload.resource} for {most}"
+        raise Astray("parent_exceeded", sentence)
+    return Claimed(content=root.workload.projection.digest, template=None)
 
 
 def _additions(root: Parent, children: Children) -> Additions:

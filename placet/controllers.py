@@ -203,12 +203,16 @@ def _is_followed(child: Mapping[str, Any], reference: Reference, kinds: Kinds) -
         return kind == "StatefulSet"
     custom = find_custom(kinds, reference)
     children = None if custom is None else custom.children
-    return children is not None and any(made.kind == kind and not made.by_pods for made in children.made)
+    if custom is None or children is None:
+        return False
+    if str(child.get("apiVersion")).startswith(f"{custom.group}/"):
+        return any(copied.kind == kind for copied in children.copied)
+    return any(made.kind == kind and not made.by_pods for made in children.made)
 
 
 def _unknown(reference: Reference, kinds: Kinds) -> Astray:
     custom = find_custom(kinds, reference)
-    if custom is not None and custom.children is None:
+    if custom is not None and (custom.children is None or not custom.children.made):
         shown = f"{custom.name}/{reference.name[:253]}"
         return Astray(
             "content_underivable",

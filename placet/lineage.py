@@ -110,7 +110,7 @@ def _trace(obj: Mapping[str, Any], workload: Workload, asks_more: bool, lookup: 
     claimed = None
     if way[-1].kind is not None:
         built_in = way[:-1]
-        claimed = compare(obj, workload, way, asks_more=asks_more)
+        claimed = compare(obj, workload, way, asks_more=asks_more, kinds=lookup.kinds)
     if asks_more and nearest.kind is None:
         _require_room(obj, workload, nearest.obj, nearest.workload)
     content = _content(obj, workload, nearest, claimed) if nearest.kind is None else None

@@ -75,6 +75,19 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """A custom resource of the same group whose spec stands in the object.
+
+    Attributes:
+        kind: of the child.
+        at: where its spec stands.
+    """
+
+    kind: str
+    at: Steps
+
+
+@dataclass(frozen=True, slots=True)
 class Variable:
     """A variable that the controller sets in every container.
 
@@ -94,7 +107,8 @@ class Children:
     """What the controller of a kind makes.
 
     Attributes:
-        made: each kind of children; non-empty.
+        made: each kind of children that hold a pod template.
+        copied: each kind of custom resources that are made of a part of it, with its labels and annotations.
         written: keys of labels and annotations that it writes over in children and their Pods.
         variables: that it sets in their Pods.
         claims: where the names of claims stand that it mounts as volumes, each as name and the object's name; () for
@@ -102,7 +116,8 @@ class Children:
         keeps_revisions: whether children of an earlier content of the object run on beside the new ones.
     """
 
-    made: tuple[Made, ...]
+    made: tuple[Made, ...] = ()
+    copied: tuple[Copied, ...] = ()
     written: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
     claims: Steps = ()
@@ -207,6 +222,35 @@ def find_templates(obj: Mapping[str, Any], children: Children, kind: str, *, by_
             for steps in made.templates:
                 for _, template in _values(part, steps):
                     yield Template(_child(kind, template, claims), _most(part, made))
+
+
+def find_copied(
+    obj: Mapping[str, Any], children: Children, *, api_version: str, kind: str
+) -> Iterator[Mapping[str, Any]]:
+    """Every custom resource of a kind that is made of an object: its spec, and the object's labels and annotations.
+
+    Raises:
+        WorkloadError: something else stands at one of the entry's paths.
+    """
+    metadata = without_written(obj.get("metadata"), children, asked_for=True)
+    for copied in children.copied:
+        if copied.kind == kind:
+            for _, spec in _values(obj, copied.at):
+                yield {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def without_written(metadata: Any, children: Children, *, asked_for: bool = False) -> Any:
+    """Labels and annotations alone, without those that the controller writes over."""
+    if not isinstance(metadata, dict):
+        return metadata
+    written = Additions(keys=children.written, asked_for=asked_for).written(metadata)
+    return {
+        field: {key: value for key, value in entries.items() if (field, key) not in written}
+        if isinstance(entries := metadata[field], dict)
+        else entries
+        for field in FIELDS
+        if field in metadata
+    }
 
 
 def as_asked_for(additions: Additions) -> Additions:

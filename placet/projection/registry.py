@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from placet.errors import FormatError, WorkloadError
-from placet.projection.children import Children, Made, Surge, Variable
+from placet.projection.children import Children, Copied, Made, Surge, Variable
 from placet.projection.custom import (
     CONTAINERS,
     IMAGES,
@@ -202,17 +202,19 @@ def _parse_count(key: str, item: Mapping[str, Any]) -> ReplicaCount:
 
 
 def _parse_children(key: str, children: Mapping[str, Any], tree: Node) -> Children:
-    made = tuple(_parse_made(key, item) for item in children["made"])
+    made = tuple(_parse_made(key, item) for item in children.get("made", ()))
+    copied = tuple(Copied(item["kind"], _parse(key, "children", item["at"])) for item in children.get("copied", ()))
     claims = _parse(key, "children", children["claims"]) if "claims" in children else ()
     for one in made:
         for steps in one.templates:
             if (node := tree.find((*one.at, *steps))) is None or node.use != TEMPLATES:
                 raise _fault(key, "children", f"{render_path((*one.at, *steps))} is not one of its pod_templates")
-    for steps in (claims, *(one.claims for one in made)):
+    for steps in (claims, *(one.claims for one in made), *(one.at for one in copied)):
         if any(place.use == UNGOVERNED for place in tree.passed(steps)):
             raise _fault(key, "children", f"{render_path(steps)} is not governed")
     return Children(
         made=made,
+        copied=copied,
         written=tuple(children.get("written", ())),
         variables=tuple(
             Variable(item["name"], tuple(item["forms"]), item.get("separator", ""))

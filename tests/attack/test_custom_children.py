@@ -480,3 +480,72 @@ def test_a_rollout_without_a_template_of_its_own_has_no_children(desk: GateDesk,
     child = replica_set_of({**rollout, "spec": {**rollout["spec"], "template": whole["spec"]["template"]}})
     refused = ask(desk, child)
     assert (refused.allowed, codes(refused)) == (False, {"content_underivable"})
+
+
+def cluster_of(parent: Json, part: str) -> Json:
+    """The RayCluster of a RayService or a RayJob, as KubeRay writes it."""
+    metadata = parent["metadata"]
+    made = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {
+            "name": f"{metadata['name']}-x7k2p",
+            "namespace": metadata["namespace"],
+            "labels": {
+                **metadata.get("labels", {}),
+                "ray.io/originated-from-cr-name": metadata["name"],
+                "ray.io/originated-from-crd": parent["kind"],
+            },
+            "annotations": dict(metadata.get("annotations", {})),
+        },
+        "spec": copy.deepcopy(parent["spec"][part]),
+    }
+    if parent["kind"] == "RayService":
+        made["metadata"]["annotations"] |= {"ray.io/num-worker-groups": "2", "ray.io/kuberay-version": "v1.5.0"}
+    return owned(made, parent)
+
+
+RAY = (("rayservice", "rayClusterConfig"), ("rayjob", "rayClusterSpec"))
+RAY_FORGED: dict[str, tuple[str, Any]] = {
+    "image": ("spec.headGroupSpec.template.spec.containers[0].image", OTHER_IMAGE),
+    "start parameters": ("spec.headGroupSpec.rayStartParams.dashboard-host", "127.0.0.1"),
+    "a member that nobody knows": ("spec.somethingElse", {"image": OTHER_IMAGE}),
+    "a group less": ("spec.workerGroupSpecs", []),
+}
+
+
+@pytest.mark.parametrize(("name", "part"), RAY)
+def test_the_cluster_of_a_ray_service_or_job_passes_as_the_part_of_it(
+    desk: GateDesk, store: ObjectStore, name: str, part: str
+) -> None:
+    parent = admit(desk, store, load(name))
+    made = cluster_of(parent, part)
+    desk.ledger.permit(made, "a part of an approved custom resource")
+    passed = ask(desk, made)
+    assert passes(passed)
+    assert [one["kind"] for one in leaf(passed)["parents"]] == [parent["kind"]]
+    for path, value in RAY_FORGED.values():
+        refused = ask(desk, changed(made, (path, value)))
+        assert (refused.allowed, codes(refused)) == (False, {"content_differs"}), path
+    obeyed = copy.deepcopy(made)
+    obeyed["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] = "true"
+    assert codes(ask(desk, obeyed)) == {"content_differs"}
+    many = changed(made, ("spec.workerGroupSpecs[1].maxReplicas", 400))
+    assert codes(ask(desk, many)) == {"parent_exceeded"}
+    forged = copy.deepcopy(made)
+    other_uid(forged)
+    assert codes(ask(desk, forged)) == {"parent_replaced"}
+    never = store.put(changed(parent, (f"spec.{part}.rayVersion", "9.9.9")))
+    assert codes(ask(desk, cluster_of(never, part))) == {"parent_unapproved"}
+
+
+def test_pods_of_a_ray_cluster_are_judged_by_themselves(desk: GateDesk, store: ObjectStore) -> None:
+    service = admit(desk, store, load("rayservice"))
+    made = store.put(cluster_of(service, "rayClusterConfig"))
+    template = made["spec"]["headGroupSpec"]["template"]
+    head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "head", "namespace": "ml-serving"}, **template}
+    head["metadata"] = {"name": "head", "namespace": "ml-serving"}
+    assert codes(ask(desk, owned(head, made))) == {"content_underivable"}
+    submitter = job_of(admit(desk, store, load("jobset")))
+    ray_job = admit(desk, store, load("rayjob"))
+    assert codes(ask(desk, owned(submitter, ray_job))) == {"content_underivable"}

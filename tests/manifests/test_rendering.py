@@ -271,7 +271,13 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     listed = {("", "pods", "list"), *((group, kind, "list") for group, kind, _ in read)}
     registry = load_policy_data(None).kinds.custom
     custom = {(kind.group, kind.resource, "get") for kind in registry if kind.children is not None or kind.scale}
-    assert {resource for _, resource, _ in custom} == {"jobsets", "leaderworkersets", "rollouts"}
+    assert {resource for _, resource, _ in custom} == {
+        "jobsets",
+        "leaderworkersets",
+        "rayjobs",
+        "rayservices",
+        "rollouts",
+    }
     read |= {*custom, ("", "pods", "get")}
     assert allowed == {*read, *listed, ("autoscaling", "horizontalpodautoscalers", "list")}
     without = one(template(merged(BASE, {"namespaces": "none"}), tmp_path), "ClusterRole")["rules"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from placet.errors import FormatError, WorkloadError
+from placet.policy.data import load_policy_data
 from placet.projection import Kinds, parse_kinds, project, project_made, project_templates
 from placet.projection.children import Additions, Children, as_asked_for, find_additions, find_templates
 from placet.workload import read_workload
@@ -171,6 +172,24 @@ def test_a_number_that_is_none_is_refused(value: Any) -> None:
         list(find_templates(odd, entry, "ReplicaSet", by_pods=False))
 
 
+def test_what_is_copied_is_governed_in_the_copy_no_less_than_in_the_whole() -> None:
+    """Else a value that nobody approved would pass from the one into the other."""
+    shipped = load_policy_data(None).value["kinds"]
+    looked_at = 0
+    for entry in shipped.values():
+        for copied in entry.get("children", {}).get("copied", ()):
+            (child,) = (
+                one for one in shipped.values() if (one["group"], one["kind"]) == (entry["group"], copied["kind"])
+            )
+            inside = f"{copied['at']}."
+            loose = {f"spec.{path.removeprefix(inside)}" for path in entry["ungoverned"] if path.startswith(inside)}
+            assert loose
+            assert loose <= set(child["ungoverned"])
+            assert set(child["metadata"]) <= set(entry["metadata"])
+            looked_at += 1
+    assert looked_at == 2
+
+
 FAULTS: dict[str, tuple[Json, str]] = {
     "a template that is governed otherwise": (
         {"made": [{**MADE, "templates": ["spec.other"]}]},
@@ -182,6 +201,7 @@ FAULTS: dict[str, tuple[Json, str]] = {
     ),
     "claims that are not governed": ({"claims": "spec.loose[]"}, "is not governed"),
     "claims of a child that are not governed": ({"made": [{**MADE, "claims": "spec.loose"}]}, "is not governed"),
+    "a copy of what is not governed": ({"copied": [{"kind": "Other", "at": "spec.loose"}]}, "is not governed"),
     "a path in the status": ({"claims": "status.claims[]"}, "lies in status"),
     "a path that is none": ({"made": [{**MADE, "count": ["a b"]}]}, "is no path"),
 }
