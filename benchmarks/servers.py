@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.load import BenchmarkError, Server
 from benchmarks.machine import say
@@ -169,6 +169,10 @@ class Gate:
                 },
             }
         )
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Change keys of its configuration; before it runs."""
+        self._team.configure(changes)
 
     @contextlib.contextmanager
     def running(self, replica: str = "") -> Iterator[Server]:

@@ -7,13 +7,15 @@ beside it, erasable, so that others can verify it years later.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from placet.approvals.revocations import KeptRevocations, Revocation
-from placet.audit.log import Appended, AuditLog, leaf_malformed, render_time
+from placet.audit.log import Appended, AuditLog, leaf_malformed, read_stored, render_time
 from placet.audit.record import REVOCATION, SCHEMA
+from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.errors import FormatError
 
@@ -67,6 +69,31 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def load_recorded(store: Path, *, cluster: str) -> tuple[Revocation, ...]:
+    """What a record, live or a copy, says was revoked in a cluster; to look at, never to write.
+
+    Raises:
+        InputError: there is no such file.
+        AuditError: it is not a record of this version, or can't be read; TamperError: a leaf is not what was hashed, or
+            does not say what it revokes.
+    """
+    with open_readonly(store) as reader:
+        found = [(stored.index, read_stored(stored).body) for stored in reader.of_type(REVOCATION, start=0)]
+    return _of_cluster(found, cluster)
+
+
+def _of_cluster(leaves: Iterable[tuple[int, Mapping[str, Any]]], cluster: str) -> tuple[Revocation, ...]:
+    found = []
+    for index, body in leaves:
+        if body.get("cluster") != cluster:
+            continue
+        try:
+            found.append(parse_revocation(body))
+        except FormatError as exc:
+            raise leaf_malformed(index) from exc
+    return tuple(found)
+
+
 class RevocationRecord:
     """Takes revocations from a log, and puts there those that it has not.
 
@@ -97,15 +124,8 @@ class RevocationRecord:
             StoreUnavailable: the log can't be read.
             TamperError: a leaf is not what was hashed, or does not say what it revokes; nothing new is learned.
         """
-        found = []
         leaves = self._log.since(REVOCATION, self._next)
-        for index, body in leaves:
-            if body.get("cluster") != self._cluster:
-                continue
-            try:
-                found.append(parse_revocation(body))
-            except FormatError as exc:
-                raise leaf_malformed(index) from exc
+        found = _of_cluster(leaves, self._cluster)
         if self._learned is None:
             self._learned = {}
         else:

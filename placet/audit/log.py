@@ -254,7 +254,7 @@ class AuditLog:
             TamperError: what is stored is not what was hashed.
         """
         with self._store.reading() as reader:
-            return [(stored.index, _read(stored).body) for stored in reader.of_type(leaf_type, start=start)]
+            return [(stored.index, read_stored(stored).body) for stored in reader.of_type(leaf_type, start=start)]
 
     def newest_attachment(self, leaf_type: str, name: str) -> bytes | None:
         """What is kept beside the newest leaf of a type; None where there is none, it was erased, or it is not it."""
@@ -370,7 +370,7 @@ def render_time(moment: datetime) -> str:
 
 
 def _recorded(stored: StoredLeaf) -> Recorded:
-    leaf = _read(stored)
+    leaf = read_stored(stored)
     try:
         request_digest = Digest.parse(leaf.columns.request_digest or "")
     except FormatError as exc:
@@ -378,7 +378,12 @@ def _recorded(stored: StoredLeaf) -> Recorded:
     return Recorded(stored.index, Digest(stored.leaf_hash.hex()), leaf.body, request_digest)
 
 
-def _read(stored: StoredLeaf) -> Leaf:
+def read_stored(stored: StoredLeaf) -> Leaf:
+    """A leaf as the store has it.
+
+    Raises:
+        TamperError: it is not what was hashed, or none of ours.
+    """
     if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
         raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
     try:

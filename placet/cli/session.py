@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_gate, build_trust
 from placet.canonical import Digest
 from placet.cli.workloads import Source, no_workload
@@ -23,6 +24,7 @@ from placet.policy.data import load_policy_data
 from placet.projection import Kinds
 from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
+from placet.revoked import load_recorded
 
 DECISION_BUDGET_S: Final = 30.0
 
@@ -97,21 +99,26 @@ def open_session(
     data = load_policy_data(config.policy.data)
     _require_known(environment, data.value["environments"])
     manifests = source.load()
-    names = data.kinds.names()
-    workloads = tuple(manifest for manifest in manifests if manifest.object.get("kind") in names)
+    workloads = tuple(manifest for manifest in manifests if data.kinds.may_be_workload(manifest.object))
     if not workloads:
         raise no_workload(source.names())
     history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
     gate = build_gate(
         config,
         data=data,
-        trust=build_trust(config),
+        trust=build_trust(config, kept=_recorded(config, record)),
         recorder=None,
         history=history,
         cluster_facts=cluster_facts,
         clock=lambda: datetime.now(UTC),
     )
     return Session(config, gate, environment, requester, workloads, source.namespace, data.kinds, assumptions)
+
+
+def _recorded(config: Config, record: Path | None) -> KeptRevocations:
+    """What was once revoked, by the record that is named, else by the configuration's where it is on this machine."""
+    store = record or config.store
+    return KeptRevocations(load_recorded(store, cluster=config.cluster) if record or store.is_file() else ())
 
 
 def _require_known(environment: str, known: Collection[str]) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
-from placet.approvals.revocations import Revocations, load_revocations
+from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
 from placet.config import load_config
 from placet.errors import InputError
+from placet.revoked import load_recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Trust:
 
     Attributes:
         keyring: verified.
-        revocations: verified.
+        revocations: verified; with a configuration, also those that its record has on this machine.
         cluster: "" when it was not named.
     """
 
@@ -43,7 +44,9 @@ def load_trust(
         InputError: no keyring is named and there is no configuration.
         KeyringError: keyring or revocations can't be trusted or read.
         ConfigError: the configuration can't be used.
+        AuditError: its record can't be read.
     """
+    recorded: tuple[Revocation, ...] = ()
     if keyring_file is None:
         if not config_file.exists():
             raise InputError(
@@ -53,6 +56,8 @@ def load_trust(
         config = load_config(config_file)
         keyring_file, roots, threshold = config.keyring_file, config.root_files, config.root_threshold
         revocations, cluster = revocations or config.revocations, cluster or config.cluster
+        if config.store.is_file():
+            recorded = load_recorded(config.store, cluster=config.cluster)
     pinned = load_roots(roots)
     keyring = verify_keyring(
         load_keyring(keyring_file),
@@ -60,5 +65,7 @@ def load_trust(
         threshold=threshold or len({root.fingerprint for root in pinned}),
         now=now,
     )
-    found = Revocations.none() if revocations is None else load_revocations(revocations, keyring=keyring)
-    return Trust(keyring, found, cluster)
+    kept = KeptRevocations(recorded)
+    if revocations is not None:
+        kept.add(load_revocations(revocations, keyring=keyring))
+    return Trust(keyring, kept.now, cluster)

@@ -77,9 +77,16 @@ class Kinds:
         same = (kind for kind in self.custom if (kind.group, kind.resource) == (group, resource))
         return next((kind for kind in same if version in kind.versions), None)
 
-    def names(self) -> frozenset[str]:
-        """Names of all kinds."""
-        return frozenset([*(kind.name for kind in KINDS), *(kind.name for kind in self.custom)])
+    def may_be_workload(self, obj: Mapping[str, Any]) -> bool:
+        """Whether to judge it: an object of one of these kinds, also in an API version that is not known.
+
+        A kind of the registry counts in its own API group alone: others have a Service and a Model too.
+        """
+        api_version, name = obj.get("apiVersion"), obj.get("kind")
+        group = api_version.rpartition("/")[0] if isinstance(api_version, str) else ""
+        return any(kind.name == name for kind in KINDS) or any(
+            (kind.group, kind.name) == (group, name) for kind in self.custom
+        )
 
     def _hint(self, name: Any) -> str:
         same = [version for kind in self.custom if kind.name == name for version in kind.api_versions]

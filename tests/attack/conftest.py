@@ -9,8 +9,10 @@ from typing import Final
 
 import pytest
 
+from placet.parents import NoParents, Parents
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
+from tests.simulators.cluster import ObjectStore
 from tests.simulators.gate import GateDesk
 from tests.simulators.ledger import TALLY, Tally
 
@@ -25,8 +27,19 @@ def engine() -> Iterator[EmbeddedEngine]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine)
+def store() -> ObjectStore:
+    """The objects that the cluster holds; a file whose gate looks parents up in it says so by ``parents``."""
+    return ObjectStore()
+
+
+@pytest.fixture
+def parents() -> Parents:
+    return NoParents()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, engine: EmbeddedEngine, parents: Parents) -> Iterator[GateDesk]:
+    opened = GateDesk.open(tmp_path, engine=engine, parents=parents)
     yield opened
     opened.log.close()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from placet.decision import Decision
-from placet.parents import NoParents
+from placet.parents import NoParents, Parents
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from tests.simulators.cluster import ObjectStore, owned, pod, replica_set, review_of
@@ -21,15 +21,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def store() -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine, store: ObjectStore) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
-    yield opened
-    opened.log.close()
+def parents(store: ObjectStore) -> Parents:
+    return store
 
 
 def admit(desk: GateDesk, store: ObjectStore, manifest: Json | None = None) -> Json:

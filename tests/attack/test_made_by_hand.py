@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from placet.policy.wasm import EmbeddedEngine
+from placet.parents import Parents
 from tests.simulators.cluster import ObjectStore, owned, pod, replica_set, review_of
 from tests.simulators.gate import GateDesk, example, review
 
@@ -19,15 +17,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def store() -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine, store: ObjectStore) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
-    yield opened
-    opened.log.close()
+def parents(store: ObjectStore) -> Parents:
+    return store
 
 
 def reading_job(path: str) -> Json:

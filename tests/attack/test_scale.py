@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from placet.decision import Decision
 from placet.messages import render_message
-from placet.parents import NoParents
+from placet.parents import NoParents, Parents
 from placet.policy.wasm import EmbeddedEngine
 from tests.simulators.cluster import LowerHistory, ObjectStore, replica_set, review_of, scale_review
 from tests.simulators.gate import GateDesk, example, review
@@ -21,15 +21,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def store() -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine, store: ObjectStore) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
-    yield opened
-    opened.log.close()
+def parents(store: ObjectStore) -> Parents:
+    return store
 
 
 def admit(desk: GateDesk, store: ObjectStore, *, replicas: int = 4) -> Json:

@@ -19,7 +19,16 @@ from placet.approvals.envelope import parse_annotation
 from tests.e2e.processes import program_path
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["bench_peers", "bench_api", "bench_records", "bench_growth", "bench_append", "report"]
+COMMANDS = [
+    "bench_peers",
+    "bench_api",
+    "bench_records",
+    "bench_growth",
+    "bench_append",
+    "bench_threads",
+    "bench_memory",
+    "report",
+]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

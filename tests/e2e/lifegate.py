@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -93,9 +94,30 @@ class Replica:
     def wait_until_ready(self) -> None:
         self.process.wait_until(lambda: self.ready, "ready", PATIENCE_S)
 
+    def end(self) -> None:
+        """End it as Ctrl-C does, and wait."""
+        if self.process.running:
+            self.signal(signal.SIGINT)
+        self.process.stop(grace_s=15)
+
     def wait_for_end(self, status: int) -> None:
         assert poll_until(lambda: not self.process.running, PATIENCE_S)
         assert self.process.status == status, self.process.log_tail()
+
+
+@contextlib.contextmanager
+def started(
+    team: Team, *, launch: Sequence[str] = (sys.executable, "-m", "placet"), ready: bool = True
+) -> Iterator[Replica]:
+    """``placet serve`` alone, ready or only live."""
+    replica = Replica(team, 1, launch=launch)
+    try:
+        replica.process.wait_until(lambda: replica.look("/healthz")[0] == http.client.OK, "live", PATIENCE_S)
+        if ready:
+            replica.wait_until_ready()
+        yield replica
+    finally:
+        replica.end()
 
 
 class Service:

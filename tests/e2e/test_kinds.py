@@ -55,12 +55,12 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
         plane.kubeconfig_for(GATE)
         plane.kubeconfig_for(CONTROLLER)
         plane.grant(CONTROLLER, "cluster-admin")
-        for kind in {kind.resource: kind for kind in map(entry, CASES)}.values():
+        for kind in {kind.key: kind for kind in map(entry, CASES)}.values():
             name = f"{kind.resource}.{kind.group}.yaml"
             theirs = Path(given, name) if given is not None else OURS / name
             plane.kubectl("create", "-f", str(theirs if theirs.is_file() else OURS / name))
         for case in CASES:
-            poll_until(functools.partial(is_served, plane, case), IN_FORCE_S)
+            assert poll_until(functools.partial(is_served, plane, case), IN_FORCE_S), case.name
         yield plane
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-BUILD: Final = ROOT / "build" / "fuzz"
+BUILD: Final = Path("build") / "fuzz"
 # Not a measure of work: the end of waiting for one that hangs where no exception of ours ends it.
 _HANG_S: Final = 120
 _MOST_MEMORY_MB: Final = 4096
@@ -38,7 +38,7 @@ def main() -> int:
         return 2
     failed = [name for name in arguments.targets or TARGETS if not _run(name, arguments)]
     if failed:
-        sys.stderr.write(f"found something in: {', '.join(failed)}; see {BUILD}/<target>/found\n")
+        sys.stderr.write(f"found something in: {', '.join(failed)}; see {arguments.build}/<target>/found\n")
     return 1 if failed else 0
 
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="the same one makes the same choices; 0 is another each time"
     )
+    parser.add_argument("--build", type=Path, default=ROOT / BUILD, metavar="DIR", help=f"where to keep it: {BUILD}")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser
 
@@ -57,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
 def _run(name: str, arguments: argparse.Namespace) -> bool:
     """One target in a process of its own: a fuzzer ends its process when it ends."""
     command = [sys.executable, "-m", "tests.fuzz", name, "--inside", "--seconds", str(arguments.seconds)]
-    command += ["--runs", str(arguments.runs), "--seed", str(arguments.seed)]
+    command += ["--runs", str(arguments.runs), "--seed", str(arguments.seed), "--build", str(arguments.build)]
     started = time.monotonic()
-    log = BUILD / name / "log"
+    log = arguments.build / name / "log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         done = subprocess.run(command, cwd=ROOT, check=False, stdout=stream, stderr=subprocess.STDOUT)
@@ -88,7 +89,7 @@ def _fuzz(name: str, arguments: argparse.Namespace) -> None:
     from tests.fuzz.work import limited  # noqa: PLC0415
 
     target = TARGETS[name]
-    folder = BUILD / name
+    folder = arguments.build / name
     for part in ("seeds", "corpus", "found"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for old in (folder / "seeds").iterdir():

@@ -189,6 +189,112 @@ CASES: Final = (
         replicas=1,
     ),
     Case(
+        "nimpipeline",
+        (
+            ("spec.services[1].spec.image.repository", "registry.example.com/other"),
+            ("spec.services[0].spec.env", [{"name": "NIM_LOG_LEVEL", "value": "DEBUG"}]),
+            ("spec.services[1].spec.storage.nimCache.name", "other"),
+            ("spec.services[0].spec.command", ["/bin/sh"]),
+            ("spec.services[1].enabled", False),
+        ),
+        (
+            ("spec.services[0].spec.resources", {"limits": {"nvidia.com/gpu": 2}}),
+            ("spec.services[1].spec.nodeSelector", {"gpu": "h100"}),
+            ("spec.services[1].spec.replicas", 0),
+        ),
+        images=2,
+        replicas=3,
+    ),
+    Case(
+        "kubeai-model",
+        (
+            ("spec.url", "hf://other/model"),
+            ("spec.image", OTHER_IMAGE),
+            ("spec.args", ["--trust-remote-code"]),
+            ("spec.env", {"VLLM_LOGGING_LEVEL": "DEBUG"}),
+            ("spec.adapters", [{"name": "tone", "url": "hf://other/tone"}]),
+            ("spec.files", [{"path": "/etc/profile", "content": "curl evil"}]),
+        ),
+        (("spec.minReplicas", 0), ("spec.targetRequests", 50)),
+        replicas=3,
+    ),
+    Case(
+        "kaito-workspace",
+        (*_pod("inference.template.spec"), ("inference.preset", {"name": "other"})),
+        (*_sizes("inference.template.spec"), ("resource.count", 1)),
+        replicas=2,
+    ),
+    Case(
+        "kaito-preset",
+        (
+            ("inference.preset.name", "other"),
+            ("inference.preset.presetOptions.image", OTHER_IMAGE),
+            ("inference.adapters[0].source.image", OTHER_IMAGE),
+            ("resource.instanceType", "Standard_NC96ads_A100_v4"),
+        ),
+        (("resource.count", 1),),
+        replicas=1,
+    ),
+    Case(
+        "stormservice",
+        (
+            *_pod("spec.template.spec.roles[0].template.spec"),
+            *_pod("spec.template.spec.roles[1].template.spec"),
+            ("spec.template.spec.roles[1].stateful", False),
+        ),
+        (
+            *_sizes("spec.template.spec.roles[1].template.spec"),
+            ("spec.template.spec.roles[0].replicas", 1),
+            ("spec.replicas", 2),
+        ),
+        images=2,
+    ),
+    Case(
+        "rayclusterfleet",
+        (
+            *_pod("spec.template.spec.headGroupSpec.template.spec"),
+            *_pod("spec.template.spec.workerGroupSpecs[0].template.spec"),
+            ("spec.template.spec.rayVersion", "2.9.0"),
+        ),
+        (*_sizes("spec.template.spec.workerGroupSpecs[0].template.spec"), ("spec.replicas", 2)),
+        images=2,
+    ),
+    Case(
+        "disaggregatedset",
+        (
+            *_pod("spec.roles[0].spec.leaderWorkerTemplate.workerTemplate.spec"),
+            *_pod("spec.roles[1].spec.leaderWorkerTemplate.workerTemplate.spec"),
+        ),
+        (
+            *_sizes("spec.roles[1].spec.leaderWorkerTemplate.workerTemplate.spec"),
+            ("spec.roles[0].spec.replicas", 1),
+            ("spec.slices", 2),
+        ),
+        images=2,
+    ),
+    Case(
+        "knative-service",
+        (
+            *(one for one in _pod("spec.template.spec") if "host" not in one[0] and "init" not in one[0]),
+            ("spec.template.metadata.annotations", {"autoscaling.knative.dev/max-scale": "30"}),
+            ("spec.template.spec.containerConcurrency", 100),
+        ),
+        (("spec.template.spec.containers[0].resources", {"limits": {"nvidia.com/gpu": 2}}),),
+    ),
+    Case(
+        "volcano-job",
+        (*_pod("spec.tasks[0].template.spec"), ("spec.plugins", {"ssh": []}), ("spec.schedulerName", "other")),
+        (*_sizes("spec.tasks[0].template.spec"), ("spec.tasks[0].replicas", 1), ("spec.minAvailable", 2)),
+        replicas=2,
+    ),
+    Case("kruise-daemonset", _pod("spec.template.spec"), _sizes("spec.template.spec")),
+    Case(
+        "scaledjob",
+        (*_pod("spec.jobTargetRef.template.spec"), ("spec.triggers[0].metadata.queueName", "other")),
+        (*_sizes("spec.jobTargetRef.template.spec"), ("spec.maxReplicaCount", 2)),
+        replicas=6,
+    ),
+    Case(
         "rollout",
         (*_pod("spec.template.spec"), ("spec.strategy", {"blueGreen": {"activeService": "llama"}})),
         (*_sizes("spec.template.spec"), ("spec.replicas", 1), ("spec.paused", True)),

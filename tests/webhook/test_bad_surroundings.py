@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.authority import Authority
 from tests.e2e.gateprocess import Team
-from tests.e2e.lifegate import PATIENCE_S, Replica
+from tests.e2e.lifegate import PATIENCE_S, Replica, started
 from tests.e2e.processes import poll_until
 from tests.simulators.gate import example, review
 from tests.simulators.serving import install
@@ -44,23 +44,6 @@ webhook.runtime.Runtime.open.__func__.__kwdefaults__["clock"] = now
 from placet.cli import main
 main()
 """
-
-
-@contextlib.contextmanager
-def started(
-    team: Team, *, launch: Sequence[str] = (sys.executable, "-m", "placet"), ready: bool = True
-) -> Iterator[Replica]:
-    """``placet serve``, ready or only live."""
-    replica = Replica(team, 1, launch=launch)
-    try:
-        replica.process.wait_until(lambda: replica.look("/healthz")[0] == 200, "live", PATIENCE_S)
-        if ready:
-            replica.wait_until_ready()
-        yield replica
-    finally:
-        if replica.process.running:
-            replica.signal(signal.SIGINT)
-        replica.process.stop(grace_s=15)
 
 
 def refusal(replica: Replica) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import shutil
-import signal
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,7 +22,7 @@ from placet.audit.verify import verify_file
 from placet.errors import TamperError
 from placet.revoked import ON_ITS_WAY
 from tests.e2e.gateprocess import Team
-from tests.e2e.lifegate import PATIENCE_S, Replica
+from tests.e2e.lifegate import PATIENCE_S, Replica, started
 from tests.e2e.processes import poll_until
 from tests.simulators.gate import review
 from tests.simulators.tampering import surgery
@@ -57,19 +55,6 @@ def said(stream: io.StringIO, *messages: str) -> list[tuple[str, str]]:
     """Message and code of the lines with one of these messages."""
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     return [(line["message"], line.get("code", "")) for line in lines if line["message"] in messages]
-
-
-@contextlib.contextmanager
-def started(team: Team) -> Iterator[Replica]:
-    """``placet serve``, ready."""
-    replica = Replica(team, 1)
-    try:
-        replica.wait_until_ready()
-        yield replica
-    finally:
-        if replica.process.running:
-            replica.signal(signal.SIGINT)
-        replica.process.stop(grace_s=15)
 
 
 def refused(gate: Gate, manifest: dict[str, Any]) -> bool:
@@ -402,6 +387,10 @@ def test_the_whole_life_of_a_revocation_in_the_real_process(own_team: Team, appr
         allowed, message = ask(replica, "after a restart")
         assert (allowed, "revoked by " in message) == (False, True)
         assert poll_until(lambda: WARNED in replica.look()[1], PATIENCE_S), replica.look()
+    (own_team.folder / "approved.yaml").write_text(json.dumps(approved_manifest), encoding="utf-8")
+    for command in (("plan",), ("plan", "--record", "record.sqlite"), ("verify",)):
+        told = own_team.run(*command, "-f", "approved.yaml", "-e", "production", expect=1).stdout
+        assert "revoked" in told, command
     verified = own_team.run("audit", "verify", "--store", "record.sqlite", "--log-key", "keys/log.vkey")
     assert verified.stdout.endswith("VERIFIED\n")
     assert "1 revocation" in verified.stdout

@@ -121,12 +121,19 @@ caBundle: {{ . }}
     - cronjobs
 {{- /* The custom resources of the shipped kind registry; tests hold the two together. Every version is sent, so that one
        that the registry does not know is refused rather than let by. */}}
+- apiGroups: [apps.kruise.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - daemonsets
 - apiGroups: [apps.nvidia.com]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
   scope: Namespaced
   resources:
     - nimcaches
+    - nimpipelines
     - nimservices
 - apiGroups: [argoproj.io]
   apiVersions: ["*"]
@@ -135,12 +142,42 @@ caBundle: {{ . }}
   resources:
     - rollouts
     - rollouts/scale
+- apiGroups: [batch.volcano.sh]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - jobs
+- apiGroups: [disaggregatedset.x-k8s.io]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - disaggregatedsets
 - apiGroups: [jobset.x-k8s.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
   scope: Namespaced
   resources:
     - jobsets
+- apiGroups: [kaito.sh]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - workspaces
+- apiGroups: [keda.sh]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - scaledjobs
+- apiGroups: [kubeai.org]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - models
 - apiGroups: [kubeflow.org]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
@@ -162,6 +199,13 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - models
+- apiGroups: [orchestration.aibrix.ai]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - rayclusterfleets
+    - stormservices
 - apiGroups: [ray.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
@@ -181,6 +225,12 @@ caBundle: {{ . }}
     - llminferenceserviceconfigs
     - llminferenceservices
     - servingruntimes
+- apiGroups: [serving.knative.dev]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  scope: Namespaced
+  resources:
+    - services
 - apiGroups: [trainer.kubeflow.org]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
