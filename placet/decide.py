@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
@@ -17,21 +17,20 @@ from placet.breakglass.passage import conclude, find_child_passage
 from placet.breakglass.record import Glass, NoGlass
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
-from placet.coverage import find_coverage, warn_of
 from placet.deadline import Deadline, DeadlineExceeded
-from placet.decision import Decision, Receipt, gate_violation, remark
+from placet.decision import Decision, Receipt, gate_violation
 from placet.detection import read_rules
 from placet.environments import EnvironmentCheck, Namespaces, NoNamespaces
-from placet.errors import AuditError, PlacetError, WorkloadError
+from placet.errors import AuditError, PlacetError
 from placet.exemptions.folder import Exemptions, NoExemptions
 from placet.exemptions.step import ExemptionStep
 from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
-from placet.lineage import Stray, names_controller, trace
+from placet.lineage import names_controller
 from placet.model import Workload
 from placet.namespaces import GUARD, NamespaceGuard
 from placet.origin import Past, follow, recall, tell
-from placet.parents import SETTING, NoParents, Parents
+from placet.parents import NoParents, Parents
 from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.engine import PolicyEngine
@@ -40,12 +39,11 @@ from placet.projection import redact
 from placet.record import Recorder
 from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
-from placet.scaling import find_scaled, is_scale
-from placet.workload import read_or_excuse, read_workload
+from placet.scaling import is_scale
+from placet.subject import SubjectStep, known, with_note
 
 __all__ = ["Deadline", "DeadlineExceeded", "Gate", "History", "NoHistory", "Refused", "Trust"]
 
-_T = TypeVar("_T")
 JUDGED_OPERATIONS: Final = frozenset({"CREATE", "UPDATE"})
 # Each carries the whole Pod, whose sizes are not governed: a resize is an update that changes nothing.
 JUDGED_SUBRESOURCES: Final = frozenset({"", "ephemeralcontainers", "resize"})
@@ -109,17 +107,22 @@ class Gate:
         """
         self._cluster = cluster
         self._policy_data = policy_data
-        self._detection = read_rules(policy_data.value["detection"])
+        detection = read_rules(policy_data.value["detection"])
         self._engine = engine
         self._trust = trust
         self._history = history
         self._cluster_facts = cluster_facts
         self._recorder = recorder
         self._clock = clock
-        self._parents = parents or NoParents()
+        self._subject = SubjectStep(
+            settings=self.settings,
+            kinds=policy_data.kinds,
+            detection=detection,
+            parents=parents or NoParents(),
+            remembered=remembered,
+        )
         source = exemptions or NoExemptions()
-        self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=self._detection)
-        self._remembered = remembered
+        self._exemptions = ExemptionStep(source, cluster=cluster, data=policy_data.value, rules=detection)
         self._glass = glass or NoGlass()
         self._namespaces = NamespaceGuard(policy_data, residents or NoResidents())
         self._environments = EnvironmentCheck(policy_data, namespaces or NoNamespaces())
@@ -173,8 +176,8 @@ class Gate:
         return (
             ("environment", self._place),  # 2
             *self._environments.steps,
-            ("workload", self._read),  # 3, 4
-            ("origin", self._trace),  # 4
+            ("workload", self._subject.read),  # 3, 4
+            ("origin", self._subject.trace),  # 4
             ("evidence", self._examine),  # 5, 6, 7
             ("policy", self._judge),  # 8
         )
@@ -207,81 +210,8 @@ class Gate:
             raise Refused("this subresource can't be judged", code="subresource_unsupported")
         return decision
 
-    def _read(self, decision: Decision, deadline: Deadline) -> Decision:
-        # 3. Model and 4. Project
-        if is_scale(decision.request):
-            scaled = find_scaled(decision.request, parents=self._parents, timeout_s=deadline.share_s())
-            decision = replace(decision, request=scaled)
-        request = decision.request
-        if request.object is None:
-            raise WorkloadError("the request carries no object", code="object_missing")
-        if not request.namespace:  # else the object's own would stand in for the place that nobody vouches for
-            raise WorkloadError("the request names no namespace, and every workload has one", code="namespace_missing")
-        workload, unread = read_or_excuse(request.object, namespace=request.namespace, kinds=self._policy_data.kinds)
-        asked = request.kind
-        if (workload.group, workload.version, workload.kind) != (asked.group, asked.version, asked.kind):
-            raise WorkloadError(f"the object is not the {asked} that the request names", code="kind_differs")
-        own = request.object["metadata"].get("name")
-        if request.name and own and own != request.name:
-            raise WorkloadError("the object's name is not the one that the request names", code="name_differs")
-        old = self._old(decision)
-        decision = replace(decision, workload=workload, old=old)
-        if old is not None and _is_going(request.old_object) and classify_change(workload, old)[0] == "unchanged":
-            # Nothing starts any more from what is being deleted; refusing its last updates would keep it for ever.
-            return replace(decision, allowed=True, change="unchanged")
-        coverage = find_coverage(
-            request,
-            workload,
-            self.settings(decision.environment),
-            self._detection,
-            kinds=self._policy_data.kinds,
-        )
-        decision = replace(decision, coverage=coverage)
-        if coverage.governed and unread is not None:
-            raise unread
-        if coverage.governed:
-            return decision
-        return replace(decision, allowed=True, warnings=warn_of(coverage, mode=decision.mode))
-
-    def _old(self, decision: Decision) -> Workload | None:
-        """The old object; one that can't be read counts as none, so that nothing is carried forward from it."""
-        request = decision.request
-        if request.operation != "UPDATE" or request.old_object is None:
-            return None
-        try:
-            return read_workload(request.old_object, namespace=request.namespace, kinds=self._policy_data.kinds)
-        except WorkloadError:
-            return None
-
-    def _trace(self, decision: Decision, deadline: Deadline) -> Decision:
-        # 4. Project: what a controller made is compared with what it was made from.
-        workload, request = _known(decision.workload), decision.request
-        content, old = _known(request.object), decision.old
-        if not names_controller(content) or (old is not None and _same(workload, old)):
-            return decision
-        if not self._parents.asked:
-            stray = Stray(
-                "parents_not_looked_up", "its controller is not looked up, so it is judged by itself", SETTING
-            )
-            return _with_note(decision, stray)
-        more = (
-            old is None
-            or old.replicas is None
-            or (workload.replicas or 0) > old.replicas
-            or workload.projection.digest != old.projection.digest  # more of this content, as many as there were
-        )
-        found = trace(
-            content,
-            workload,
-            asks_more=more,
-            parents=self._parents,
-            time_left_s=deadline.share_s,
-            remembered=self._remembered,
-        )
-        return _with_note(decision, found) if isinstance(found, Stray) else replace(decision, lineage=found)
-
     def _examine(self, decision: Decision, _deadline: Deadline) -> Decision:
-        workload, old = _known(decision.workload), decision.old
+        workload, old = known(decision.workload), decision.old
         settings = self.settings(decision.environment)
         keyring, revocations = self._trust.load(decision.time)
         situation = Situation(
@@ -310,7 +240,7 @@ class Gate:
                 return self._inherit(decision, found, situation)
             if (let := find_child_passage(decision.lineage, found, workload, self._glass, situation)) is not None:
                 return replace(decision, allowed=True, change="child", passage=let)
-            decision = _with_note(replace(decision, lineage=None), found)
+            decision = with_note(replace(decision, lineage=None), found)
         situation = replace(
             situation,
             ceiling=self._ceiling(decision, workload),
@@ -322,12 +252,12 @@ class Gate:
             situation = replace(situation, precedent=past.precedent, withdrawn=past.withdrawn, recorded=past.asked)
         findings = examine(workload, old, situation)
         if (told := tell(findings, past)) is not None:
-            decision = _with_note(decision, told)
+            decision = with_note(decision, told)
         return replace(decision, findings=findings, change=findings.change)
 
     def _inherit(self, decision: Decision, precedent: Precedent, situation: Situation) -> Decision:
         """What a controller made of approved content is let through by what was approved."""
-        workload = _known(decision.workload)
+        workload = known(decision.workload)
         child = replace(workload, model=precedent.model)
         findings = examine_child(child, precedent, situation, scale=classify_change(workload, decision.old)[1])
         return replace(decision, workload=child, findings=findings, change=findings.change)
@@ -336,13 +266,13 @@ class Gate:
         if workload.kind in {"Pod", "Job", "CronJob", "DaemonSet"}:  # nothing scales these
             return Ceiling(known=True)
         # Autoscalers know an object by its own name, also where approvals know it by the prefix it was made from.
-        metadata = _known(decision.request.object)["metadata"]
+        metadata = known(decision.request.object)["metadata"]
         name = metadata.get("name") or decision.request.name or workload.name
         return self._cluster_facts.autoscaler_ceiling(namespace=workload.namespace, kind=workload.kind, name=name)
 
     def _judge(self, decision: Decision, deadline: Deadline) -> Decision:
         # 8. Judge
-        findings = _known(decision.findings)
+        findings = known(decision.findings)
         if findings.adoptable and (anew := self._adopt(decision, findings, deadline)) is not None:
             return anew
         return self._judged(decision, self._engine.decide(findings.document, deadline_s=deadline.remaining_s()))
@@ -363,7 +293,7 @@ class Gate:
         # Why an object was judged by itself is told to whoever is refused, and kept in any case.
         told = () if policy.allowed else decision.notes
         # Copies of its parent's approvals, which are for the parent, say nothing about what a controller made.
-        made = names_controller(decision.request.object or {})
+        made = decision.lineage is not None or names_controller(decision.request.object or {})
         warnings = tuple(item for item in policy.warnings if not (made and item.code == "approvals_expired"))
         return replace(
             decision,
@@ -443,20 +373,6 @@ class Gate:
         )
 
 
-def _is_going(old: Mapping[str, Any] | None) -> bool:
-    """Whether the object is being deleted, by the API server's own mark, which no request can set or take away."""
-    return bool(((old or {}).get("metadata") or {}).get("deletionTimestamp"))
-
-
-def _same(workload: Workload, old: Workload) -> bool:
-    """Whether an update leaves all that could call for its parents as it was."""
-    return classify_change(workload, old)[0] == "unchanged" and workload.approvals == old.approvals
-
-
-def _with_note(decision: Decision, stray: Stray) -> Decision:
-    return replace(decision, notes=(*decision.notes, remark(stray.code, stray.sentence, stray.hint)))
-
-
 def _attachments(decision: Decision) -> dict[str, bytes]:
     """What is kept beside the record, erasable: what was judged, and the content, without env values."""
     if decision.findings is None:
@@ -467,9 +383,3 @@ def _attachments(decision: Decision) -> dict[str, bytes]:
         "input": render_canonical(decision.findings.document),
         "content": render_canonical(redact(decision.findings.workload.projection.canonical)),
     }
-
-
-def _known(value: _T | None) -> _T:
-    if value is None:
-        raise PlacetError("a step ran before the one that it needs", code="internal_error")
-    return value

@@ -27,6 +27,17 @@ class History(Protocol):
             AuditError: the record can't be read.
         """
 
+    def admitted_with(
+        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted a custom resource, with every approval and this pod template in it; newest first.
+
+        Only the newest few decisions about the object are looked through.
+
+        Raises:
+            AuditError: the record can't be read.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class NoHistory:
@@ -44,6 +55,19 @@ class NoHistory:
         kind: str,  # noqa: ARG002
         name: str,  # noqa: ARG002
         projection: Digest,  # noqa: ARG002
+    ) -> Sequence[Precedent] | None:
+        """Unknown."""
+        return None
+
+    def admitted_with(
+        self,
+        *,
+        environment: str,  # noqa: ARG002 - the Protocol's names
+        namespace: str,  # noqa: ARG002
+        group: str,  # noqa: ARG002
+        kind: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        template: Digest,  # noqa: ARG002
     ) -> Sequence[Precedent] | None:
         """Unknown."""
         return None

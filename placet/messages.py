@@ -81,7 +81,9 @@ def _headline(decision: Decision) -> str:
         assessment = decision.findings.assessment
         risk = f" (risk {assessment.shown}, {assessment.level})"
     if decision.request.subresource == "scale" and decision.workload is not None:
-        what = f"to scale {what} to {decision.workload.replicas} replicas"
+        # One replica of a custom resource may be several Pods.
+        unit = "replicas" if decision.workload.group in {"", "apps"} else "Pods"
+        what = f"to scale {what} to {decision.workload.replicas} {unit}"
     return f"placet refuses {what} for {safe(clip(decision.environment, 64))}{risk}:"
 
 

@@ -106,6 +106,7 @@ class Workload:
         references: where a custom resource says that its models come from.
         break_glass: raw base64 of a break-glass token, "" when absent. Unverified.
         break_glass_review: raw base64 of the review of one, "" when absent. Unverified.
+        templates: contents of the pod templates of a custom resource whose children of earlier templates run on.
     """
 
     group: str
@@ -127,6 +128,7 @@ class Workload:
     references: tuple[Reference, ...] = ()
     break_glass: str = ""
     break_glass_review: str = ""
+    templates: tuple[Digest, ...] = ()
 
     @property
     def resource(self) -> str:

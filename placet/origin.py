@@ -105,18 +105,15 @@ def follow(lineage: Lineage, workload: Workload, history: History, situation: Si
 
 
 def _candidates(lineage: Lineage, workload: Workload, history: History, situation: Situation) -> Iterator[Precedent]:
+    where = {"environment": situation.environment, "namespace": workload.namespace}
     for ancestor in lineage.ancestors:
         for name in ancestor.names:
-            yield from (
-                history.admitted(
-                    environment=situation.environment,
-                    namespace=workload.namespace,
-                    kind=ancestor.kind,
-                    name=name,
-                    projection=lineage.content,
-                )
-                or ()
-            )
+            if ancestor.content is not None:
+                found = history.admitted(**where, kind=ancestor.kind, name=name, projection=ancestor.content)
+                yield from found or ()
+            if ancestor.template is not None:
+                who = {"group": ancestor.group, "kind": ancestor.kind, "name": name}
+                yield from history.admitted_with(**where, **who, template=ancestor.template) or ()
 
 
 def _withdrawn(precedent: Precedent, situation: Situation) -> Withdrawn | None:

@@ -40,16 +40,18 @@ class Parents(Protocol):
         """Whether parents are looked up at all."""
 
     def find(
-        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float
+        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float, resource: str = ""
     ) -> Mapping[str, Any] | None:
         """The object as it is now; None where there is none of that name.
 
         Args:
-            api_version: with ``kind`` a key of ``RESOURCES``.
+            api_version: with ``kind`` a key of ``RESOURCES`` where ``resource`` is not given.
             kind: see there.
             namespace: where it is.
             name: what it is called.
             timeout_s: the longest that the look-up may take.
+            resource: the plural of a kind that is not among ``RESOURCES``, out of the kind registry and from nowhere
+                else: it becomes a part of the path.
 
         Raises:
             ParentUnavailable: nobody answers.
@@ -73,6 +75,7 @@ class NoParents:
         namespace: str,  # noqa: ARG002
         name: str,
         timeout_s: float,  # noqa: ARG002
+        resource: str = "",  # noqa: ARG002
     ) -> Mapping[str, Any] | None:
         """Not to be called where ``asked`` is False; raises."""
         raise ParentUnavailable(f"{kind}/{name} is not looked up", code="parents_not_looked_up", hint=SETTING)
@@ -95,10 +98,10 @@ class KubernetesParents:
         return True
 
     def find(
-        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float
+        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float, resource: str = ""
     ) -> Mapping[str, Any] | None:
         """See :class:`Parents`."""
-        resource = RESOURCES[api_version, kind]
+        resource = resource or RESOURCES[api_version, kind]
         path = f"{api_root(api_version)}/namespaces/{quote(namespace, safe='')}/{resource}/{quote(name, safe='')}"
         if timeout_s <= 0:
             raise ParentUnavailable(f"no time is left to look up {kind}/{name}")

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from placet.audit.log import AuditLog, admitted_in
+from placet.audit.log import AuditLog, admitted_in, approved_in
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.decision import Decision, Receipt
@@ -108,6 +108,15 @@ class LogRecorder:
             )
         )
 
+    def admitted_with(
+        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted a custom resource with this pod template in it, newest first, a few."""
+        found = self._log.approved(
+            cluster=self._cluster, environment=environment, namespace=namespace, kind=kind, name=name
+        )
+        return _with_template(found, group, template)
+
     def keep(
         self,
         decision: Decision,
@@ -168,6 +177,30 @@ class StoredHistory:
                     projection=projection,
                 )
             )
+
+    def admitted_with(
+        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
+    ) -> Sequence[Precedent] | None:
+        """Decisions that admitted a custom resource with this pod template in it, newest first, a few."""
+        with open_readonly(self._store) as reader:
+            found = approved_in(
+                reader,
+                cluster=self._cluster,
+                environment=environment,
+                namespace=namespace,
+                kind=kind,
+                name=name,
+            )
+            return _with_template(found, group, template)
+
+
+def _with_template(bodies: Sequence[Mapping[str, Any]], group: str, template: Digest) -> Sequence[Precedent]:
+    text = str(template)
+    return read_precedents(
+        body
+        for body in bodies
+        if body.get("group") == group and isinstance(body.get("templates"), list) and text in body["templates"]
+    )
 
 
 def request_digest(request: AdmissionRequest, environment: str) -> Digest:
@@ -232,6 +265,7 @@ def render_record(
             "digest": "" if model is None else str(model.digest or ""),
         },
         "projection": "" if workload is None else str(workload.projection.digest),
+        **_templates(workload),
         "images": _images(workload),
         **_origin(decision),
         **_findings(decision),
@@ -264,6 +298,13 @@ def _is_approved(decision: Decision) -> bool:
         and bool(policy.required_roles)
         and set(policy.required_roles) <= set(policy.granted_roles)
     )
+
+
+def _templates(workload: Workload | None) -> dict[str, Any]:
+    """The pod templates of a custom resource whose earlier children run on: all of them, or none."""
+    if workload is None or not 0 < len(workload.templates) <= _MAX_LISTED:
+        return {}
+    return {"templates": [str(one) for one in workload.templates]}
 
 
 def _images(workload: Workload | None) -> list[str]:

@@ -1,7 +1,8 @@
 """A request for more or fewer replicas, as the update of its workload that it is.
 
 ``/scale`` carries an ``autoscaling/v1`` Scale (Kubernetes API: autoscaling.v1.Scale), which says nothing of what is
-scaled. The workload is looked up, and judged with the replicas that are asked for.
+scaled. The workload is looked up, and judged with the replicas that are asked for. Of a custom resource the registry
+says where those stand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from placet.errors import PlacetError, WorkloadError
 from placet.parents import SETTING, Parents
+from placet.projection import BUILT_IN, Kinds
 from placet.review import AdmissionRequest, GroupVersionKind
 
 SCALE: Final = GroupVersionKind("autoscaling", "v1", "Scale")
@@ -23,6 +25,7 @@ SCALED: Final[Mapping[tuple[str, str, str], str]] = {
     ("apps", "v1", "replicasets"): "ReplicaSet",
     ("", "v1", "replicationcontrollers"): "ReplicationController",
 }
+_REPLICAS: Final = ("spec", "replicas")
 _MOST: Final = 2**31 - 1
 
 
@@ -37,7 +40,9 @@ def is_scale(request: AdmissionRequest) -> bool:
     return request.subresource == SUBRESOURCE and request.kind == SCALE
 
 
-def find_scaled(request: AdmissionRequest, *, parents: Parents, timeout_s: float) -> AdmissionRequest:
+def find_scaled(
+    request: AdmissionRequest, *, parents: Parents, timeout_s: float, kinds: Kinds = BUILT_IN
+) -> AdmissionRequest:
     """The update of the workload that a scale comes to.
 
     The answer keeps the uid, the digest and the subresource of the request. Should the workload have changed since the
@@ -49,8 +54,16 @@ def find_scaled(request: AdmissionRequest, *, parents: Parents, timeout_s: float
     """
     resource = request.resource
     kind = SCALED.get((resource.group, resource.version, resource.resource))
+    custom = None if kind else kinds.find_resource(resource.group, resource.version, resource.resource)
+    path: tuple[str, ...] = _REPLICAS
+    if custom is not None and custom.scale:
+        kind, path = custom.name, custom.scale
     if request.operation != "UPDATE" or kind is None:
-        raise ScaleRefused("only built-in workloads can be scaled, by an update", code="scale_unsupported")
+        raise ScaleRefused(
+            "only built-in workloads, and custom resources whose entry of the kind registry says where their replicas "
+            "stand, can be scaled, by an update",
+            code="scale_unsupported",
+        )
     if not parents.asked:
         raise ScaleRefused(
             "what is scaled is not looked up, so nobody knows what more of it would run",
@@ -60,22 +73,39 @@ def find_scaled(request: AdmissionRequest, *, parents: Parents, timeout_s: float
     new, old = _Scale(request.object, request), _Scale(request.old_object, request)
     group = f"{resource.group}/{resource.version}" if resource.group else resource.version
     found = parents.find(
-        api_version=group, kind=kind, namespace=request.namespace, name=request.name, timeout_s=timeout_s
+        api_version=group,
+        kind=kind,
+        namespace=request.namespace,
+        name=request.name,
+        timeout_s=timeout_s,
+        **({} if custom is None else {"resource": custom.resource}),
     )
     if found is None:
         raise ScaleRefused(f"{kind}/{request.name} is not there", code="parent_not_found")
-    metadata, spec = _object(found, "metadata"), _object(found, "spec")
-    if not (new.uid and new.uid == old.uid == metadata.get("uid")):
-        raise ScaleRefused(f"the scale is not one of the {kind}/{request.name} that is there", code="parent_replaced")
-    same = old.version == metadata.get("resourceVersion")
-    if same and old.replicas != spec.get("replicas"):
-        raise ScaleRefused(f"the scale says other replicas than {kind}/{request.name} has", code="scale_differs")
+    _require_same(new, old, found, path, shown=f"{kind}/{request.name}")
     return replace(
         request,
         kind=GroupVersionKind(resource.group, resource.version, kind),
-        object={**found, "spec": {**spec, "replicas": new.replicas}},
+        object=_with(found, path, new.replicas),
         old_object=found,
     )
+
+
+def _require_same(new: _Scale, old: _Scale, found: Mapping[str, Any], path: tuple[str, ...], *, shown: str) -> None:
+    metadata = _object(found, "metadata")
+    if not (new.uid and new.uid == old.uid == metadata.get("uid")):
+        raise ScaleRefused(f"the scale is not one of the {shown} that is there", code="parent_replaced")
+    holder = found
+    for step in path[:-1]:
+        holder = _object(holder, step)
+    same = old.version == metadata.get("resourceVersion")
+    if same and old.replicas != holder.get(path[-1]):
+        raise ScaleRefused(f"the scale says other replicas than {shown} has", code="scale_differs")
+
+
+def _with(holder: Mapping[str, Any], path: tuple[str, ...], replicas: int) -> dict[str, Any]:
+    step, rest = path[0], path[1:]
+    return {**holder, step: _with(_object(holder, step), rest, replicas) if rest else replicas}
 
 
 class _Scale:

@@ -10,7 +10,7 @@ from placet.canonical import Digest
 from placet.errors import FormatError, WorkloadError
 from placet.images import IMAGE_INVALID, ReadImage, parse_image, take_image
 from placet.model import BREAK_GLASS, BREAK_GLASS_REVIEW, DOMAIN, Image, ModelIdentity, Reference, Workload
-from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom
+from placet.projection import BUILT_IN, CustomKind, Kind, Kinds, project, project_custom, project_templates
 from placet.projection.custom import count_pods
 from placet.projection.shapes import element_step, kind_of
 
@@ -63,11 +63,15 @@ def read_workload(
     labels = _collect(obj, kind, "labels")
     annotations = _collect(obj, kind, "annotations")
     name, generated = _read_name(metadata)
+    placed = _read_namespace(metadata, namespace)
+    templates: tuple[Digest, ...] = ()
+    if isinstance(kind, CustomKind):
+        templates = project_templates(obj, kind, name=_text(metadata, "name", "metadata"), namespace=placed)
     return Workload(
         group=kind.group,
         version=version,
         kind=kind.name,
-        namespace=_read_namespace(metadata, namespace),
+        namespace=placed,
         name=name,
         generated=generated,
         uid=_text(metadata, "uid", "metadata"),
@@ -83,6 +87,7 @@ def read_workload(
         references=references,
         break_glass=annotations.get(f"{DOMAIN}/{BREAK_GLASS}", ""),
         break_glass_review=annotations.get(f"{DOMAIN}/{BREAK_GLASS_REVIEW}", ""),
+        templates=templates,
     )
 
 

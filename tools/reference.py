@@ -22,7 +22,7 @@ from placet.config_schema import SCHEMA
 from placet.doctor.findings import render_doctor
 from placet.exemptions.verify import render_meanings as render_exemption_codes
 from placet.policy.failures import render_failures
-from webhook.metrics import render_table
+from webhook.metric_list import render_table
 
 _DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 DOCUMENTS: Final = tuple(

@@ -23,6 +23,7 @@ from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 DEADLINE_S: Final = 5.0
 PROBE_DEADLINE_S: Final = 0.25
 MAX_ADMITTED: Final = 4
+MAX_REVISIONS: Final = 16
 MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
 _NOTHING: Final[Mapping[str, bytes]] = {}
 _VERIFY: Final = "Run `placet audit verify` on this store."
@@ -230,6 +231,15 @@ class AuditLog:
                 projection=projection,
             )
 
+    def approved(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str
+    ) -> list[Mapping[str, Any]]:
+        """Bodies of the decisions that admitted an object, approved then; newest first, a few."""
+        with self._store.reading() as reader:
+            return approved_in(
+                reader, cluster=cluster, environment=environment, namespace=namespace, kind=kind, name=name
+            )
+
     def newest(self, leaf_type: str) -> Mapping[str, Any] | None:
         """Body of the newest leaf of a type; None where there is none.
 
@@ -351,6 +361,20 @@ def admitted_in(
         name=name,
         projection=str(projection),
         limit=MAX_ADMITTED,
+    )
+    return [_recorded(stored).leaf for stored in found]
+
+
+def approved_in(
+    reader: Reader, *, cluster: str, environment: str, namespace: str, kind: str, name: str
+) -> list[Mapping[str, Any]]:
+    """What ``AuditLog.approved`` says, of one view of a store.
+
+    Raises:
+        TamperError: what is stored is not what was hashed.
+    """
+    found = reader.approved_of(
+        cluster=cluster, environment=environment, namespace=namespace, kind=kind, name=name, limit=MAX_REVISIONS
     )
     return [_recorded(stored).leaf for stored in found]
 

@@ -84,7 +84,7 @@ def find_child_passage(
     state = glass.state()
     for ancestor in lineage.ancestors:
         for use in reversed(state.of(namespace=workload.namespace, kind=ancestor.kind, names=ancestor.names)):
-            same = use.projection == lineage.content and use.environment == situation.environment
+            same = use.projection == ancestor.content and use.environment == situation.environment
             if same and is_part_of(lineage.model, use.model) and not _taken_back(use, situation):
                 return Passage(use.token_id, "parent", use.due)
     return None

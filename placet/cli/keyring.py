@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from placet.approvals.envelope import Envelope, parse_envelope, render_envelope
-from placet.approvals.identities import FACTS, KeyringPayload, read_keyring_payload
+from placet.approvals.envelope import parse_envelope, render_envelope
+from placet.approvals.identities import FACTS
 from placet.approvals.keyring import (
     KEYRING_PAYLOAD_TYPE,
     MAX_KEYRING_BYTES,
@@ -18,13 +18,12 @@ from placet.approvals.keyring import (
     load_roots,
     verify_keyring,
 )
-from placet.approvals.keys import PublicKey, parse_public_pem
 from placet.approvals.signing import add_signature, load_signer, sign_payload
 from placet.approvals.times import render_time
-from placet.canonical import parse_json
 from placet.cli import clock
 from placet.cli.complete import complete_environment
 from placet.cli.group import Group
+from placet.cli.keyring_file import find_present, load_public, read_payload
 from placet.cli.keyring_source import (
     add_right,
     canonical_payload,
@@ -38,7 +37,7 @@ from placet.cli.keyring_view import print_keyring
 from placet.cli.options import key_options, output_option, roots_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
-from placet.errors import FormatError, InputError, KeyringError, SigningKeyError
+from placet.errors import FormatError, InputError, KeyringError
 from placet.model import GRANTED_ROLES, LEVELS
 
 _SOURCE: Final = click.option(
@@ -119,7 +118,7 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
     See also: placet keyring grant, placet keys generate
     """
     now = clock.now_utc()
-    entry = key_entry(_load_public(key_file), valid_from=now, valid_until=now + timedelta(days=days))
+    entry = key_entry(load_public(key_file), valid_from=now, valid_until=now + timedelta(days=days))
 
     def change(document: Any) -> None:
         known = [found for found in document["identities"] if found.get("id") == identity]
@@ -145,8 +144,8 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
 @click.option(
     "--role",
     type=click.Choice(GRANTED_ROLES),
-    help="May approve in this role; exempt: may say which workloads need no approval; break-glass: may let one in without "
-    "approvals, with somebody else; break-glass-review: may look into it afterwards.",
+    help="May approve in this role; exempt: may say which workloads need no approval; break-glass: may let one in "
+    "without approvals, with somebody else; break-glass-review: may look into it afterwards.",
 )
 @click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
 @click.option(
@@ -339,8 +338,8 @@ def sign(source: Path, key_uri: str, public_key: Path | None, out: Path, passphr
     """
     payload = canonical_payload(load_source_text(source), file=source)
     content = parse_source(payload.decode("utf-8"), file=source)
-    present = _present(out, payload, content)
-    named = None if public_key is None else _load_public(public_key)
+    present = find_present(out, payload, content)
+    named = None if public_key is None else load_public(public_key)
     signer = load_signer(key_uri, public_key=named, ask=secrets_from(passphrase_file))
     envelope = (
         sign_payload(signer, payload, KEYRING_PAYLOAD_TYPE) if present is None else add_signature(present, signer)
@@ -348,29 +347,6 @@ def sign(source: Path, key_uri: str, public_key: Path | None, out: Path, passphr
     out.write_bytes(render_envelope(envelope) + b"\n")
     say(f"{out}: version {content.version}, {len(envelope.signatures)} signature(s), the last by")
     say(f"  {signer.public_key.fingerprint}")
-
-
-def _present(out: Path, payload: bytes, content: KeyringPayload) -> Envelope | None:
-    """The envelope to add a signature to; None when a new one begins."""
-    if not out.exists():
-        return None
-    try:
-        envelope = parse_envelope(out.read_bytes().rstrip(b"\n"), max_bytes=MAX_KEYRING_BYTES)
-        before = _payload_of(envelope)
-    except FormatError as exc:
-        raise InputError(f"{out} is not a signed keyring: {exc}", hint="Name another file with --out.") from exc
-    if envelope.payload == payload:
-        return envelope
-    if content.version <= before.version:
-        raise InputError(
-            f"{out} holds version {before.version} with another content",
-            hint="Raise the version first: placet keyring renew.",
-        )
-    return None
-
-
-def _payload_of(envelope: Envelope) -> KeyringPayload:
-    return read_keyring_payload(parse_json(envelope.payload, max_bytes=MAX_KEYRING_BYTES, max_depth=8))
 
 
 @keyring.command()
@@ -440,14 +416,7 @@ def show(file: Path, output: str) -> None:
     """
     try:
         envelope = parse_envelope(load_keyring(file).rstrip(b"\n"), max_bytes=MAX_KEYRING_BYTES)
-        content = _payload_of(envelope)
+        content = read_payload(envelope)
     except FormatError as exc:
         raise InputError(f"{file} is not a signed keyring: {exc}") from exc
     print_keyring(envelope, content, output)
-
-
-def _load_public(file: Path) -> PublicKey:
-    try:
-        return parse_public_pem(file.read_bytes())
-    except OSError as exc:
-        raise SigningKeyError(f"can't read the public key {file}: {exc.strerror or exc}") from exc

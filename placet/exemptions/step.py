@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from placet.approvals.bindings import plain
 from placet.approvals.keyring import VerifiedKeyring
+from placet.canonical import Digest
 from placet.coverage import Coverage
 from placet.decision import Decision, remark
 from placet.detection import Rules, detect
@@ -53,7 +54,7 @@ class ExemptionStep:
             cluster=self._cluster,
             environment=decision.environment,
             namespace=workload.namespace,
-            projection=workload.projection.digest if lineage is None else lineage.content,
+            projection=workload.projection.digest,
             images=workload.images,
             grade=_grade(decision, workload, self._rules),
             requester=decision.request.username,
@@ -61,14 +62,17 @@ class ExemptionStep:
             **self._limits,
         )
         made = lineage is not None
-        found = [check_exemption(one, keyring=keyring, context=context, made_of_it=made) for one in named]
+        found = [
+            check_exemption(one, keyring=keyring, context=replace(context, projection=content), made_of_it=made)
+            for one, content in named
+        ]
         holding = [one for one in found if isinstance(one, Exemption)]
         if holding:
             longest = max(holding, key=lambda one: (one.expires, str(one.statement)))
             coverage = Coverage(governed=False, cause="exempted")
             told = () if made or decision.mode == "audit" else _warn(longest, decision.time)
             return replace(decision, allowed=True, exemption=longest, coverage=coverage, warnings=told)
-        unfit = [(one, why) for one, why in zip(named, found, strict=True) if isinstance(why, Unfit)][:_MAX_TOLD]
+        unfit = [(one, why) for (one, _), why in zip(named, found, strict=True) if isinstance(why, Unfit)][:_MAX_TOLD]
         return replace(decision, notes=(*decision.notes, *(_tell(one, why) for one, why in unfit)))
 
 
@@ -87,14 +91,21 @@ def _tell(signed: SignedExemption, why: Unfit) -> Violation:
     return remark(why.code, sentence, _HINT)
 
 
-def _named(decision: Decision, workload: Workload, held: SignedExemptions) -> tuple[SignedExemption, ...]:
-    """Exemptions that name the workload, or one that it was made of."""
-    names = [workload.resource]
+def _named(
+    decision: Decision, workload: Workload, held: SignedExemptions
+) -> tuple[tuple[SignedExemption, Digest], ...]:
+    """Exemptions that name the workload, or one that it was made of, each with the content that it has to be for."""
+    named = {workload.resource: workload.projection.digest}
     if decision.lineage is not None:
-        names = [f"{one.kind}/{name}" for one in decision.lineage.ancestors for name in one.names]
+        named = {
+            f"{one.kind}/{name}": one.content
+            for one in decision.lineage.ancestors
+            for name in one.names
+            if one.content is not None
+        }
     return tuple(
-        one
-        for name in dict.fromkeys(names)
+        (one, content)
+        for name, content in named.items()
         for one in held.find(environment=decision.environment, namespace=workload.namespace, workload=name)
     )
 

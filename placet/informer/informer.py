@@ -104,6 +104,7 @@ class Informer:
         namespace: str,
         name: str,
         timeout_s: float,  # noqa: ARG002 - the Protocol's; nobody is waited for
+        resource: str = "",  # noqa: ARG002 - the same; what is remembered is found by its kind
     ) -> Mapping[str, Any] | None:
         """The object as it was at a moment that is no older than ``max_age_s``.
 

@@ -15,6 +15,7 @@ from placet.errors import CanonicalError, WorkloadError
 from placet.images import ReadImage, parse_image
 from placet.model import Image, Projection, Reference
 from placet.projection.additions import without_claim_volumes, without_completion_index, without_token_volume
+from placet.projection.children import NOTHING, Additions, as_asked_for, find_additions, find_templates
 from placet.projection.custom import CustomKind, read_custom
 from placet.projection.explain import explain_difference, redact
 from placet.projection.kinds import KINDS, Kind, find_kind, require_kind
@@ -35,6 +36,8 @@ __all__ = [
     "project",
     "project_child",
     "project_custom",
+    "project_made",
+    "project_templates",
     "redact",
     "require_kind",
 ]
@@ -80,7 +83,35 @@ def project_custom(
     return _render(reading.document), reading.images, reading.references
 
 
-def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projection:
+def project_made(obj: Mapping[str, Any], added: Additions) -> Projection:
+    """Project an object of a built-in kind with what the controller of a custom resource adds taken off.
+
+    Raises:
+        WorkloadError: as ``project`` does.
+    """
+    return _render(_read(obj, require_kind(obj), added=added))
+
+
+def project_templates(obj: Mapping[str, Any], kind: CustomKind, *, name: str, namespace: str) -> tuple[Digest, ...]:
+    """The pod templates of a custom resource whose children of earlier templates run on, as those would hold them.
+
+    Nothing where one of them can't be read: no child of such an object can pass by it either.
+    """
+    if kind.children is None or not kind.children.keeps_revisions:
+        return ()
+    try:
+        added = as_asked_for(find_additions(obj, kind.children, name=name, namespace=namespace))
+        digests = [
+            project_made(found.child, added).digest
+            for made in kind.children.made
+            for found in find_templates(obj, kind.children, made.kind, by_pods=made.by_pods)
+        ]
+    except WorkloadError:
+        return ()
+    return tuple(dict.fromkeys(digests))
+
+
+def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any], *, added: Additions = NOTHING) -> Projection:
     """Project a Pod as its controller's template, with what that kind of controller adds taken off.
 
     Equal to ``project(parent)`` if, and only if, the Pod holds what the parent's template asks for.
@@ -89,6 +120,7 @@ def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projecti
         pod: a ``v1`` ``Pod``.
         parent: the object that its controllerRef names, found by UID. Only what it is called, its volume claim
             templates and a Job's completion mode are read; nothing in the Pod is believed about it.
+        added: what the controller of a custom resource above it adds.
 
     Raises:
         WorkloadError: as ``project`` does; code ``parent_unknown`` for a kind that makes no Pods.
@@ -96,7 +128,7 @@ def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projecti
     pod_kind, parent_kind = require_kind(pod), require_kind(parent)
     if pod_kind.name != "Pod" or parent_kind.name not in _POD_PARENTS:
         raise WorkloadError(f"a {parent_kind.name} makes no {pod_kind.name} by itself", code="parent_unknown")
-    document = _read(pod, pod_kind, controller=parent_kind.name)
+    document = _read(pod, pod_kind, controller=parent_kind.name, added=added)
     (spec,) = document["podTemplates"]
     if parent_kind.name == "StatefulSet":
         claims = _read(parent, parent_kind).get("volumeClaimTemplates", [])
@@ -109,7 +141,7 @@ def project_child(pod: Mapping[str, Any], parent: Mapping[str, Any]) -> Projecti
     return _render({**document, "podTemplates": [spec]})
 
 
-def _read(obj: Mapping[str, Any], kind: Kind, *, controller: str = "") -> dict[str, Any]:
+def _read(obj: Mapping[str, Any], kind: Kind, *, controller: str = "", added: Additions = NOTHING) -> dict[str, Any]:
     """The projection as a JSON value; ``controller`` is the kind of a Pod's parent where that is known."""
     try:
         read = kind.record.read(_with_one_service_account(obj, kind)) or {}
@@ -124,14 +156,16 @@ def _read(obj: Mapping[str, Any], kind: Kind, *, controller: str = "") -> dict[s
     _require_containers(spec, path)
     if not kind.template:
         spec = without_token_volume(spec)
-    spec = _with_metadata(spec, obj, kind, controller)
+    spec = added.without(_with_metadata(spec, obj, kind, controller, added))
     document: dict[str, Any] = {"schema": SCHEMA, "podTemplates": [spec]}
     if claims := read.get("spec", {}).get("volumeClaimTemplates"):
         document["volumeClaimTemplates"] = _read_claims(claims)
     return document
 
 
-def _with_metadata(spec: dict[str, Any], obj: Mapping[str, Any], kind: Kind, controller: str) -> dict[str, Any]:
+def _with_metadata(
+    spec: dict[str, Any], obj: Mapping[str, Any], kind: Kind, controller: str, added: Additions
+) -> dict[str, Any]:
     """The pod spec with what its containers get of the metadata that stands beside it."""
     holder = obj
     for step in kind.template:
@@ -141,7 +175,7 @@ def _with_metadata(spec: dict[str, Any], obj: Mapping[str, Any], kind: Kind, con
         return with_field_values(
             with_apparmor(spec, metadata),
             metadata,
-            written_keys(kind.name, controller=controller),
+            written_keys(kind.name, controller=controller) | added.written(metadata),
             in_pod=not kind.template,
         )
     except MistypedError as exc:

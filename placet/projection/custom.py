@@ -14,6 +14,7 @@ from typing import Any, Final
 from placet.errors import WorkloadError
 from placet.images import ReadImage
 from placet.model import Image, Reference
+from placet.projection.children import Children
 from placet.projection.metadata import FIELD_VALUES, governed_metadata, read_field_values
 from placet.projection.paths import ANY, EACH, Node, Steps, find_values
 from placet.projection.pods import CONTAINER, POD_SPEC, POD_TEMPLATE, RESOURCES
@@ -71,6 +72,8 @@ class CustomKind:
         metadata: beginnings of the label and annotation keys that count, because its controller obeys them.
         replicas: parts whose counts add up; empty where the ceiling can't be known.
         images_elsewhere: whether an object may name no image, because a runtime or an operator chooses it.
+        children: what its controller makes of it by copying; None where that does not follow from the object.
+        scale: where its ``/scale`` reads and writes replicas; () where there is none.
     """
 
     key: str
@@ -82,6 +85,8 @@ class CustomKind:
     metadata: tuple[str, ...] = ()
     replicas: tuple[ReplicaCount, ...] = ()
     images_elsewhere: bool = False
+    children: Children | None = None
+    scale: Steps = ()
 
     @property
     def form(self) -> str:

@@ -71,6 +71,20 @@ class Node:
             node = node.children.setdefault(step, Node())
         return node
 
+    def find(self, steps: Steps) -> Node | None:
+        """The node at the end of a path; None where the tree says nothing of it."""
+        nodes = list(self.passed(steps))
+        return nodes[-1] if len(nodes) == len(steps) else None
+
+    def passed(self, steps: Steps) -> Iterator[Node]:
+        """The nodes on a path as far as the tree has them, without the first."""
+        node: Node | None = self
+        for step in steps:
+            node = node.children.get(step) if node is not None else None
+            if node is None:
+                return
+            yield node
+
 
 def find_values(value: Any, steps: Steps, where: list[str] | None = None) -> Iterator[tuple[list[str], Any]]:
     """Every value that a path leads to, with its place; nothing where a step is absent or null.

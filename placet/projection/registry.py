@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from placet.errors import FormatError, WorkloadError
+from placet.projection.children import Children, Copied, Made, Surge, Variable
 from placet.projection.custom import (
     CONTAINERS,
     IMAGES,
@@ -70,6 +71,11 @@ class Kinds:
                 hint=self._hint(obj.get("kind")),
             )
         return kind
+
+    def find_resource(self, group: str, version: str, resource: str) -> CustomKind | None:
+        """The custom kind of that plural."""
+        same = (kind for kind in self.custom if (kind.group, kind.resource) == (group, resource))
+        return next((kind for kind in same if version in kind.versions), None)
 
     def may_be_workload(self, obj: Mapping[str, Any]) -> bool:
         """Whether to judge it: an object of one of these kinds, also in an API version that is not known.
@@ -135,6 +141,8 @@ def _parse_entry(key: str, entry: Mapping[str, Any]) -> CustomKind:
         metadata=tuple(entry.get("metadata", ())),
         replicas=tuple(_parse_count(key, item) for item in entry.get("replicas", ())),
         images_elsewhere=entry.get("images_elsewhere", False),
+        children=_parse_children(key, entry["children"], tree) if "children" in entry else None,
+        scale=_parse_scale(key, entry["scale"]) if "scale" in entry else (),
     )
 
 
@@ -198,6 +206,55 @@ def _parse_count(key: str, item: Mapping[str, Any]) -> ReplicaCount:
         absent=None if absent == _UNKNOWN else absent,
         times=below("times"),
     )
+
+
+def _parse_children(key: str, children: Mapping[str, Any], tree: Node) -> Children:
+    made = tuple(_parse_made(key, item) for item in children.get("made", ()))
+    copied = tuple(Copied(item["kind"], _parse(key, "children", item["at"])) for item in children.get("copied", ()))
+    claims = _parse(key, "children", children["claims"]) if "claims" in children else ()
+    for one in made:
+        for steps in one.templates:
+            if (node := tree.find((*one.at, *steps))) is None or node.use != TEMPLATES:
+                raise _fault(key, "children", f"{render_path((*one.at, *steps))} is not one of its pod_templates")
+    for steps in (claims, *(one.claims for one in made), *(one.at for one in copied)):
+        if any(place.use == UNGOVERNED for place in tree.passed(steps)):
+            raise _fault(key, "children", f"{render_path(steps)} is not governed")
+    return Children(
+        made=made,
+        copied=copied,
+        written=tuple(children.get("written", ())),
+        variables=tuple(
+            Variable(item["name"], tuple(item["forms"]), item.get("separator", ""))
+            for item in children.get("variables", ())
+        ),
+        claims=claims,
+        keeps_revisions=children.get("keeps_revisions", False),
+    )
+
+
+def _parse_made(key: str, item: Mapping[str, Any]) -> Made:
+    def read(text: str) -> Steps:
+        return _parse(key, "children", text)
+
+    surge = item.get("surge")
+    return Made(
+        kind=item["kind"],
+        at=read(item["at"]) if "at" in item else (),
+        templates=tuple(map(read, item["templates"])),
+        count=tuple(map(read, item["count"])),
+        absent=item["absent"],
+        less=item.get("less", 0),
+        surge=None if surge is None else Surge(read(surge["at"]), surge["member"], surge["absent"]),
+        claims=read(item["claims"]) if "claims" in item else (),
+        by_pods=item.get("by_pods", False),
+    )
+
+
+def _parse_scale(key: str, text: str) -> Steps:
+    steps = _parse(key, "scale", text)
+    if {EACH, ANY} & set(steps):
+        raise _fault(key, "scale", f"{text} names no single member")
+    return steps
 
 
 def _fault(key: str, where: str, what: str) -> FormatError:

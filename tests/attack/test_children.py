@@ -393,8 +393,8 @@ def test_pods_of_two_revisions_of_a_stateful_set_pass(desk: GateDesk, store: Obj
 
 
 def test_a_replica_set_of_its_own_has_pods_though_something_unknown_made_it(desk: GateDesk, store: ObjectStore) -> None:
-    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "llama", "uid": "r-1"}}
-    made = owned(replica_set(example()), rollout)
+    unknown = {"apiVersion": "example.org/v1", "kind": "Canary", "metadata": {"name": "llama", "uid": "r-1"}}
+    made = owned(replica_set(example()), unknown)
     for role in ROLES:
         made["metadata"]["annotations"].pop(f"placet.dev/approval.{role}", None)
     made["metadata"]["labels"]["placet.dev/model"] = "llama-3.1-70b"

@@ -70,6 +70,8 @@ def registry_rules() -> list[dict[str, Any]]:
     resources: dict[str, set[str]] = {}
     for kind in load_policy_data(None).kinds.custom:
         resources.setdefault(kind.group, set()).add(kind.resource)
+        if kind.scale:
+            resources[kind.group].add(f"{kind.resource}/scale")
     return [
         {
             "apiGroups": [group],

@@ -15,16 +15,21 @@ from tests.manifests.charts import ROOT, SETS, one, template
 
 # Where an object and where it comes from are read: each code of theirs is either the team's or named here.
 READERS = (
-    "decide",
-    "exemptions/verify",
-    "environments",
-    "images",
-    "lineage",
-    "namespaces",
-    "origin",
-    "parents",
-    "scaling",
-    "workload",
+    *(
+        "children",
+        "controllers",
+        "decide",
+        "environments",
+        "exemptions/verify",
+        "images",
+        "lineage",
+        "namespaces",
+        "origin",
+        "parents",
+        "scaling",
+        "subject",
+        "workload",
+    ),
     "projection/*",
 )
 PLATFORMS = {
@@ -86,7 +91,7 @@ def codes_in(file: Path) -> Iterator[tuple[str, str]]:
                     yield node.name, ast.literal_eval(line.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             given = [word.value for word in node.keywords if word.arg == "code"]
-            if node.func.id in {"Stray", "Unfit", "_Astray", "_violation"}:
+            if node.func.id in {"Astray", "Stray", "Unfit", "_violation"}:
                 given += node.args[:1]
             elif node.func.id == "MistypedError":
                 given += node.args[1:] or [ast.Constant("field_mistyped")]

@@ -22,6 +22,7 @@ from placet.cli import root
 from placet.config import load_config
 from placet.informer.informer import FOLLOWED
 from placet.parents import RESOURCES
+from placet.policy.data import load_policy_data
 from tests.e2e.processes import program_path
 from tests.e2e.registration import registry_rules, workload_rules
 from tests.manifests.charts import (
@@ -40,7 +41,7 @@ from tests.manifests.charts import (
 )
 from tests.manifests.custom_kinds import SCHEMAS
 from tools.manifests import INSTALL, OPA_RULES, render_install
-from webhook.metrics import METRICS
+from webhook.metric_list import METRICS
 
 RELEASES = [f"1.{minor}" for minor in range(31, 38)]
 
@@ -318,6 +319,16 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     }
     read = {(group, kind, "get") for group, names in kinds.items() for kind in names}
     listed = {("", "pods", "list"), *((group, kind, "list") for group, kind, _ in read)}
+    registry = load_policy_data(None).kinds.custom
+    custom = {(kind.group, kind.resource, "get") for kind in registry if kind.children is not None or kind.scale}
+    assert {resource for _, resource, _ in custom} == {
+        "jobsets",
+        "leaderworkersets",
+        "rayjobs",
+        "rayservices",
+        "rollouts",
+    }
+    read |= {*custom, ("", "pods", "get")}
     looked_up = {("autoscaling", "horizontalpodautoscalers", "list"), ("", "namespaces", "get")}
     assert allowed == {*read, *listed, *looked_up}
     without = one(template(merged(BASE, {"namespaces": "none"}), tmp_path), "ClusterRole")["rules"]

@@ -103,6 +103,16 @@ def test_an_object_is_found_where_it_is_called(server: Server, kubeconfig: str) 
     ]
 
 
+def test_a_kind_of_the_registry_is_asked_for_by_the_plural_that_it_has_there(server: Server, kubeconfig: str) -> None:
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {}}
+    server.answers = [found(rollout), found({**rollout, "kind": "Status"})]
+    asked = {**WHO, "api_version": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
+    assert KubernetesParents(kubeconfig).find(**asked, timeout_s=5) == rollout
+    assert server.asked == ["/apis/argoproj.io/v1alpha1/namespaces/ml/rollouts/llama"]
+    with pytest.raises(ParentUnavailable, match="something else"):
+        KubernetesParents(kubeconfig).find(**asked, timeout_s=5)
+
+
 def test_the_token_of_the_kubeconfig_is_shown(server: Server, kubeconfig: str) -> None:
     seen: list[str | None] = []
 

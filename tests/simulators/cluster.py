@@ -34,9 +34,9 @@ class ObjectStore:
         self._objects: dict[tuple[str, str, str], Json] = {}
 
     def find(
-        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float
+        self, *, api_version: str, kind: str, namespace: str, name: str, timeout_s: float, resource: str = ""
     ) -> Mapping[str, Any] | None:
-        assert (api_version, kind) in RESOURCES
+        assert resource or (api_version, kind) in RESOURCES
         assert timeout_s > 0
         self.looked_up.append(f"{kind}/{name}")
         if not self.answering:
@@ -73,6 +73,14 @@ class LowerHistory:
     ) -> Sequence[Precedent] | None:
         found = self.history.admitted(
             environment=environment, namespace=namespace, kind=kind, name=name, projection=projection
+        )
+        return None if found is None else [replace(one, level=self.level) for one in found]
+
+    def admitted_with(
+        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
+    ) -> Sequence[Precedent] | None:
+        found = self.history.admitted_with(
+            environment=environment, namespace=namespace, group=group, kind=kind, name=name, template=template
         )
         return None if found is None else [replace(one, level=self.level) for one in found]
 
@@ -177,8 +185,10 @@ def scale_of(workload: Json, replicas: int) -> Json:
     return {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": spec}
 
 
-def scale_review(workload: Json, replicas: int, *, username: str = "dora@example.org") -> Json:
-    """``kubectl scale`` of what is stored."""
+def scale_review(
+    workload: Json, replicas: int, *, username: str = "dora@example.org", resource: str | None = None
+) -> Json:
+    """``kubectl scale`` of what is stored; ``resource`` is the plural of a custom one."""
     asked = review_of(
         scale_of(workload, replicas),
         old=scale_of(workload, workload["spec"]["replicas"]),
@@ -189,7 +199,7 @@ def scale_review(workload: Json, replicas: int, *, username: str = "dora@example
     asked["request"]["resource"] = {
         "group": group,
         "version": version,
-        "resource": RESOURCES[workload["apiVersion"], workload["kind"]],
+        "resource": resource or RESOURCES[workload["apiVersion"], workload["kind"]],
     }
     apart: Json = json.loads(json.dumps(asked))  # no part is shared by two places
     return apart

@@ -27,6 +27,23 @@ _TEMPLATE: Final = ("spec", "template")
 _BUILT_IN: Final = frozenset({"v1", "apps/v1", "batch/v1"})
 _TOKEN: Final = re.compile(r"kube-api-access-[a-z0-9]{5}")
 _INDEX: Final = "JOB_COMPLETION_INDEX"
+# kind -> where its controller takes the pods from that it makes, [] for each element of a list
+_COPIED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "Rollout": (("spec", "template"),),
+    "JobSet": (("spec", "replicatedJobs", "[]", "template", "spec", "template"),),
+    "LeaderWorkerSet": (
+        ("spec", "leaderWorkerTemplate", "leaderTemplate"),
+        ("spec", "leaderWorkerTemplate", "workerTemplate"),
+    ),
+}
+# What these controllers write into pods: keys of metadata, and variables with what they may say of a set's name.
+_KEYS: Final = re.compile(r"(leaderworkerset|jobset)\.sigs\.k8s\.io/.+|rollouts-pod-template-hash")
+_WORD: Final = re.compile(r"[A-Za-z0-9._-]*")
+_SET_VARIABLES: Final = {
+    "LWS_LEADER_ADDRESS": r"{0}-\d+\.{0}(-\d+)?\.ml-serving",
+    "LWS_GROUP_SIZE": r"\d+",
+    "LWS_WORKER_INDEX": r"\d+",
+}
 _LABEL: Final = "placet.dev/model"
 _MODEL: Final = frozenset({_LABEL, "placet.dev/model-version", "placet.dev/model-digest"})
 
@@ -66,16 +83,24 @@ class Ledger:
         spaces: the Namespaces that there are.
         signed: contents, in naive form.
         permitted: contents that a test lets in on another ground, which it names.
+        copied: contents of pods that controllers of what was signed may make.
+        owners: names of the custom resources that were signed.
     """
 
     data: PolicyData
     spaces: NamespaceStore
     signed: list[Any] = field(default_factory=list)
     permitted: list[tuple[Any, str]] = field(default_factory=list)
+    copied: list[Any] = field(default_factory=list)
+    owners: set[str] = field(default_factory=set)
 
     def sign(self, manifest: Json) -> None:
         """Somebody approved this."""
         self.signed.append(reading(manifest))
+        for steps in _COPIED.get(str(manifest.get("kind")), ()):
+            self.owners.add(str(manifest["metadata"].get("name")))
+            for template in _at(manifest, steps):
+                self.copied.append(_made(template.get("spec"), template.get("metadata"), self.owners))
 
     def permit(self, manifest: Json, ground: str) -> None:
         """This may come in although nobody approved it, on a ground that the documents name."""
@@ -117,10 +142,23 @@ class Ledger:
         told = reading(new)
         if told in self.signed:
             return "approved content"
+        if self._is_copied(new):
+            return "a template of an approved custom resource"
         same = asked.operation == "UPDATE" and old is not None and (told, _model(new)) == (reading(old), _model(old))
         if same and old is not None and _count(new) <= _count(old):
             return "unchanged or fewer"
         return next((ground for one, ground in self.permitted if one == told), None)
+
+    def _is_copied(self, obj: Json) -> bool:
+        """Whether it names a controller, and is a pod of something that was signed, or holds one as its template."""
+        if obj.get("kind") not in {"Pod", "ReplicaSet", "Job", "StatefulSet"} or obj.get("apiVersion") not in _BUILT_IN:
+            return False
+        if not any(one.get("controller") is True for one in _objects(obj.get("metadata") or {}, "ownerReferences")):
+            return False
+        if obj["kind"] == "Pod":
+            return _made(_as_asked_for(obj, obj.get("spec")), obj.get("metadata"), self.owners) in self.copied
+        template = (obj.get("spec") or {}).get("template") or {}
+        return _made(template.get("spec"), template.get("metadata"), self.owners) in self.copied
 
 
 class WatchedGate(Gate):
@@ -154,6 +192,53 @@ def reading(obj: Json) -> Any:
     if obj.get("kind") == "Pod":
         return content(_as_asked_for(obj, spec), metadata, made_by_job=True)
     return content(spec, metadata, made_by_job=obj.get("kind") in {"Job", "CronJob"})
+
+
+def _at(value: Any, steps: tuple[str, ...]) -> Iterator[Any]:
+    if not steps:
+        yield from (value,) if isinstance(value, Mapping) else ()
+    elif steps[0] == "[]":
+        for one in value if isinstance(value, list) else ():
+            yield from _at(one, steps[1:])
+    elif isinstance(value, Mapping):
+        yield from _at(value.get(steps[0]), steps[1:])
+
+
+def _made(spec: Any, metadata: Any, owners: set[str]) -> Any:
+    """A pod's content without what the controllers of custom resources write into it."""
+    bare = json.loads(json.dumps(spec))
+    if not isinstance(bare, dict):
+        return bare
+    names = "|".join(map(re.escape, sorted(owners)))
+    for field_name in ("containers", "initContainers"):
+        for container in _objects(bare, field_name):
+            _keep(container, "env", lambda one: not _is_set(one, names))
+    _keep(bare, "volumes", lambda one: not _is_claim_of(one, owners))
+    kept = {
+        name: {key: value for key, value in entries.items() if not (_KEYS.fullmatch(key) and _is_word(value))}
+        for name in ("labels", "annotations")
+        if isinstance(entries := (metadata or {}).get(name), Mapping)
+    }
+    return content(bare, kept, made_by_job=True)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
+
+
+def _is_set(variable: Json, names: str) -> bool:
+    form = _SET_VARIABLES.get(str(variable.get("name")))
+    if form is None or variable.keys() != {"name", "value"}:
+        return False
+    return any(re.fullmatch(form.format(name), str(variable["value"])) for name in names.split("|"))
+
+
+def _is_claim_of(volume: Json, owners: set[str]) -> bool:
+    return any(
+        volume == {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{owner}"}}
+        for owner in owners
+        for name in [volume.get("name")]
+    )
 
 
 def _as_asked_for(pod: Json, spec: Any) -> Any:

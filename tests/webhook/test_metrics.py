@@ -21,7 +21,8 @@ from tests.simulators.opa import OpaProcess
 from tests.webhook.gaterun import PATH, Gate, opened
 from webhook.app import GUARD_PATH
 from webhook.measured import MeasuredEngine
-from webhook.metrics import METRICS, Metrics, render_table
+from webhook.metric_list import METRICS, render_table
+from webhook.metrics import Metrics
 from webhook.server_state import ServerState
 
 ROOT = Path(__file__).parents[2]

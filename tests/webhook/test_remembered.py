@@ -90,12 +90,12 @@ def test_turning_it_off_needs_a_restart(gate: Gate) -> None:
 
 
 def test_a_memory_of_another_api_server_is_not_asked(gate: Gate, informer: Informer, tmp_path: Path) -> None:
-    assert gate.runtime.generation.gate._remembered is informer
+    assert gate.runtime.generation.gate._subject._remembered is informer
     (tmp_path / "other").write_text("{}", encoding="utf-8")
     gate.team.configure({"kubeconfig": str(tmp_path / "other")})
     gate.runtime.reload()
     assert gate.runtime.config.kubeconfig == tmp_path / "other"
-    assert gate.runtime.generation.gate._remembered is None
+    assert gate.runtime.generation.gate._subject._remembered is None
 
 
 def test_the_end_of_the_process_cuts_the_watch(gate: Gate, server: WatchedServer) -> None:

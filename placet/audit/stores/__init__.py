@@ -123,6 +123,11 @@ class Reader(Protocol):
     ) -> list[StoredLeaf]:
         """Decisions that admitted this content of the object, approved then; newest first."""
 
+    def approved_of(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, limit: int
+    ) -> list[StoredLeaf]:
+        """Decisions that admitted the object, approved then; newest first."""
+
     def attachment(self, index: int, name: str) -> bytes | None:
         """What is kept beside a leaf; None when it was erased or never kept."""
 

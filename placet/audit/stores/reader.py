@@ -32,6 +32,11 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE projection = :projection AND object_name = :name AND namespace = :namespace AND kind = :kind
   AND environment = :environment AND cluster = :cluster AND approved = 1
 ORDER BY idx DESC LIMIT :limit"""
+_APPROVED_OF: Final = """\
+SELECT idx, leaf, leaf_hash FROM leaves
+WHERE environment = :environment AND namespace = :namespace AND kind = :kind
+  AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
+ORDER BY idx DESC LIMIT :limit"""
 _RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
@@ -121,6 +126,21 @@ class SqliteReader:
             kind=kind,
             name=name,
             projection=projection,
+            limit=limit,
+        )
+        return [StoredLeaf(*row) for row in rows]
+
+    def approved_of(
+        self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, limit: int
+    ) -> list[StoredLeaf]:
+        """See ``Reader``."""
+        rows = self._rows(
+            _APPROVED_OF,
+            cluster=cluster,
+            environment=environment,
+            namespace=namespace,
+            kind=kind,
+            name=name,
             limit=limit,
         )
         return [StoredLeaf(*row) for row in rows]

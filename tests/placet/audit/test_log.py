@@ -167,6 +167,15 @@ def test_the_last_admission_of_an_object_is_found(log: AuditLog) -> None:
     assert log.last_approved("staging", "ml", "Deployment", "llama-1") is None
 
 
+def test_the_admissions_of_an_object_are_found_newest_first(log: AuditLog) -> None:
+    for number in (1, 4, 7, 16):  # llama-1 each; 4 and 16 are denials
+        append(log, number)
+    where = {"cluster": "prod-eu-1", "environment": "production", "namespace": "ml", "kind": "Deployment"}
+    assert log.approved(**where, name="llama-1") == [decision(7), decision(1)]
+    for other in ({"cluster": "prod-eu-2"}, {"environment": "staging"}, {"namespace": "x"}, {"kind": "Rollout"}):
+        assert log.approved(**{**where, **other}, name="llama-1") == []
+
+
 def test_queries_use_their_indexes(log: AuditLog, path: Path) -> None:
     append(log, 1)
     from placet.audit.stores import reader  # noqa: PLC0415 - its statements
@@ -175,10 +184,13 @@ def test_queries_use_their_indexes(log: AuditLog, path: Path) -> None:
     for statement, index in (
         (reader._MODEL_SEEN, "leaves_by_model"),
         (reader._LAST_APPROVED, "leaves_by_object"),
+        (reader._APPROVED_OF, "leaves_by_object"),
         (f"{reader._LEAF} WHERE leaf_type = :type AND leaf_type <> 'decision' ORDER BY idx DESC", "leaves_by_type"),
     ):
-        names = ("model", "environment", "cluster", "namespace", "kind", "name", "type")
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", dict.fromkeys(names, "")).fetchall()
+        names = ("model", "environment", "cluster", "namespace", "kind", "name", "type", "limit")
+        plan = connection.execute(
+            f"EXPLAIN QUERY PLAN {statement}", {**dict.fromkeys(names, ""), "limit": 1}
+        ).fetchall()
         assert [index in row[3] and "TEMP B-TREE" not in row[3] for row in plan] == [True]
     connection.close()
 

@@ -141,6 +141,7 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - rollouts
+    - rollouts/scale
 - apiGroups: [batch.volcano.sh]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
@@ -191,6 +192,7 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - leaderworkersets
+    - leaderworkersets/scale
 - apiGroups: [mlops.seldon.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
