@@ -37,20 +37,26 @@ def _touched(rules: Sequence[Object], asked: Sequence[Asked]) -> list[str]:
 
 
 def check_kinds(definitions: Sequence[Object], entries: Sequence[Entry]) -> Iterator[Finding]:
-    """Definitions of kinds with a pod template, which no rule names."""
+    """Definitions of kinds with a pod template which no rule names, and of kinds that are named without their scale."""
     for item in definitions:
         spec = item.get("spec") or {}
         group, plural = str(spec.get("group")), str((spec.get("names") or {}).get("plural"))
         served = [one for one in spec.get("versions") or () if one.get("served")]
         versions = [str(one.get("name")) for one in served]
+        asked, scaled = Asked(group, plural, "", "CREATE"), Asked(group, plural, "scale", "UPDATE")
+        named = _is_named(entries, asked, versions)
+        where = f"CustomResourceDefinition/{name_of(item)}"
+        has_scale = any((one.get("subresources") or {}).get("scale") for one in served)
+        if has_scale and named and not _is_named(entries, scaled, versions):
+            yield Finding(Code.RULES_MISSING, where, f"no rule names {scaled.shown}")
         paths = {path for one in served for path in find_templates((one.get("schema") or {}).get("openAPIV3Schema"))}
-        if not paths:
-            continue
-        asked = Asked(group, plural, "", "CREATE")
-        if not any(entry.matches(asked, version, versions) for entry in entries for version in versions):
+        if paths and not named:
             shown = ", ".join(sorted(paths)[:3])
-            where = f"CustomResourceDefinition/{name_of(item)}"
             yield Finding(Code.EMBEDS_PODS, where, f"{spec.get('names', {}).get('kind')} holds containers at {shown}")
+
+
+def _is_named(entries: Sequence[Entry], asked: Asked, versions: Sequence[str]) -> bool:
+    return any(entry.matches(asked, version, versions) for entry in entries for version in versions)
 
 
 def find_templates(schema: Any, path: str = "", depth: int = 0) -> Iterator[str]:

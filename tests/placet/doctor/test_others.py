@@ -90,6 +90,26 @@ def test_a_kind_that_a_rule_names_or_that_is_not_served_is_not() -> None:
     assert kinds(EMBEDDING, served=False) == []
 
 
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        (["rollouts"], ["no rule names UPDATE rollouts/scale.example.com"]),
+        (["rollouts", "rollouts/scale"], []),
+        (["rollouts", "rollouts/*"], []),
+        (["others"], ["Rollout holds containers at spec.template.spec"]),
+    ],
+)
+def test_a_kind_that_is_named_without_its_scale_is_a_hole(resources: list[str], said: list[str]) -> None:
+    value = configuration()
+    rule = {"apiGroups": ["example.com"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"]}
+    value["webhooks"][0]["rules"] += [{**rule, "resources": resources}]
+    scaled = definition(EMBEDDING)
+    scaled["spec"]["versions"][0]["subresources"] = {"scale": {"specReplicasPath": ".spec.replicas"}}
+    found = list(check_kinds([scaled], list(find_entries([value]))))
+    assert [one.sentence for one in found] == said
+    assert {one.code for one in found} <= {Code.EMBEDS_PODS, Code.RULES_MISSING}
+
+
 def test_a_kind_without_containers_is_not() -> None:
     assert kinds(nested(spec=nested(replicas={"type": "integer"}, containers={"type": "integer"}))) == []
     assert kinds(nested(spec=nested(containers={"type": "array", "items": {"type": "string"}}))) == []
