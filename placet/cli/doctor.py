@@ -200,6 +200,7 @@ def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) ->
     return Local(
         environments=frozenset(data.value["environments"]),
         default=str(data.value["namespaces"]["default_environment"]),
+        looks=config.environments == "lookup",
         keys=trust,
         open_judge=open_judge,
         exempted=_load_exempted(config, data, trust),

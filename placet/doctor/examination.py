@@ -53,6 +53,7 @@ class Local:
     Attributes:
         environments: of the policy data.
         default: the environment of a Namespace that names none of these.
+        looks: whether a gate with this configuration looks at Namespaces.
         keys: the keyring.
         open_judge: makes the gate; it may raise PlacetError.
         exempted: the gate's exemptions.
@@ -60,6 +61,7 @@ class Local:
 
     environments: Collection[str]
     default: str
+    looks: bool
     keys: Keys
     open_judge: Callable[[], Judge]
     exempted: Exempted = field(default_factory=Exempted)
@@ -170,6 +172,8 @@ class Examination:
         if self.local is None:
             yield Finding(Code.NO_CONFIG, "--config", "no configuration was named")
             return
+        if not self.local.looks:
+            yield Finding(Code.ENVIRONMENT_BELIEVED, "--config", "`environments` is none")
         yield from check_keyring(self.local.keys, self.now)
         workloads, unread = load_running(self.reader, served.plurals, find_forms(self.kinds, definitions))
         yield from unread

@@ -42,6 +42,7 @@ class Code(StrEnum):
     ENVIRONMENT_UNKNOWN = "environment_unknown"
     ENVIRONMENT_WITHOUT_ENTRY = "environment_without_entry"
     ENVIRONMENT_UNCHECKED = "environment_unchecked"
+    ENVIRONMENT_BELIEVED = "environment_believed"
     CA_MISSING = "ca_missing"
     CA_INVALID = "ca_invalid"
     CA_EXPIRES = "ca_expires"
@@ -205,6 +206,11 @@ MEANINGS: Final = {
         _RISK,
         "The gate believes the path that it is asked by: who edits the webhook configuration chooses the environment.",
         "Set `environments=lookup` of the chart, and let the account get namespaces (docs/lookups.md).",
+    ),
+    Code.ENVIRONMENT_BELIEVED: Meaning(
+        _NOTE,
+        "With the configuration that was named a gate believes the path that it is asked by.",
+        "If it is the one in the cluster: set `environments: lookup` there (docs/lookups.md).",
     ),
     Code.CA_MISSING: Meaning(
         _RISK, "Without caBundle the API server trusts the authorities of its own system.", _CERTIFICATE

@@ -47,6 +47,7 @@ GATE_ROLE: Final[Json] = {
         },
         {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["replicationcontrollers"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
     ],
 }

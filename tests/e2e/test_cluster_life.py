@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         kubeconfig = prepare(plane)
         team = Team.found(tmp_path_factory.mktemp("team"))
         (team.folder / "data.yaml").write_text(json.dumps(DATA), encoding="utf-8")
-        lookups = {"parents": "lookup", "autoscalers": "lookup", "kubeconfig": str(kubeconfig)}
+        lookups = {"parents": "lookup", "autoscalers": "lookup", "environments": "lookup", "kubeconfig": str(kubeconfig)}
         team.configure({**lookups, "policy": {"data": "data.yaml"}})
         certificate = plane.serving_certificate(["127.0.0.1"])
         with team.webhook(certificate) as url:
