@@ -27,6 +27,7 @@ COMMANDS = [
     "bench_append",
     "bench_threads",
     "bench_memory",
+    "bench_lookups",
     "report",
 ]
 
@@ -54,6 +55,15 @@ def test_records_are_measured_through_a_real_gate(tmp_path: Path) -> None:
     assert found["machine"]["cores"] <= 2
     assert "| 2 callers " in done.stdout
     assert "round 1 of 1 done" in done.stderr
+
+
+def test_look_ups_are_measured_with_a_memory_that_answers(tmp_path: Path) -> None:
+    results = tmp_path / "lookups.json"
+    done = run("bench_lookups", "--times", "5", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))["lookups"]
+    assert (len(found["rows"]), found["times"]) == (2, 5)
+    assert "the Deployment remembered" in done.stdout
 
 
 # --- what is sent

@@ -49,6 +49,8 @@ GATE_ROLE: Final[Json] = {
         {"apiGroups": [""], "resources": ["replicationcontrollers"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["list", "watch"]},
     ],
 }
 

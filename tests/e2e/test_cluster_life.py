@@ -60,13 +60,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         kubeconfig = prepare(plane)
         team = Team.found(tmp_path_factory.mktemp("team"))
         (team.folder / "data.yaml").write_text(json.dumps(DATA), encoding="utf-8")
-        lookups = {"parents": "lookup", "autoscalers": "lookup", "environments": "lookup", "kubeconfig": str(kubeconfig)}
-        team.configure({**lookups, "policy": {"data": "data.yaml"}})
+        looked_up = {"parents": "lookup", "autoscalers": "lookup", "environments": "lookup"}
+        memory = {"lookups": {"cache": "informer"}, "kubeconfig": str(kubeconfig)}
+        team.configure({**looked_up, **memory, "policy": {"data": "data.yaml"}})
         certificate = plane.serving_certificate(["127.0.0.1"])
         with team.webhook(certificate) as url:
             found = World(plane, team)
             found.registration = plane.install_webhook("gate", url, certificate.ca_pem, namespace_selector=SELECTOR)
             yield found
+            pods = decisions(found.team, kind="Pod", allowed=True)
+            assert any(parent.get("remembered") for one in pods for parent in one["parents"]), "nothing was remembered"
             key = (team.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
             team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
 
