@@ -14,6 +14,7 @@ from webhook.readiness import Finding
 
 PART: Final = "lookups"
 WARMING: Final = "lookup_cache_warming"
+UNLISTED: Final = "lookup_cache_unlisted"
 STALE: Final = "lookup_cache_stale"
 
 
@@ -26,7 +27,7 @@ def find_problem(informer: Informer | None) -> Finding | None:
         return None
     names = ", ".join(one.resource for one in waiting)
     why = next((f": {one.problem}" for one in waiting if one.problem), "")
-    return Finding(WARMING, f"no complete list of {names} was read yet{why}")
+    return Finding(UNLISTED if why else WARMING, f"no complete list of {names} was read yet{why}")
 
 
 def find_warning(informer: Informer | None) -> Finding | None:

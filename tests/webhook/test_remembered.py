@@ -33,12 +33,13 @@ def gate(own_team: Team, informer: Informer, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_readiness_waits_for_the_first_complete_list_and_says_what_keeps_it(gate: Gate, server: WatchedServer) -> None:
+    assert "lookups: lookup_cache_warming: no complete list of deployments, cronjobs was read yet\n" in gate.ready()[1]
     server.away = True
     server.round(gate.runtime._informer)  # type: ignore[arg-type]
     status, said = gate.ready()
     assert status == 503
     assert (
-        "lookups: lookup_cache_warming: no complete list of deployments, cronjobs was read yet: nobody answers" in said
+        "lookups: lookup_cache_unlisted: no complete list of deployments, cronjobs was read yet: nobody answers" in said
     )
     assert gate.metric("placet_ready", part="lookups") == 0
     assert gate.metric("placet_lookup_cache_age_seconds", resource="deployments") == float("inf")
