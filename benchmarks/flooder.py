@@ -110,6 +110,8 @@ class Flood:
         """Until the time is over; whoever has a request under way is let finish when it is honest."""
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
+        # The loop complains of connections that were ended while bytes were on their way; floods do nothing else.
+        loop.set_exception_handler(lambda *_: None)
         act: dict[str, Callable[[int], Awaitable[None]]] = {
             "honest": self._ask, "reviews": self._ask, "stalled": self._stall, "slow": self._dawdle,
             "handshakes": self._greet,

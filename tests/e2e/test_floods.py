@@ -13,7 +13,7 @@ import pytest
 from benchmarks.floods import SCENES, Found, Scene, Stage, resident_mib
 
 RATE: Final = 5.0
-SECONDS: Final = 4.0
+SECONDS: Final = 2.5
 DEADLINE_S: Final = 10.0
 # 64 MiB of bodies, and what the interpreter makes of those that are judged: docs/operations.md says how much.
 MOST_MIB: Final = 700.0
