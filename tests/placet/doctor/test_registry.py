@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from placet.doctor.entries import find_entries
 from placet.doctor.findings import Code
 from placet.doctor.registry import check_registry, find_forms, find_opaque, find_templates
 from placet.doctor.running import Form
+from placet.policy.data import load_policy_data
 from placet.projection.registry import Kinds, parse_kinds
 from tests.placet.doctor.samples import configuration
 
@@ -128,6 +131,13 @@ def test_what_runs_is_read_in_a_version_that_both_know() -> None:
     assert find_forms(REGISTERED, [definition(versions=("v2",))]) == []
     assert find_forms(REGISTERED, []) == []
     assert find_forms(REGISTERED, [definition()])[0].api_version == "example.com/v1"
+
+
+def test_the_documented_role_may_list_every_kind_of_the_registry() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    role = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    (groups,) = [set(rule["apiGroups"]) for rule in role["rules"] if rule["resources"] == ["*"]]
+    assert groups == {kind.group for kind in load_policy_data(None).kinds.custom}
 
 
 @pytest.mark.parametrize(
