@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -115,8 +116,11 @@ def complete_target(ctx: click.Context, incomplete: str) -> Iterator[CompletionI
     for kind in KINDS:
         yield CompletionItem(f"{kind}/")
     file = _config_file(ctx)
-    for one in load_kinds(file if file.is_file() else None).custom:
-        yield CompletionItem(f"{one.name.lower()}/", help=f"{one.resource}.{one.group}")
+    custom = load_kinds(file if file.is_file() else None).custom
+    distinct = {f"{one.resource}.{one.group}": one.name.lower() for one in custom}  # a kind may have several entries
+    names = Counter([*KINDS, *distinct.values()])
+    for full, name in distinct.items():  # one name of several kinds would be asked for in full
+        yield CompletionItem(f"{name}/" if names[name] == 1 else f"{full}/", help=full)
 
 
 @_quiet

@@ -48,12 +48,12 @@ class Target:
     Attributes:
         kind: as the API spells it.
         name: of the object.
-        custom: the kind's entry in the registry; None for a built-in kind.
+        custom: the kind's entries in the registry, one for each form of it; empty for a built-in kind.
     """
 
     kind: str
     name: str
-    custom: CustomKind | None = None
+    custom: tuple[CustomKind, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -83,13 +83,14 @@ def parse_target(text: str, kinds: Callable[[], Kinds] = Kinds) -> Target:
     named = [
         one for one in custom if word in {one.name.lower(), one.resource} and (not group or group == one.group.lower())
     ]
-    if len(named) > 1:
-        full = ", ".join(f"{one.resource}.{one.group}" for one in named)
+    kinds_named = {f"{one.resource}.{one.group}" for one in named}
+    if len(kinds_named) > 1:
+        full = ", ".join(sorted(kinds_named))
         raise InputError(f"{typed[:40]!r} is the name of several kinds", hint=f"Name one in full: {full}.")
     if not named:
         known = ", ".join(sorted({*map(str.lower, _KINDS), *(one.name.lower() for one in custom)}))
         raise InputError(f"{typed[:40]!r} is no kind of workload", hint=f"Kinds are {known}.")
-    return Target(named[0].name, name, named[0])
+    return Target(named[0].name, name, tuple(named))
 
 
 def _group_of(kind: str) -> str:
@@ -137,8 +138,8 @@ class LiveCluster:
         Raises:
             InputError: it is not there, may not be read, or the API server can't be asked.
         """
-        if target.custom is not None:
-            version, value = self._load_custom(target, target.custom, namespace)
+        if target.custom:
+            version, value = self._load_custom(target, namespace)
         else:
             (version, api), word, _ = _KINDS[target.kind]
             value = self._get(
@@ -151,20 +152,22 @@ class LiveCluster:
         value.get("metadata", {}).pop("managedFields", None)
         return Manifest(file="", line=0, object={**value, "apiVersion": version, "kind": target.kind}, index=0)
 
-    def _load_custom(self, target: Target, kind: CustomKind, namespace: str) -> tuple[str, dict[str, Any]]:
-        """An object in the first version of its entry that the cluster serves."""
-        place = {"group": kind.group, "namespace": namespace, "plural": kind.resource, "name": target.name}
+    def _load_custom(self, target: Target, namespace: str) -> tuple[str, dict[str, Any]]:
+        """An object in the first version of its entries that the cluster serves."""
         what = f"{target.resource} in namespace {namespace}"
-        missing: NotThereError | None = None
-        for version in kind.versions:
-            try:
-                names = {**place, "version": version}
-                return f"{kind.group}/{version}", self._get(
-                    "CustomObjectsApi", "get_namespaced_custom_object", names, what
-                )
-            except NotThereError as exc:
-                missing = exc
-        raise missing or NotThereError(f"there is no {what}")
+        missing = NotThereError(f"there is no {what}")
+        for kind in target.custom:
+            place = {"group": kind.group, "namespace": namespace, "plural": kind.resource, "name": target.name}
+            for version in kind.versions:
+                try:
+                    value = self._get(
+                        "CustomObjectsApi", "get_namespaced_custom_object", {**place, "version": version}, what
+                    )
+                except NotThereError as exc:
+                    missing = exc
+                else:
+                    return f"{kind.group}/{version}", value
+        raise missing
 
     def environment(self, namespace: str) -> str:
         """The environment that the namespace's label names.

@@ -71,24 +71,33 @@ def check_registry(
         accepted: names of definitions that are meant to have no entry.
     """
     found = {one.key: one for one in map(Definition, definitions)}
-    registered = {(kind.group, kind.resource): kind for kind in kinds.custom}
+    registered = _by_resource(kinds)
     for key, one in found.items():
         if key in registered:
             yield from _check_registered(registered[key], one, entries)
         elif name_of(one.value) not in accepted:
             yield from _check_unregistered(one, entries)
-    absent = sorted(kind.key for key, kind in registered.items() if key not in found)
+    absent = sorted(f"{resource}.{group}" for group, resource in registered if (group, resource) not in found)
     if absent:
         yield Finding(Code.KIND_ABSENT, "kinds of the policy data", f"not in this cluster: {', '.join(absent)}")
 
 
-def _check_registered(kind: CustomKind, one: Definition, entries: Sequence[Entry]) -> Iterator[Finding]:
-    if one.kind != kind.name:
-        said = f"its kind is {one.kind}, and the entry {kind.key} says {kind.name}"
+def _by_resource(kinds: Kinds) -> dict[tuple[str, str], list[CustomKind]]:
+    """Entries by group and plural; a kind whose versions have other paths has several."""
+    found: dict[tuple[str, str], list[CustomKind]] = {}
+    for kind in kinds.custom:
+        found.setdefault((kind.group, kind.resource), []).append(kind)
+    return found
+
+
+def _check_registered(kinds: Sequence[CustomKind], one: Definition, entries: Sequence[Entry]) -> Iterator[Finding]:
+    if one.kind not in {kind.name for kind in kinds}:
+        said = f"its kind is {one.kind}, and the entry {kinds[0].key} says {kinds[0].name}"
         yield Finding(Code.KIND_VERSION_UNKNOWN, one.where, said)
         return
-    if unknown := sorted(set(one.served) - set(kind.versions)):
-        said = f"serves {', '.join(unknown)}; the entry {kind.key} names {', '.join(kind.versions)}"
+    known = [version for kind in kinds for version in kind.versions]
+    if unknown := sorted(set(one.served) - set(known)):
+        said = f"serves {', '.join(unknown)}; `kinds` names {', '.join(known)}"
         yield Finding(Code.KIND_VERSION_UNKNOWN, one.where, said)
     lacking = [
         f"{operation} in {version}"
@@ -116,10 +125,10 @@ def find_forms(kinds: Kinds, definitions: Sequence[Object]) -> list[Form]:
     """Kinds of the registry that the cluster has, each in a version that both know."""
     found = {one.key: one for one in map(Definition, definitions)}
     forms: list[Form] = []
-    for kind in kinds.custom:
-        one = found.get((kind.group, kind.resource))
-        versions = [] if one is None else [version for version in kind.versions if version in one.served]
-        forms += [Form(kind.group, version, kind.name, kind.resource) for version in versions[:1]]
+    for key, entries in _by_resource(kinds).items():
+        served = found[key].served if key in found else {}
+        both = [(kind.name, version) for kind in entries for version in kind.versions if version in served]
+        forms += [Form(key[0], version, name, key[1]) for name, version in both[:1]]
     return forms
 
 

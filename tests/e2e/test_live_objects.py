@@ -182,7 +182,7 @@ def test_a_custom_kind_can_be_read_in_a_version_that_its_entry_names(plane: Cont
         (("plan", "deployment/absent", "-n", NAMESPACE), "there is no Deployment/absent in namespace ml-serving"),
         (("plan", "job/every", "-n", "plain"), "the namespace plain has no label placet.dev/environment"),
         (("plan", "job/x", "-n", "nowhere"), "there is no namespace nowhere"),
-        (("plan", "service/x"), "'service' is no kind of workload"),
+        (("plan", "secret/x"), "'secret' is no kind of workload"),
         (("digest", "pod/x", "--context", "absent"), "has no context absent"),
         (("digest", "pod/x", "--context", "nowhere"), "the API server of the context nowhere can't be asked"),
         (("digest", "pod/A_B"), "there is no Pod/A_B"),

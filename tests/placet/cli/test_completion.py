@@ -66,6 +66,7 @@ def press_tab(line: str, folder: Path, **more: str) -> list[str]:
         ("placet plan -o s", {"sarif"}),
         ("placet plan dep", {"deployment/"}),
         ("placet plan roll", {"rollout/"}),
+        ("placet plan job", {"job/", "jobset/", "jobs.batch.volcano.sh/"}),
         ("placet completion f", {"fish"}),
         ("placet audit list --violation images", {"images.pinned"}),
         ("placet plan -e ", {"development", "staging", "production"}),

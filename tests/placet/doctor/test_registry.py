@@ -103,7 +103,15 @@ def test_entries_that_match_nothing_are_one_note() -> None:
 
 def test_a_version_that_no_entry_names_is_told() -> None:
     (one,) = found(definition(versions=("v1", "v2")), kinds=REGISTERED, rules=[RULE])
-    assert one == (Code.KIND_VERSION_UNKNOWN, WHERE, f"serves v2; the entry {NAME} names v1, v1beta1")
+    assert one == (Code.KIND_VERSION_UNKNOWN, WHERE, "serves v2; `kinds` names v1, v1beta1")
+
+
+def test_the_entries_of_one_kind_count_together() -> None:
+    two = parse_kinds({"a": {**ENTRY, "versions": ["v1"]}, "b": {**ENTRY, "versions": ["v2"]}})
+    both = definition(versions=("v2", "v1"))
+    assert found(both, kinds=two, rules=[RULE]) == []
+    assert find_forms(two, [both]) == [Form("example.com", "v1", "Rollout", "rollouts")]
+    assert [one[2] for one in found(kinds=two)] == [f"not in this cluster: {NAME}"]
 
 
 def test_another_kind_of_the_same_resource_is_told() -> None:
