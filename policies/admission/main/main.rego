@@ -70,8 +70,7 @@ problems contains problem("environment_unknown") if not environment.known
 
 problem(code) := {"rule": "admission.main", "code": code, "mode": "enforce", "severity": "critical", "details": {}}
 
-# What follows is here and not in a file of its own: OPA's REST API takes one module at a time, and refuses one that
-# names what another module of its package has yet to bring.
+# Not in a file of its own: OPA's REST API refuses a module that names what another of its package has yet to bring.
 judged contains [category, name] if {
 	some category, name
 	data.admission.rules[category][name].report
