@@ -104,7 +104,8 @@ class Tally:
         workloads: those that the gate was asked about.
         faults: a line each.
         named: false alarms and misses, a line each.
-        unasked: kinds that the webhook configuration does not name, with how many.
+        unasked: kinds that are left out, with how many.
+        why_unasked: why they are.
         turned_away: what the API server itself does not take, a line each.
         warned: how many honest workloads were let in with a warning.
     """
@@ -114,6 +115,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
     named: list[str] = field(default_factory=list)
     unasked: Counter[str] = field(default_factory=Counter)
+    why_unasked: str = "kinds that the gate is not asked about"
     turned_away: list[str] = field(default_factory=list)
     warned: int = 0
 
@@ -321,7 +323,7 @@ def render_report(tally: Tally) -> list[str]:
         lines.append(f"serve no model, and admitted with a warning: {tally.warned}")
     if tally.unasked:
         shown = ", ".join(f"{name} ({count})" for name, count in sorted(tally.unasked.items()))
-        lines.append(f"kinds that the gate is not asked about: {shown}")
+        lines.append(f"{tally.why_unasked}: {shown}")
     if tally.turned_away:
         lines += [f"not taken by the API server itself: {len(tally.turned_away)}"]
         lines += [f"  {line}" for line in tally.turned_away]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from tests.policies.programs import running_opa
 EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "llama-deployment.yaml"
 NAMESPACE = "ml-serving"
 DEPLOYER = "dora@example.com"
+# That both engines give the same decisions is held by tests/policies; here, that each has its place in the whole way.
+BOTH_ENGINES = pytest.mark.parametrize("team", ["embedded", "opa"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +32,15 @@ def control_plane() -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(params=["embedded", "opa"])
+@pytest.fixture
 def team(request: pytest.FixtureRequest, tmp_path: Path, control_plane: ControlPlane) -> Iterator[Team]:
-    """A team behind a running gate, with each of the two engines."""
+    """A team behind a running gate, which judges by itself unless a test asks for OPA too."""
     team = Team.found(tmp_path)
     shutil.copyfile(EXAMPLE, tmp_path / "deploy.yaml")
     certificate = control_plane.serving_certificate(["127.0.0.1"])
-    with running_opa() as opa:
-        if request.param == "opa":
-            team.configure({"policy": {"engine": "opa", "opa_url": opa}})
+    with contextlib.ExitStack() as stack:
+        if getattr(request, "param", "embedded") == "opa":
+            team.configure({"policy": {"engine": "opa", "opa_url": stack.enter_context(running_opa())}})
         with team.webhook(certificate) as url:
             registration = control_plane.install_webhook(
                 "gate",
@@ -79,6 +82,7 @@ def verify_record(team: Team) -> None:
     team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
 
 
+@BOTH_ENGINES
 def test_refused_planned_approved_admitted_changed_and_proved(control_plane: ControlPlane, team: Team) -> None:
     team.attest("deploy.yaml")
     refused = apply(control_plane, team)
@@ -181,6 +185,7 @@ AUTOSCALER = {
 }
 
 
+@BOTH_ENGINES
 def test_a_revoked_approval_refuses_even_an_unchanged_workload(control_plane: ControlPlane, team: Team) -> None:
     team.attest("deploy.yaml")
     team.approve("deploy.yaml", "technical", "security", "business")
@@ -240,6 +245,7 @@ def test_a_job_whose_name_the_api_server_makes_can_be_approved(control_plane: Co
     assert decisions(team)[-1]["generated"] is True
 
 
+@BOTH_ENGINES
 def test_a_dry_run_is_answered_and_leaves_no_record(control_plane: ControlPlane, team: Team) -> None:
     before = len(decisions(team))
     refused = apply(control_plane, team, more=("--dry-run=server",))
