@@ -12,6 +12,7 @@ from placet.doctor.reading import Object, name_of
 from placet.doctor.running import Form
 from placet.projection.custom import CustomKind
 from placet.projection.registry import Kinds
+from placet.scaling import SUBRESOURCE as SCALE
 
 _DEPTH: Final = 40
 _CONTAINER_FIELDS: Final = frozenset({"image", "name"})
@@ -53,9 +54,15 @@ class Definition:
         versions = [one for one in (self.value.get("spec") or {}).get("versions") or () if one.get("served")]
         return {str(one.get("name")): (one.get("schema") or {}).get("openAPIV3Schema") for one in versions}
 
-    def is_asked_about(self, entries: Sequence[Entry], version: str, operation: str) -> bool:
+    @property
+    def scaled(self) -> list[str]:
+        """Served versions with a /scale."""
+        versions = [one for one in (self.value.get("spec") or {}).get("versions") or () if one.get("served")]
+        return [str(one.get("name")) for one in versions if (one.get("subresources") or {}).get("scale")]
+
+    def is_asked_about(self, entries: Sequence[Entry], version: str, operation: str, *, subresource: str = "") -> bool:
         """Whether a rule of an entry names it."""
-        asked = Asked(*self.key, "", operation)
+        asked = Asked(*self.key, subresource, operation)
         return any(entry.matches(asked, version, list(self.served)) for entry in entries)
 
 
@@ -107,6 +114,12 @@ def _check_registered(kinds: Sequence[CustomKind], one: Definition, entries: Seq
     ]
     if lacking:
         yield Finding(Code.RULES_MISSING, one.where, f"no rule names {one.kind}: {', '.join(lacking)}")
+    unscaled = [
+        version for version in one.scaled if not one.is_asked_about(entries, version, "UPDATE", subresource=SCALE)
+    ]
+    if unscaled:
+        sentence = f"no rule names {one.key[1]}/{SCALE}, by which it is scaled: UPDATE in {', '.join(unscaled)}"
+        yield Finding(Code.RULES_MISSING, one.where, sentence)
 
 
 def _check_unregistered(one: Definition, entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -324,9 +324,12 @@ def test_look_ups_may_read_and_nothing_else(tmp_path: Path) -> None:
     assert {resource for _, resource, _ in custom} == {
         "jobsets",
         "leaderworkersets",
+        "models",
+        "rayclusterfleets",
         "rayjobs",
         "rayservices",
         "rollouts",
+        "stormservices",
     }
     read |= {*custom, ("", "pods", "get")}
     looked_up = {("autoscaling", "horizontalpodautoscalers", "list"), ("", "namespaces", "get")}

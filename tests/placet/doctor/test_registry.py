@@ -73,6 +73,21 @@ def test_a_kind_with_a_pod_template_and_no_entry_is_a_hole_by_its_kind() -> None
     assert one == (Code.KIND_UNREGISTERED, WHERE, "Rollout holds containers at spec.template.spec")
 
 
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        (["rollouts"], ["no rule names rollouts/scale, by which it is scaled: UPDATE in v1"]),
+        (["rollouts", "rollouts/scale"], []),
+        (["rollouts", "rollouts/*"], []),
+    ],
+)
+def test_a_registered_kind_whose_scale_no_rule_names_is_a_hole(resources: list[str], said: list[str]) -> None:
+    scaled = definition()
+    scaled["spec"]["versions"][0]["subresources"] = {"scale": {"specReplicasPath": ".spec.replicas"}}
+    holes = found(scaled, kinds=REGISTERED, rules=[{**RULE, "resources": resources}])
+    assert [(code, sentence) for code, _, sentence in holes] == [(Code.RULES_MISSING, one) for one in said]
+
+
 def test_one_that_is_accepted_not_served_or_without_pods_is_none() -> None:
     assert found(definition(), accepted=(NAME,)) == []
     assert found(definition(versions=())) == []

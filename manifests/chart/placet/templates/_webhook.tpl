@@ -178,6 +178,7 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - models
+    - models/scale
 - apiGroups: [kubeflow.org]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
@@ -205,7 +206,9 @@ caBundle: {{ . }}
   scope: Namespaced
   resources:
     - rayclusterfleets
+    - rayclusterfleets/scale
     - stormservices
+    - stormservices/scale
 - apiGroups: [ray.io]
   apiVersions: ["*"]
   operations: [CREATE, UPDATE]
