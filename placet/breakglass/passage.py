@@ -18,7 +18,7 @@ from placet.breakglass.state import GlassState, Passage, Reviewed, Use, render_r
 from placet.breakglass.verify import TokenContext, VerifiedToken, check_token, refuse_revoked
 from placet.decision import Decision
 from placet.history import History
-from placet.judge import REVOKED_CODES, UNSEEN_CODES, Findings, Situation
+from placet.judge import REVOKED_CODES, UNSEEN_CODES, Findings, Situation, classify_change
 from placet.lineage import Lineage, Stray
 from placet.model import Workload
 from placet.origin import recall
@@ -41,7 +41,7 @@ def conclude(decision: Decision, *, glass: Glass, history: History, data: Mappin
     """The decision with what break-glass does to it.
 
     Args:
-        decision: judged by the policies, or fallen before.
+        decision: judged by the policies, exempted, or fallen before.
         glass: what the record knows of break-glass.
         history: what the record knows of approvals.
         data: policy data.
@@ -50,14 +50,16 @@ def conclude(decision: Decision, *, glass: Glass, history: History, data: Mappin
         AuditError: the record can't be read; nothing can be decided then.
     """
     workload, findings, situation = decision.workload, decision.findings, decision.situation
-    if workload is None or findings is None or situation is None or decision.change == "child":
+    if workload is None or situation is None or decision.lineage is not None:
         return decision
     reviewed: Reviewed | None = None
     if workload.break_glass_review:
         decision, reviewed = _take_review(decision, workload, situation, glass.state())
-    if not decision.allowed and workload.break_glass and decision.policy is not None:
+    if not decision.allowed and workload.break_glass and findings is not None and decision.policy is not None:
         decision = _try_token(decision, workload, findings, situation, history=history, data=data["break_glass"])
-    if decision.allowed and decision.change in _DEPLOYS:
+    # What is exempted was not judged, and so nobody has said what kind of change it is.
+    change = decision.change or classify_change(workload, decision.old)[0]
+    if decision.allowed and change in _DEPLOYS:
         decision = _require_reviews(decision, workload, situation, glass.state(), reviewed)
     return decision
 

@@ -355,3 +355,20 @@ def test_what_runs_may_be_labelled_after_its_end(desk: GateDesk, shelf: Exemptio
     labelled["metadata"]["labels"]["team"] = "web"
     decision = desk.decide(review_of(labelled, old=stored))
     assert (decision.allowed, decision.change) == (True, "unchanged")
+
+
+def test_no_exemption_stands_in_for_an_overdue_review(desk: GateDesk, shelf: ExemptionShelf) -> None:
+    desk.desk.glass_keepers()
+    carried, _ = desk.let_in(example())
+    desk.ledger.permit(carried, "break-glass")
+    assert desk.decide(review_of(carried)).allowed
+    desk.desk.now += DAY
+    changed = copy.deepcopy(carried)
+    changed["spec"]["template"]["spec"]["containers"][0]["args"].append("--seed=2")
+    for content in (carried, changed):
+        sign(desk, shelf, content, detection="serves_model", by=("fay", "gus"), name=f"{len(shelf.files)}")
+    desk.ledger.permit(changed, GROUND)
+    for asked in (review_of(changed, old=carried), review_of(changed), review_of(carried)):
+        refused = desk.decide(asked)
+        assert {item.code for item in refused.violations} == {"review_overdue"}
+    assert desk.decide(review_of(carried, old=carried)).allowed  # what runs already may be touched
