@@ -26,7 +26,7 @@ from benchmarks.results import bench, parser, render_table, run_command  # noqa:
 DEADLINE_S: Final = 10.0
 
 
-def collect(name: str, found: Found, alone_ms: float) -> dict[str, Any]:
+def collect(name: str, found: Found, *, alone_ms: float, capacity: float) -> dict[str, Any]:
     """One row."""
     honest = found.honest
     return {
@@ -40,6 +40,7 @@ def collect(name: str, found: Found, alone_ms: float) -> dict[str, Any]:
         "slowest_ms": honest.at(1.0),
         "p99_ratio": honest.at(0.99) / alone_ms,
         "flood_sent_per_s": found.flood.sent / found.flood.seconds,
+        "times_capacity": found.flood.sent / found.flood.seconds / capacity,
         "flood_by_status": found.flood.by_status,
         "peak_mib": found.peak_mib,
     }
@@ -48,14 +49,14 @@ def collect(name: str, found: Found, alone_ms: float) -> dict[str, Any]:
 def render(rows: list[dict[str, Any]]) -> str:
     """The table in Markdown."""
     head = ["flood", "honest", "failed", "late", "wrong", "p50 ms", "p99 ms", "slowest ms", "p99 x alone",
-            "flood/s", "flood's answers", "RSS MiB"]  # fmt: skip
+            "flood/s", "x capacity", "flood's answers", "RSS MiB"]  # fmt: skip
     lines = []
     for row in rows:
         answers = ", ".join(f"{count} x {status}" for status, count in sorted(row["flood_by_status"].items()))
         lines.append([
             row["name"], *(str(row[key]) for key in ("answered", "failed", "late", "wrong")),
             *(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "slowest_ms", "p99_ratio")),
-            f"{row['flood_sent_per_s']:.0f}", answers or "-", f"{row['peak_mib']:.0f}",
+            f"{row['flood_sent_per_s']:.0f}", f"{row['times_capacity']:.1f}", answers or "-", f"{row['peak_mib']:.0f}",
         ])  # fmt: skip
     return render_table(head, lines)
 
@@ -74,7 +75,8 @@ def main() -> None:
         terms = {"capacity": capacity, "rate": asked.rate, "seconds": seconds, "deadline_s": DEADLINE_S}
         rows = []
         for scene in SCENES:
-            rows.append(collect(scene.name, stage.play(scene, **terms), alone.at(0.99)))
+            found = stage.play(scene, **terms)
+            rows.append(collect(scene.name, found, alone_ms=alone.at(0.99), capacity=capacity))
             say(f"{scene.name}: done")
         results["flood"] = {"capacity_per_s": capacity, "alone_p99_ms": alone.at(0.99), "rows": rows}
     print(render(rows))

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import math
 import signal
 import ssl
 import sys
@@ -43,7 +44,7 @@ class Caller:
         source: the address to come from.
         reviews: file with one review a line.
         connections: at once.
-        rate: reviews a second of all connections together; 0 for as many as are answered.
+        rate: of an honest caller, reviews a second of all connections together; 0 for as many as are answered.
         seconds: how long; 0 for until SIGTERM.
         deadline_s: what the webhook is told, and what an answer is held against.
         expect: ``allowed``, ``refused``, or "" for any answer.
@@ -105,6 +106,7 @@ class Flood:
         self._standing = 0
         self._begun = time.monotonic()
         self._ended = False
+        self._due: dict[int, float] = {}  # of an honest caller's connections: when the next review is, after the start
 
     async def run(self) -> Outcome:
         """Until the time is over; whoever has a request under way is let finish when it is honest."""
@@ -129,19 +131,27 @@ class Flood:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._caller.kind == "honest":  # what was due and never sent has failed as well
+            missing = math.ceil(self._caller.rate * self._caller.seconds) - sum(self._statuses.values())
+            self._statuses[0] += missing
+            self._outcome.late += missing
         self._outcome.by_status = {str(status): count for status, count in self._statuses.items()}
         return self._outcome
 
     async def _again(self, act: Callable[[int], Awaitable[None]], number: int) -> None:
         """One connection after the other."""
-        while not self._over():
+        while not self._over() or self._owes(number):
             try:
                 await act(number)
             except (OSError, asyncio.IncompleteReadError):
-                # An honest caller's connection that can't be made is a review that fails.
-                self._statuses[0] += self._caller.kind == "honest"
-                self._outcome.late += self._caller.kind == "honest"
-                await asyncio.sleep(_BREATH_S)
+                await asyncio.sleep(_BREATH_S)  # the review that was due waits, and its time goes on
+
+    def _owes(self, number: int) -> bool:
+        """Whether an honest caller's connection has a review to send that was due before the end."""
+        caller = self._caller
+        if caller.kind != "honest" or self._ended:
+            return False
+        return self._due.get(number, number / caller.rate) < caller.seconds
 
     def _over(self) -> bool:
         return self._ended or 0 < self._caller.seconds <= time.monotonic() - self._begun
@@ -167,21 +177,20 @@ class Flood:
     # -- reviews
 
     async def _ask(self, number: int) -> None:
-        """Reviews, one after the other; at a rate, each at its time, whatever became of the one before."""
+        """Reviews, one after the other; an honest caller's each at its time, whatever became of the one before."""
         caller = self._caller
         reader, writer = await self._open()
         self._stands()
-        interval = caller.connections / caller.rate if caller.rate else 0.0
-        due = time.monotonic() + interval * number / caller.connections
         try:
-            while not self._over():
-                if interval:
-                    await asyncio.sleep(max(0.0, due - time.monotonic()))
-                begun = due if interval and caller.kind == "honest" else time.monotonic()
+            while self._owes(number) if caller.kind == "honest" else not self._over():
+                begun = time.monotonic()
+                if caller.kind == "honest":
+                    due = self._due.get(number, number / caller.rate)
+                    begun = self._begun + due
+                    await asyncio.sleep(max(0.0, begun - time.monotonic()))
+                    self._due[number] = due + caller.connections / caller.rate
                 if not await self._review(reader, writer, begun):
                     return
-                # A flood does not catch up on what it could not send; an honest caller's reviews were due all the same.
-                due = max(due + interval, 0.0 if caller.kind == "honest" else time.monotonic())
         finally:
             writer.transport.abort()  # what was not taken of a body would be kept until it is
 

@@ -18,6 +18,7 @@ from benchmarks.load import BenchmarkError, Server
 from benchmarks.reviews import Approvers, write_reviews
 from benchmarks.servers import Gate, Site
 from tests.e2e.authority import Authority
+from tests.e2e.processes import program_path
 from tests.simulators.gate import review
 
 HOME: Final = "127.0.0.1"
@@ -164,6 +165,11 @@ def _padded(manifest: dict[str, Any], size: int) -> bytes:
 
 def _start(caller: Caller) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.flooder", json.dumps(dataclasses.asdict(caller))]
+    if caller.kind == "reviews" and caller.rate:  # at a rate that Python can't send
+        url = f"https://localhost:{caller.port}{caller.path}?timeout={caller.deadline_s:g}s"
+        where = ["-url", url, "-ca", caller.ca_file, "-reviews", caller.reviews, "-source", caller.source]
+        terms = ["-callers", str(caller.connections), "-rate", str(caller.rate)]
+        command = [str(program_path("load")), "flood", *where, *terms]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[1])
 
 

@@ -111,6 +111,6 @@ def _is_registry(first: str) -> bool:
 def _refusal(container: str, what: str) -> WorkloadError:
     return WorkloadError(
         f"{container}: {what}",
-        code=IMAGE_INVALID,
+        code="image_invalid",
         hint="Write registry/repository:tag@sha256:<64 lower-case hexadecimal digits>.",
     )

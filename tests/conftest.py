@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ import scorer
 import webhook
 
 ROOT = Path(__file__).resolve().parent
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, whatever the machine's load: a failure is about the change at hand.
 settings.register_profile("steady", deadline=None, derandomize=True)

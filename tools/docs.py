@@ -8,7 +8,8 @@ on in the next line) runs in bash, in one empty folder a document that holds a c
 is its output, stdout and stderr together. Further words after ``run``:
 
     exit=1      the last command ends with this status; every other command, and by default this one too, with 0
-    volatile    writing replaces what differs between runs by <time>, <digest>, <uuid>, <base64>, <port>, <folder>
+    volatile    writing replaces what differs between runs by <time>, <digest>, <uuid>, <base64>, <days>,
+                <port>, <folder>
 
 In any executed block a placeholder matches what it stands for, and a line of three dots matches any lines. Writing
 leaves a block alone that matches already. Other blocks are not executed, but their ``placet`` and ``make`` commands
@@ -51,6 +52,7 @@ _VOLATILE: Final = {
     "<uuid>": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "<digest>": r"\b[0-9a-f]{64}\b",
     "<base64>": r"[A-Za-z0-9+/]{42,}={0,2}",
+    "<days>": r"\b\d+ days\b",
     "<port>": r"(?<=127\.0\.0\.1:)\d+",
 }
 

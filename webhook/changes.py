@@ -43,6 +43,9 @@ _KEYS: Final = {
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
+    "server.max_per_address": "server.max_connections_per_address",
+    "server.max_waiting": "server.max_waiting_reviews",
+    "server.max_body_mib": "server.max_body_mebibytes",
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
 _RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server", "lookups")

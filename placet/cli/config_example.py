@@ -26,6 +26,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "policy.opa_url": "http://127.0.0.1:8181",
     "policy.opa_ca": "tls/opa-ca.crt",
     "policy.data": "policy-data.yaml",
+    "canary.namespaces": {"placet-canary-production": "production"},
     "kubeconfig": "kubeconfig",
     "server.tls_cert": "tls/server.crt",
     "server.tls_key": "tls/server.key",
@@ -50,7 +51,7 @@ def _render(schema: Mapping[str, Any], prefix: str, indent: str) -> Iterator[str
     required = set(schema.get("required", ()))
     for name, part in schema["properties"].items():
         path = f"{prefix}{name}"
-        if part.get("type") == "object":
+        if "properties" in part:
             # A section without a key is null, which no configuration may hold: all of it is a comment then.
             yield f"{indent}{'' if name in required else '#'}{name}:"
             yield from _render(part, f"{path}.", f"{indent}  ")
@@ -65,6 +66,8 @@ def _render(schema: Mapping[str, Any], prefix: str, indent: str) -> Iterator[str
 
 def _scalar(value: Any) -> str:
     """A value as YAML, in the style of JSON where that is needed."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_scalar(key)}: {_scalar(one)}' for key, one in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(_scalar(one) for one in value)}]"
     if isinstance(value, str) and not value.replace(".", "", 1).isdigit() and ": " not in value:

@@ -291,7 +291,7 @@ MEANINGS: Final = {
         _RBAC,
     ),
     Code.KIND_UNREGISTERED: Meaning(
-        _HOLE,
+        _NOTE,
         "It holds Pods, and the policy data have no entry for it: its objects are admitted unseen, and only their Pods "
         "are judged, one by one as they come.",
         "Add it to `kinds` of the policy data and to `webhook.extraRules`; or say with `--accepted` that it is meant.",

@@ -74,6 +74,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
 
 
+@pytest.fixture(scope="module")
+def exempting(world: World) -> World:
+    """The same world, with somebody in it who may exempt."""
+    add_exempter(world.team)
+    return world
+
+
 def made_by(world: World, app: str, kind: str) -> list[Json]:
     """Decisions about what controllers made of a release."""
     found = decisions(world.team, kind=kind, operation="CREATE")
@@ -432,8 +439,8 @@ def test_a_stateful_set_has_its_pods_in_both_revisions_and_goes_back(world: Worl
     wait_for("no pod", lambda: not children(world.plane, "pods", "ranks"), world.team)
 
 
-def test_an_exempted_workload_comes_in_by_its_content_and_until_it_is_withdrawn(world: World) -> None:
-    add_exempter(world.team)
+def test_an_exempted_workload_comes_in_by_its_content_and_until_it_is_withdrawn(exempting: World) -> None:
+    world = exempting
     good = proxy("pages", namespace=NAMESPACE)
     refused = world.kubectl("apply", "-f", "-", stdin=json.dumps(good), check=False)
     assert "placet refuses Deployment/pages" in refused.stderr
@@ -464,7 +471,8 @@ def test_an_exempted_workload_comes_in_by_its_content_and_until_it_is_withdrawn(
     world.kubectl("delete", "deployment", "pages")
 
 
-def test_an_exemption_ends_by_itself(world: World) -> None:
+def test_an_exemption_ends_by_itself(exempting: World) -> None:
+    world = exempting
     good = proxy("moment", namespace=NAMESPACE, replicas=0)
     file = exempt_for(world.team, good, timedelta(seconds=20))
 

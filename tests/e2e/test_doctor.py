@@ -164,7 +164,7 @@ def _half_a_guard(webhooks: list[Any]) -> None:
         (_twice, {"namespace_twice", "selector_overlap", "environment_differs"}),
         (_condition, {"match_condition"}),
         (_other_path, {"environment_differs"}),
-        (_by_name, {"environment_differs", "selector_gap"}),
+        (_by_name, {"environment_differs", "namespace_uncovered", "selector_gap"}),
         (_unknown_path, {"environment_unknown", "environment_without_entry", "environment_differs"}),
         (_long, {"timeout_odd"}),
         (_no_guard, {"guard_missing"}),

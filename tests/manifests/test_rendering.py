@@ -20,6 +20,7 @@ from kubernetes_validate.utils import validate as validate_kind
 from placet import __version__
 from placet.cli import root
 from placet.config import load_config
+from placet.config_server import SERVER_SCHEMA
 from placet.informer.informer import FOLLOWED
 from placet.parents import RESOURCES
 from placet.policy.data import load_policy_data
@@ -151,8 +152,8 @@ def test_the_configuration_of_placet_init_says_the_same(tmp_path: Path) -> None:
     config_map = one(template(values, tmp_path), "ConfigMap", "placet-config")
     rendered = yaml.safe_load(config_map["data"]["placet.yaml"])
     written = yaml.safe_load((folder / "in-cluster.yaml").read_text(encoding="utf-8"))
-    for key, value in (("tls_minimum", "1.3"), ("threads", 4)):
-        assert rendered["server"].pop(key) == value
+    for key in ("tls_minimum", "threads", *(name for name in SERVER_SCHEMA["properties"] if name.startswith("max_"))):
+        assert rendered["server"].pop(key) == SERVER_SCHEMA["properties"][key]["default"]
     assert rendered == written
     assert config_map["data"]["keyring.dsse.json"].strip() == (folder / "keyring.dsse.json").read_text().strip()
     assert config_map["data"]["policy-data.yaml"] == (folder / "policy-data.yaml").read_text(encoding="utf-8")

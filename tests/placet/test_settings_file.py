@@ -107,7 +107,15 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
 
 def test_every_default_of_the_schema_is_the_one_in_force(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD.partition("server:")[0]))
-    renamed = {"opa_timeout_seconds": "opa_timeout_s", "drain_seconds": "drain_s"}
+    renamed = {
+        "opa_timeout_seconds": "opa_timeout_s",
+        "drain_seconds": "drain_s",
+        "interval_seconds": "interval_s",
+        "max_age_seconds": "max_age_s",
+        "max_connections_per_address": "max_per_address",
+        "max_waiting_reviews": "max_waiting",
+        "max_body_mebibytes": "max_body_mib",
+    }
     found = 0
     for path, part in walk_keys(SCHEMA):
         if "default" in part:

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 )
@@ -22,6 +23,7 @@ Usage:
              [-expect allowed|refused]
   load endure -endpoints FILE -ca FILE -allowed FILE -answers FILE [-refused FILE] [-name HOST] [-path PATH]
               [-cert FILE -key FILE] [-callers N] [-count N] [-rate R] [-timeout S] [-resolve dial|call]
+  load flood -url URL -ca FILE -reviews FILE -rate R [-callers N] [-source ADDRESS]
   load allow -address HOST:PORT -cert FILE -key FILE
 
 drive  HTTP/1.1 over TLS, one keep-alive connection a caller; several URLs get a caller in turn. The file has one review a line; each is sent with a
@@ -42,6 +44,8 @@ endure calls as an API server does while things happen to the webhook: Go's own 
        ten reviews are from -allowed and must be, one is from -refused. It goes on until stdin ends and -count reviews
        were sent. Prints how many were answered 20 times a second, and then JSON: sent, allowed, refused, wrong (not
        the expected verdict), failed with reasons, dials, latencies. -answers gets uid and verdict of each review.
+flood  reviews at a rate from -source, whatever is answered, until SIGTERM. Prints "standing" once every caller is
+       connected, and in the end JSON: sent, by_status (HTTP status, 0 for no answer), seconds.
 allow  a webhook that reads a review and allows it. GET /protocols says which protocols its callers spoke.
 Exit status: 0 measured, 1 could not measure, 2 wrong usage.
 `
@@ -81,6 +85,8 @@ func dispatch(args []string, stdin io.Reader, stdout io.Writer) error {
 		return driveCommand(args[1:], stdout)
 	case "endure":
 		return endureCommand(args[1:], stdin, stdout)
+	case "flood":
+		return floodCommand(args[1:], stdout)
 	case "allow":
 		return allowCommand(args[1:])
 	}
@@ -165,6 +171,34 @@ func endureCommand(args []string, stdin io.Reader, stdout io.Writer) error {
 	plan.eachCall = *resolve == "call"
 	plan.timeout = time.Duration(*seconds) * time.Second
 	return endure(plan, stdin, stdout)
+}
+
+func floodCommand(args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("flood", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	url := flags.String("url", "", "")
+	ca := flags.String("ca", "", "")
+	reviews := flags.String("reviews", "", "")
+	var plan flooding
+	flags.IntVar(&plan.callers, "callers", 100, "")
+	flags.Float64Var(&plan.rate, "rate", 0, "")
+	flags.StringVar(&plan.source, "source", "127.0.0.1", "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if *url == "" || *ca == "" || *reviews == "" || flags.NArg() > 0 || plan.callers < 1 || plan.rate <= 0 ||
+		net.ParseIP(plan.source) == nil {
+		return fmt.Errorf("%w: flood needs -url, -ca, -reviews and -rate, and values that make sense", errUsage)
+	}
+	target, err := newTarget(*url, *ca)
+	if err != nil {
+		return err
+	}
+	bodies, err := loadReviews(*reviews)
+	if err != nil {
+		return err
+	}
+	return flood(target, bodies, plan, stdout)
 }
 
 func allowCommand(args []string) error {

@@ -50,11 +50,10 @@ input_known if input.schema == "placet.dev/policy-input/v1"
 data_known if {
 	data.placet.schema == "placet.dev/policy-data/v1"
 	is_object(data.placet.rules)
-	is_object(data.placet.namespaces)
-	count(data.placet.namespaces) > 0
-	is_object(data.placet.break_glass)
-	is_object(data.placet.kinds)
-	count(data.placet.kinds) > 0
+	every part in ["break_glass", "exemptions", "kinds", "namespaces"] {
+		is_object(data.placet[part])
+		count(data.placet[part]) > 0
+	}
 }
 
 # Python stamps the number of rules in the bundle's manifest into the data: none can vanish unseen.

@@ -73,7 +73,7 @@ TABLE: list[tuple[tuple[str, ...], int, str]] = [
     (("plan", "-f", "broken.yaml", *PROD), 2, "broken.yaml:3: "),
     (("plan", "-f", "none.yaml", *PROD), 2, "no workload in none.yaml"),
     (("plan", "-f", "deploy.yaml", *PROD, "--config", "twice.yaml"), 2, "twice.yaml:2: "),
-    (("plan", "service/x", *PROD, "--kubeconfig", "absent"), 2, "'service' is no kind of workload"),
+    (("plan", "secret/x", *PROD, "--kubeconfig", "absent"), 2, "'secret' is no kind of workload"),
     (("plan", "x", *PROD), 2, "not of the form KIND/NAME"),
     (("plan", "pod/x", *PROD, "--kubeconfig", "absent"), 2, "no usable kubeconfig in absent"),
     (("plan", "pod/x", *PROD, "--kubeconfig", "broken.yaml"), 2, "no usable kubeconfig in broken.yaml"),

@@ -68,7 +68,7 @@ def found(
     return [(one.code, one.where, one.sentence) for one in findings]
 
 
-def test_a_kind_with_a_pod_template_and_no_entry_is_a_hole_by_its_kind() -> None:
+def test_a_kind_with_a_pod_template_and_no_entry_is_told_by_its_kind() -> None:
     (one,) = found(definition())
     assert one == (Code.KIND_UNREGISTERED, WHERE, "Rollout holds containers at spec.template.spec")
 

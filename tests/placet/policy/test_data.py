@@ -207,4 +207,5 @@ def test_a_guard_of_namespaces_that_would_be_none_is_refused(tmp_path: Path, tex
 
 def test_labellers_are_replaced_list_by_list(tmp_path: Path) -> None:
     value = load_policy_data(write(tmp_path, "namespaces: {labellers: {users: [argo]}}")).value["namespaces"]
-    assert value == {"mode": "enforce", "labellers": {"users": ["argo"], "groups": ["system:masters"]}, "move": "warn"}
+    labellers = {"users": ["argo"], "groups": ["system:masters"]}
+    assert value == {"mode": "enforce", "labellers": labellers, "move": "warn", "default_environment": "production"}
