@@ -177,22 +177,31 @@ class Flood:
     # -- reviews
 
     async def _ask(self, number: int) -> None:
-        """Reviews, one after the other; an honest caller's each at its time, whatever became of the one before."""
-        caller = self._caller
+        """Reviews, one after the other; an honest caller's each at its time, whatever became of the one before.
+
+        An API server connects when it has something to ask: a review that waits for a handshake waits.
+        """
+        honest = self._caller.kind == "honest"
+        begun = await self._wait_until_due(number) if honest else 0.0
         reader, writer = await self._open()
         self._stands()
         try:
-            while self._owes(number) if caller.kind == "honest" else not self._over():
-                begun = time.monotonic()
-                if caller.kind == "honest":
-                    due = self._due.get(number, number / caller.rate)
-                    begun = self._begun + due
-                    await asyncio.sleep(max(0.0, begun - time.monotonic()))
-                    self._due[number] = due + caller.connections / caller.rate
+            while self._owes(number) if honest else not self._over():
+                if honest:
+                    begun = await self._wait_until_due(number)
+                    self._due[number] = begun - self._begun + self._caller.connections / self._caller.rate
+                else:
+                    begun = time.monotonic()
                 if not await self._review(reader, writer, begun):
                     return
         finally:
             writer.transport.abort()  # what was not taken of a body would be kept until it is
+
+    async def _wait_until_due(self, number: int) -> float:
+        """When the next review of an honest caller's connection is, or was, due."""
+        due = self._begun + self._due.get(number, number / self._caller.rate)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return due
 
     async def _review(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: float) -> bool:
         """One review; whether the connection goes on."""

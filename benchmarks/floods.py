@@ -39,7 +39,7 @@ class Scene:
         kind: see :class:`Caller`.
         connections: at once.
         reviews: ``small``, ``largest`` or ``larger`` ones.
-        times: so many times the capacity are offered; 0 for as many as are answered.
+        times: so many times the capacity are meant to be sent; 0 for as many as are answered.
         stranger: comes from the honest caller's own address, without its token.
     """
 
@@ -56,8 +56,8 @@ SCENES: Final = (
     Scene("100 slow bodies", "slow", 100),
     Scene("16 callers with bodies of 8 MiB", "reviews", 16, "largest"),
     Scene("16 callers with bodies of 8 MiB + 1", "reviews", 16, "larger"),
-    Scene("10 times the capacity, another API server", "reviews", 300, times=10),
-    Scene("10 times the capacity, strangers at the same address", "reviews", 100, times=10, stranger=True),
+    Scene("300 callers without end, another API server", "reviews", 300, times=10),
+    Scene("200 strangers without end, the same address", "reviews", 200, times=10, stranger=True),
     Scene("8 MiB of strangers at the same address", "reviews", 16, "largest", stranger=True),
     Scene("handshakes without end, another address", "handshakes", 32),
 )
