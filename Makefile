@@ -51,7 +51,7 @@ demo-cluster: setup-dev ## The story with kubectl and helm on a real control pla
 .PHONY: test
 test: lint programs policies bundle-check ## Everything that CI checks: lint, types, bundle, all tests, nothing skipped
 	$(call step,all tests)
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: types ## Lint and format checks of Python and Rego, and the layers of the imports
@@ -84,7 +84,7 @@ format: setup-dev ## Rewrite Python and Rego in the one format
 .PHONY: unit
 unit: setup-dev ## The tests that need no real program
 	$(call step,unit tests)
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadgroup --ignore tests/e2e
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --ignore tests/e2e
 
 .PHONY: e2e
 e2e: setup-dev programs ## The tests against a real control plane; CRDS=DIR takes the schemas of custom resources from there

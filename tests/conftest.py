@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,8 +12,6 @@ from hypothesis import settings
 import placet
 import scorer
 import webhook
-
-ROOT = Path(__file__).resolve().parent
 
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,12 +34,6 @@ for package in (scorer, placet, webhook):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--crds``: the schemas of the projects themselves for tests/e2e/test_kinds.py, which has its own."""
     parser.addoption("--crds", help="Folder of CustomResourceDefinitions, named as their objects are.")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process: what it starts, a control plane most of all, is started once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
