@@ -1,4 +1,4 @@
-"""What docs/ says of the formats is what the code does. The lead merges the file: both names are looked at."""
+"""What docs/ says of the formats is what the code does."""
 
 from __future__ import annotations
 
