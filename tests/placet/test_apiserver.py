@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,80 +11,10 @@ import pytest
 from placet.apiserver import ApiServer, ClusterUnavailable
 from placet.cluster import KubernetesCluster
 from placet.parents import KubernetesParents, NoParents, ParentUnavailable
+from tests.simulators.answers import Answer, Server, found, hang_up, reply
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
 DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "llama"}}
 WHO = {"api_version": "apps/v1", "kind": "Deployment", "namespace": "ml", "name": "llama"}
-
-
-class Server:
-    """An HTTP server that answers as it is told, one answer after the other; the last one stays."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answer] = []
-        self.asked: list[str] = []
-        self.released = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
-                answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-
-
-def reply(status: int, body: bytes) -> Answer:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-def found(value: Any, status: int = 200) -> Answer:
-    return reply(status, json.dumps(value).encode())
-
-
-def hang_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.close_connection = True
-    handler.connection.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    opened = Server()
-    thread = threading.Thread(target=opened.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield opened
-    opened.released.set()
-    opened.http.shutdown()
-    opened.http.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def kubeconfig(tmp_path: Path, server: Server) -> str:
-    file = tmp_path / "kubeconfig"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "secret"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file.write_text(json.dumps(config), encoding="utf-8")
-    return str(file)
 
 
 def test_an_object_is_found_where_it_is_called(server: Server, kubeconfig: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from placet.environments import (
 )
 from placet.policy.data import load_policy_data
 from placet.review import parse_review
-from tests.placet.test_apiserver import Answer, Server, found, hang_up, reply
+from tests.simulators.answers import Answer, Server, found, hang_up, reply
 from tests.simulators.desk import NOON
 from tests.simulators.gate import example, review
 from tests.simulators.spaces import LABEL, NamespaceStore
@@ -36,28 +34,8 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME,
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    opened = Server()
-    thread = threading.Thread(target=opened.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield opened
-    opened.released.set()
-    opened.http.shutdown()
-    opened.http.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def namespaces(tmp_path: Path, server: Server) -> KubernetesNamespaces:
-    config = {
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "secret"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(json.dumps(config), encoding="utf-8")
-    return KubernetesNamespaces(str(file))
+def namespaces(kubeconfig: str) -> KubernetesNamespaces:
+    return KubernetesNamespaces(kubeconfig)
 
 
 def asked_on(path: str, **request: Any) -> Decision:

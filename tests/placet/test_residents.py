@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from placet.apiserver import ClusterUnavailable
 from placet.residents import LISTED, Count, KubernetesResidents
-from tests.placet.test_apiserver import Server, found, reply
+from tests.simulators.answers import Server, found, reply
 
 
 def listed(*owners: dict[str, Any] | None, more: str = "") -> dict[str, Any]:
@@ -30,27 +28,8 @@ def owner(api_version: str, kind: str, *, controller: bool = True) -> dict[str, 
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    opened = Server()
-    thread = threading.Thread(target=opened.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield opened
-    opened.http.shutdown()
-    opened.http.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def residents(tmp_path: Path, server: Server) -> KubernetesResidents:
-    config = {
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "secret"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(json.dumps(config), encoding="utf-8")
-    return KubernetesResidents(str(file))
+def residents(kubeconfig: str) -> KubernetesResidents:
+    return KubernetesResidents(kubeconfig)
 
 
 def count(residents: KubernetesResidents, *, seconds: float = 5.0) -> Count:

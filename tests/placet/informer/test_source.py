@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,35 +13,15 @@ import pytest
 from placet.apiserver import ApiServer, ClusterUnavailable
 from placet.informer.events import GONE, Event, LostTrack
 from placet.informer.source import PAGE, KubernetesSource
-from tests.placet.test_apiserver import Answer, Server, found, hang_up, reply
+from tests.simulators.answers import Answer, Server, found, hang_up, reply
 
 ITEM = {"metadata": {"name": "llama", "namespace": "ml", "uid": "u", "resourceVersion": "7"}, "spec": {}}
 MARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    opened = Server()
-    thread = threading.Thread(target=opened.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield opened
-    opened.released.set()
-    opened.http.shutdown()
-    opened.http.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def source(tmp_path: Path, server: Server) -> KubernetesSource:
-    config = {
-        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-        "users": [{"name": "u", "user": {"token": "secret"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(json.dumps(config), encoding="utf-8")
-    return KubernetesSource(ApiServer(str(file)), "apps/v1", "deployments")
+def source(kubeconfig: str) -> KubernetesSource:
+    return KubernetesSource(ApiServer(kubeconfig), "apps/v1", "deployments")
 
 
 def page(*items: Any, more: str = "", version: str = "8") -> Any:
