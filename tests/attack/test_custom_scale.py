@@ -77,6 +77,17 @@ def test_more_of_what_was_never_approved_or_changed_since_is_refused(
     assert not desk.decide(scale_review(stored, 5, resource=PLURALS[name])).allowed
 
 
+def test_a_custom_resource_that_names_no_number_of_replicas_can_be_scaled(desk: GateDesk, store: ObjectStore) -> None:
+    obj = admit(desk, store, load("kubeai-model"))
+    assert "replicas" not in obj["spec"]
+    asked = scale_review(obj, 1, resource="models")
+    assert asked["request"]["oldObject"]["spec"] == {}  # of 0 replicas: as an API server says it
+    assert desk.decide(copy.deepcopy(asked)).allowed
+    asked["request"]["uid"] += "x"
+    asked["request"]["oldObject"]["spec"]["replicas"] = 1
+    assert codes(desk.decide(asked)) == {"gate.workload/scale_differs"}
+
+
 def of_another(asked: Json) -> None:
     for part in ("object", "oldObject"):
         asked[part]["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"

@@ -49,7 +49,8 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     given: str | None = request.config.getoption("--crds")
     with ControlPlane(controllers=True) as plane:
         plane.create_namespace(NAMESPACE, {"placet.dev/environment": "production"})
-        rule = {"resources": ["rollouts", "jobsets", "leaderworkersets", "pods"], "verbs": ["get"], "apiGroups": ["*"]}
+        asked = ["rollouts", "jobsets", "leaderworkersets", "models", "pods"]
+        rule = {"resources": asked, "verbs": ["get"], "apiGroups": ["*"]}
         plane.kubectl("apply", "-f", "-", stdin=json.dumps({**GATE_ROLE, "rules": [*GATE_ROLE["rules"], rule]}))
         plane.kubectl("create", "clusterrolebinding", GATE, "--clusterrole=placet-lookups", f"--user={GATE}")
         plane.kubeconfig_for(GATE)
@@ -247,7 +248,7 @@ def test_a_leader_worker_set_gets_leaders_and_each_leader_its_workers(control_pl
         assert poll_until(lambda: find_pods(control_plane) == ["llama-0", "llama-1", "llama-1-1"], IN_FORCE_S)
 
 
-@pytest.mark.parametrize("name", ["rollout", "leaderworkerset"])
+@pytest.mark.parametrize("name", ["rollout", "leaderworkerset", "kubeai-model"])  # the last has no replicas yet
 def test_a_scale_of_a_custom_resource_is_judged(control_plane: ControlPlane, team: Team, name: str) -> None:
     with admitted(control_plane, team, name) as live:
         one = f"{entry(next(case for case in CASES if case.name == name)).resource}.{live['apiVersion'].split('/')[0]}"

@@ -191,7 +191,7 @@ def scale_review(
     """``kubectl scale`` of what is stored; ``resource`` is the plural of a custom one."""
     asked = review_of(
         scale_of(workload, replicas),
-        old=scale_of(workload, workload["spec"]["replicas"]),
+        old=scale_of(workload, workload["spec"].get("replicas", 0)),  # as an API server says
         subresource="scale",
         username=username,
     )
