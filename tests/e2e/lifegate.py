@@ -26,8 +26,9 @@ from tests.e2e.processes import Process, clean_environment, poll_until
 from tests.simulators.serving import install
 
 PATIENCE_S: Final = 60.0
-DRAIN_S: Final = 2.0
-# What endpoints controller, watch and API server take between a probe that failed and a Service that knows.
+DRAIN_S: Final = 5.0
+# What endpoints controller, watch and API server take between a Pod that is told to end, or a probe that failed, and a
+# Service that knows. All the rest of DRAIN_S is for a busy machine.
 LAG_S: Final = 0.5
 _PROBE_EVERY_S: Final = 0.1
 
@@ -141,6 +142,8 @@ class Service:
         self._started = 0
         self._ending = threading.Event()
         self._gone: dict[str, float] = {}
+        self._terminating: set[str] = set()
+        self._listing = threading.Lock()
         self._listed: list[str] = []
         self.authority = self.new_authority("first")
         self.issue(self.authority)
@@ -194,6 +197,10 @@ class Service:
         """What a rolling update does to one replica: a new one is ready before the old one is told to end."""
         (fresh,) = self.start()
         replica.signal(signal.SIGTERM)
+        time.sleep(LAG_S)
+        # The endpoints controller goes by the Pod's deletion, which no slow probe can hold up.
+        self._terminating.add(replica.address)
+        self._list([one for one in self._listed if one != replica.address])
         replica.wait_for_end(0)
         self.replicas.remove(replica)
         return fresh
@@ -208,6 +215,12 @@ class Service:
                     listed.append(replica.address)
                 elif replica.address in self._listed and now < self._gone.setdefault(replica.address, now) + LAG_S:
                     listed.append(replica.address)
+            self._list(listed)
+
+    def _list(self, addresses: Sequence[str]) -> None:
+        """Lead callers to these from now on, unless they are going away."""
+        with self._listing:
+            listed = [one for one in addresses if one not in self._terminating]
             if listed != self._listed:
                 write_lines(self.endpoints, listed)
                 self._listed = listed
