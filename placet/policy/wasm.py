@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import weakref
@@ -23,6 +24,7 @@ FUEL_PER_SECOND: Final = 100_000_000
 second, so the fuel ends before the deadline does; an ordinary decision needs under a hundredth of it."""
 MAX_FUEL: Final = 5 * FUEL_PER_SECOND
 """Most fuel of one decision, however long the deadline."""
+_MOST_KEPT: Final = 2  # the policies in force, and those that are tried out
 
 
 class EmbeddedEngine:
@@ -122,15 +124,48 @@ class EmbeddedEngine:
     def _module(self) -> tuple[wasmtime.Engine, wasmtime.Module]:
         with self._lock:
             if self._compiled is None:
-                engine = wasm_engine()
-                self._compiled = (engine, compile_module(engine, self._wasm))
+                self._compiled = _COMPILED.find(self._wasm)
             return self._compiled
 
 
+class _Compiled:
+    """The modules that were compiled last in this process, by their bytes: compiling takes most of a second of CPU.
+
+    A reload with the same policies, and a gate that is built aside to be tested, have one already.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child has to."""
+        self._lock = threading.Lock()
+        self._kept: dict[bytes, tuple[wasmtime.Engine, wasmtime.Module]] = {}
+
+    def find(self, wasm: bytes) -> tuple[wasmtime.Engine, wasmtime.Module]:
+        """The module, compiled now if it was not before.
+
+        Raises:
+            EngineError: ``bundle_invalid``.
+        """
+        key = hashlib.sha256(wasm).digest()
+        with self._lock:
+            found = self._kept.pop(key, None)
+            if found is None:
+                engine = wasm_engine()
+                found = (engine, compile_module(engine, wasm))
+            self._kept[key] = found
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            return found
+
+
+_COMPILED: Final = _Compiled()
 _ENGINES: Final[weakref.WeakSet[EmbeddedEngine]] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
+    _COMPILED.forget()
     # A child compiles anew: a lock that another thread held, or a guest that was running, was forked in that state.
     for engine in list(_ENGINES):
         engine._start_afresh()  # noqa: SLF001 - the class's own fork hook

@@ -428,3 +428,15 @@ def test_an_undefined_answer_is_no_decision(tmp_path: Path) -> None:
         _compiled(tmp_path, "package quiet\n\nsaid if input.never\n", "quiet/said").evaluate(
             "quiet/said", b"{}", fuel=PLENTY
         )
+
+
+def test_what_was_compiled_is_shared_by_engines_and_outlives_each_of_them() -> None:
+    data = load_policy_data(None)
+    first = EmbeddedEngine.default(data)
+    first.prepare()
+    module = first._module()
+    first.close()
+    second = EmbeddedEngine.default(data)
+    second.prepare()
+    assert second._module() is module
+    second.close()
