@@ -19,6 +19,8 @@ from benchmarks.reviews import Approvers, write_reviews
 from benchmarks.servers import Gate, Site
 from tests.e2e.authority import Authority
 from tests.e2e.processes import program_path
+from tests.simulators.answers import Server as Cluster
+from tests.simulators.answers import found, later
 from tests.simulators.gate import review
 
 HOME: Final = "127.0.0.1"
@@ -51,6 +53,10 @@ class Scene:
     stranger: bool = False
 
 
+# Machines on which flooder and gate share the cores can't send ten times what the gate can judge, unless each review
+# waits for something else: here for an API server that takes this long to say what a Namespace is.
+SLOW_LOOKUP_S: Final = 0.1
+
 SCENES: Final = (
     Scene("100 stalled connections", "stalled", 100),
     Scene("100 slow bodies", "slow", 100),
@@ -61,6 +67,8 @@ SCENES: Final = (
     Scene("8 MiB of strangers at the same address", "reviews", 16, "largest", stranger=True),
     Scene("handshakes without end, another address", "handshakes", 32),
 )
+# A caller that waits in the line sends nothing else meanwhile: what is aimed at is above what comes of it.
+SLOW_SCENES: Final = (Scene("600 callers, ten times the capacity, another API server", "reviews", 600, times=20),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,22 @@ class Found:
     flood: Outcome
     peak_mib: float
 
+    def times(self, capacity: float) -> float:
+        """How many times the capacity the flood sent."""
+        return self.flood.sent / self.flood.seconds / capacity
+
 
 class Stage:
     """A gate with a token, reviews that it has to allow, and some that it has to refuse."""
 
-    def __init__(self, folder: Path) -> None:
-        """Sign the reviews; nothing runs yet."""
+    def __init__(self, folder: Path, *, lookup_s: float | None = None) -> None:
+        """Sign the reviews; nothing runs yet.
+
+        Args:
+            folder: for all files; made.
+            lookup_s: the gate reads the Namespace of each review, and is answered after so many seconds; None for a
+                gate that reads nothing.
+        """
         site_folder = folder / "site"
         site_folder.mkdir(parents=True)
         authority = Authority(site_folder, "benchmarks")
@@ -97,11 +115,17 @@ class Stage:
         for name, size in (("largest", LARGEST_BYTES), ("larger", LARGEST_BYTES + 1)):
             Path(self._files[name]).write_bytes(_padded(unapproved, size))
         self._server: Server | None = None
+        self._cluster = None if lookup_s is None else _slow_cluster(lookup_s)
+        if self._cluster is not None:
+            kubeconfig = self._cluster.write_kubeconfig(folder / "kubeconfig")
+            room = {"max_connections": 2048, "max_connections_per_address": 1024}  # so that every review is read
+            self.gate.configure({"environments": "lookup", "kubeconfig": str(kubeconfig), "server": room})
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Stage]:
         """The gate, until the block ends."""
-        with self.gate.running(PLACET_PATH_TOKEN=TOKEN) as self._server:
+        cluster = contextlib.nullcontext() if self._cluster is None else self._cluster.serving()
+        with cluster, self.gate.running(PLACET_PATH_TOKEN=TOKEN) as self._server:
             yield self
 
     @property
@@ -149,6 +173,18 @@ class Stage:
         finally:
             flood.terminate()
         return Found(honest, _finish(flood), peak[0])
+
+
+def _slow_cluster(seconds: float) -> Cluster:
+    """What stands for an API server that says of every Namespace that it belongs to production, after a while."""
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "ml-serving", "uid": "n", "labels": {"placet.dev/environment": "production"}},
+    }
+    cluster = Cluster()
+    cluster.answers = [later(seconds, found(namespace))]
+    return cluster
 
 
 def _padded(manifest: dict[str, Any], size: int) -> bytes:

@@ -107,6 +107,11 @@ class ChartCluster:
         """``kubectl apply`` of a file of the folder."""
         return self.plane.kubectl("apply", "-f", str(self.folder / name), *more, check=False)
 
+    def ending_namespaces(self) -> list[str]:
+        """Namespaces that are being deleted."""
+        found = self.plane.api.get("/api/v1/namespaces")["items"]
+        return [one["metadata"]["name"] for one in found if "deletionTimestamp" in one["metadata"]]
+
     def run_check(self, namespace: str) -> subprocess.CompletedProcess[str]:
         """The command of NOTES.txt, which must be refused where placet governs."""
         return self.plane.kubectl(

@@ -157,6 +157,8 @@ def test_helm_test_fails_where_a_model_would_be_admitted(installed: ChartCluster
         assert "would be admitted" in installed.kubelet.log("placet-test")
     finally:
         installed.plane.kubectl("-n", SYSTEM, "delete", "pod", "placet-test", "--ignore-not-found")
+        # The canary's Namespaces went with the webhook; what is being deleted takes nothing new.
+        assert poll_until(lambda: not installed.ending_namespaces(), TIMEOUT_S)
         installed.install(command="upgrade")
     assert poll_until(lambda: installed.run_check("default").returncode == 1, TIMEOUT_S)
 

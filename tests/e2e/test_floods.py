@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from benchmarks.floods import SCENES, Found, Scene, Stage, resident_mib
+from benchmarks.floods import SCENES, SLOW_LOOKUP_S, SLOW_SCENES, Found, Scene, Stage, resident_mib
 
 RATE: Final = 5.0
 SECONDS: Final = 2.5
 DEADLINE_S: Final = 10.0
 # 64 MiB of bodies, and what the interpreter makes of those that are judged: docs/operations.md says how much.
 MOST_MIB: Final = 700.0
+TEN: Final = 10
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,12 @@ def test_honest_reviews_are_answered_in_time_during_a_flood(stage: Stage, capaci
         assert answers == {"413"}
     assert found.flood.sent >= scene.connections
     assert resident_mib(stage.pid) > 0  # it lives
+
+
+def test_ten_times_the_capacity_costs_an_honest_review_nothing(tmp_path: Path) -> None:
+    (scene,) = SLOW_SCENES
+    with Stage(tmp_path / "slow", lookup_s=SLOW_LOOKUP_S).running() as stage:
+        capacity = stage.measure_capacity(2.0)
+        found = play(stage, scene, capacity)
+    assert found.times(capacity) > TEN
+    assert found.flood.by_status["503"] > found.flood.by_status["200"] > 0

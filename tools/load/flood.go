@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -130,7 +131,7 @@ func (flooder *flooder) open() (*tls.Conn, error) {
 
 // send sends reviews until the connection or the flood ends, and returns when the next one is due.
 func (flooder *flooder) send(connection *tls.Conn, due time.Time, interval time.Duration) time.Time {
-	one := &caller{target: flooder.target}
+	one := &caller{target: flooder.target, random: rand.NewChaCha8(newSeed())}
 	reader := bufio.NewReader(connection)
 	finished := make(chan struct{})
 	defer close(finished)
@@ -142,7 +143,7 @@ func (flooder *flooder) send(connection *tls.Conn, due time.Time, interval time.
 		}
 	}()
 	for number := 0; !flooder.over(time.Until(due)); number++ {
-		one.buffer = one.render(flooder.bodies[number%len(flooder.bodies)], []byte(uidPlace))
+		one.buffer = one.render(flooder.bodies[number%len(flooder.bodies)], one.newUID())
 		status := "0"
 		_, err := connection.Write(one.buffer)
 		var answer *http.Response
