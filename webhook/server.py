@@ -34,7 +34,7 @@ from webhook.server_callers import Door
 from webhook.server_connection import Connection
 from webhook.server_framing import Refusal
 from webhook.server_ports import begin_listening, fitting_connections, only_status, open_listener, without_metrics
-from webhook.server_room import Guest, Room, find_heaviest
+from webhook.server_room import RESERVE, Guest, Room, find_heaviest, weigh
 from webhook.server_state import ServerLimits, ServerState, limits_of
 from webhook.server_work import Exchange, Workers, render_error
 from webhook.settings import Access
@@ -400,9 +400,18 @@ class Server:
         self._room.proved(connection.guest)
 
     def relieve(self, connection: Connection) -> None:
-        """Bodies take too much memory: whoever holds the most makes room, which may be who sent the last bytes."""
-        while self.buffered > self.limits.max_buffered_bytes:
+        """Bodies take too much memory: whoever holds the most makes room, which may be who sent the last bytes.
+
+        What is being judged can't make room, so a flood may hold all of it for a while. Callers that hold little have
+        a reserve beyond the limit for that time.
+        """
+        most = self.limits.max_buffered_bytes
+        reserve = int(most * RESERVE)
+        while self.buffered > most:
             heaviest = find_heaviest(self._connections)
+            little = max(weigh(self._connections, one) for one in (heaviest or connection, connection))
+            if little <= reserve and self.buffered <= most + reserve:
+                return
             if heaviest is None or heaviest is connection:
                 raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry=True)
             heaviest.give_way()

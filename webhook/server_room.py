@@ -16,6 +16,7 @@ from webhook.server_state import ServerLimits, ServerState
 
 _FEW: Final = 32  # an API server keeps 25 idle connections: so many are no sign of a flood
 _KNOWN_SHARE: Final = 7 / 8
+RESERVE: Final = 1 / 8  # of the memory for bodies, beside it: for callers that hold no more than that
 
 
 @dataclass(slots=True, eq=False)
@@ -190,3 +191,8 @@ def find_heaviest(connections: Iterable[Holder]) -> Holder | None:
         key=lambda one: (not one.known, by_lane[one.known, one.lane], one.unfinished > 0, one.unfinished or one.held),
         default=None,
     )
+
+
+def weigh(connections: Iterable[Holder], holder: Holder) -> int:
+    """Bytes of bodies that a caller holds, on all its connections."""
+    return sum(one.held for one in connections if (one.known, one.lane) == (holder.known, holder.lane))

@@ -32,6 +32,7 @@ class ServerLimits:
         max_handshakes: that are under way at once; a further one takes the place of another.
         max_waiting: reviews that wait for a thread; beyond, the caller with the most of them is answered 503.
         max_buffered_bytes: bodies of all connections together; beyond, the caller that holds the most is answered 503.
+            An eighth more is for callers that hold little while nobody else can make room.
         handshake_timeout_s: from accepting a connection to the end of its TLS handshake.
         head_timeout_s: from the first byte of a request to the end of its headers (408).
         body_timeout_s: from the end of the headers to the end of the body (408).

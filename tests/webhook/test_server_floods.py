@@ -244,6 +244,34 @@ def test_bodies_that_wait_for_a_thread_make_room_too(tmp_path: Path) -> None:
         assert poll_until(lambda: served.server.buffered == 0, PATIENCE_S)
 
 
+def test_bodies_that_are_being_judged_leave_room_to_callers_that_hold_little(tmp_path: Path) -> None:
+    limits = replace(PATIENT, max_buffered_bytes=800_000)
+    with serving(tmp_path, threads=9, limits=limits) as served, contextlib.ExitStack() as held:
+        served.lifecycle.open.clear()
+        flood = [held.enter_context(served.connect(source=FLOOD)) for _ in range(8)]
+        for stream in flood:
+            stream.sendall(request(path="/held", body=b"x" * 100_000))
+        for _ in flood:
+            assert served.lifecycle.entered.acquire(timeout=PATIENCE_S)
+        assert served.server.buffered == 800_000  # and none of it can be taken back
+        others = [held.enter_context(served.connect(source=f"127.0.0.{number}")) for number in (1, 3, 5)]
+        for stream in others:
+            stream.sendall(body_head(30_000) + b"x" * 29_999)
+        assert poll_until(lambda: served.server.buffered == 800_000 + 3 * 29_999, PATIENCE_S)
+        late = held.enter_context(served.connect(source=FLOOD))
+        late.sendall(body_head(1000) + b"x" * 999)
+        assert read_reply(late).status == 503  # its caller holds the most
+        greedy = held.enter_context(served.connect(source="127.0.0.4"))
+        greedy.sendall(body_head(40_000) + b"x" * 30_000)
+        assert read_reply(greedy).status == 503  # the reserve is used up
+        for stream in others:
+            stream.sendall(b"x")
+            assert read_reply(stream).status == 200
+        served.lifecycle.open.set()
+        assert [read_reply(stream).status for stream in flood] == [200] * 8
+        assert overloads(served) == {"bodies": 2}
+
+
 def test_bodies_never_take_more_memory_than_is_allowed(tmp_path: Path) -> None:
     limits = replace(PATIENT, max_buffered_bytes=2_000_000, max_body_bytes=1_000_000)
     with serving(tmp_path, threads=1, limits=limits) as served, contextlib.ExitStack() as held:
