@@ -135,7 +135,7 @@ class Metrics:
         fresh = decision.recorded is not None and not decision.recorded.replayed
         if fresh and decision.passage is not None and decision.passage.by == "token":
             self._child(BREAK_GLASS, environment).inc()
-        if decision.recorded is None and not decision.request.dry_run:
+        if decision.recorded is None and decision.spooled is None and not decision.request.dry_run:
             self._made[UNRECORDED.name].inc()
         if decision.findings is not None:
             self._checked(decision)
