@@ -366,7 +366,8 @@ class Gate:
             latency_us=latency_us,
             deadline_s=deadline.remaining_s(),
         )
-        if recorded.replayed:  # the same request was decided at the same time, and that decision came first
+        # the same request was decided at the same time, and that decision came first
+        if isinstance(recorded, Spooled) or recorded.replayed:
             return self._replayed(decision, recorded)
         return replace(decision, recorded=recorded)
 

@@ -51,7 +51,7 @@ class Recorder(Protocol):
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """Append durably, or raise.
 
         Raises:
@@ -141,7 +141,7 @@ class LogRecorder:
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """See :class:`Recorder`."""
         body = render_record(
             decision,

@@ -25,6 +25,8 @@ class Pace:
 
     def add(self, index: int, leaf: Leaf) -> None:
         """The next leaf."""
+        if "spooled" in leaf.body:  # it is dated when it was decided, while the store was away
+            return
         time = leaf.columns.time
         if time < self._last:
             self._first_backwards = self._first_backwards if self._backwards else index

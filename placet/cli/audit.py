@@ -21,6 +21,8 @@ from placet.audit.proof import (
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.audit.verify import verify_file
+from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_spool import spool
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
@@ -363,6 +365,10 @@ def key(file: Path, name: str, new: bool) -> None:
     """
     made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
     click.echo(str(made.verifier))
+
+
+audit.add_command(accept_rollback)
+audit.add_command(spool)
 
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:

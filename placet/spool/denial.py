@@ -4,8 +4,8 @@ r"""One denial that waits for the record, as a file.
     sha256:<64 hexadecimal digits>\n     of all that follows
     {"attachments":{<name>:<base64>},"leaf":{...}}
 
-The leaf is the one that the record gets, to the byte: it was made when the answer was, so that a denial which is drained
-twice is one leaf. Nothing but a denial has this form; what says that it allows is no file of ours.
+The leaf is the one that the record gets, to the byte: it was made when the answer was, so that a denial which is
+drained twice is one leaf. Nothing but a denial has this form; what says that it allows is no file of ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Takes what waits into the record once its store is back: in order, nothing lost, nothing twice.
 
 A file goes away after its leaf is durable. A process that dies in between finds the file again, and the log answers
-with the leaf that has the uid: one leaf. When a lane is empty, a leaf of type ``outage`` says what became of its denials.
+with the leaf that has the uid: one leaf. When a lane is empty, a leaf of type ``outage`` says what became of its
+denials.
 """
 
 from __future__ import annotations

@@ -31,9 +31,18 @@ class SpoolingRecorder(LogRecorder):
 
     def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """See :class:`Recorder`. The spool comes first: what is drained is in the log before it leaves the spool."""
+        return self._waiting(request, environment) or super().find(request, environment)
+
+    def keep(self, decision: Decision, *, deadline_s: float, **terms: Any) -> Receipt | Spooled:
+        """See :class:`Recorder`. Some of the time is left for the disk, should the store not answer."""
+        # Asked again: while this one was judged, the same request may have been answered by what waits.
+        waiting = self._waiting(decision.request, decision.environment)
+        return waiting or super().keep(decision, deadline_s=deadline_s - min(_RESERVE_S, deadline_s / 4), **terms)
+
+    def _waiting(self, request: AdmissionRequest, environment: str) -> Spooled | None:
         waiting = self._spool.find(request.uid)
         if waiting is None:
-            return super().find(request, environment)
+            return None
         if waiting.request_digest != request_digest(request, environment):
             raise AuditError(
                 "the request's uid is that of another request that was decided before",
@@ -41,10 +50,6 @@ class SpoolingRecorder(LogRecorder):
                 hint="An API server never uses a uid twice; send the request through the API server.",
             )
         return Spooled(waiting.leaf, replayed=True)
-
-    def keep(self, decision: Decision, *, deadline_s: float, **terms: Any) -> Receipt:
-        """See :class:`Recorder`. Some of the time is left for the disk, should the store not answer."""
-        return super().keep(decision, deadline_s=deadline_s - min(_RESERVE_S, deadline_s / 4), **terms)
 
     def put_aside(
         self,

@@ -379,7 +379,7 @@ def test_an_outage_that_begins_while_the_last_is_told_is_another(store: Path, fo
         log.since = denied_meanwhile  # type: ignore[method-assign]
         drainer(spool, log).run_once()
         drainer(spool, log).run_once()
-        del log.since  # type: ignore[method-assign]
+        del log.since
     told = outages(store)
     assert [(one["spooled"], one["recorded"]) for one in told] == [(1, 1), (1, 1)]
     assert told[0]["outage_id"] != told[1]["outage_id"]
