@@ -25,8 +25,9 @@ _HEAD: Final = ("STATE", "TIME", "ENVIRONMENT", "NAMESPACE", "OBJECT", "CAUSE", 
 def spool(config_file: Path, output: str) -> None:
     r"""List the denials that wait on disk until the record's store is back.
 
-    Also the files that were set aside, since they could not be recorded. Reads the folder of the machine that it runs on and changes nothing. A file that a gate is writing may be shown as
-    damaged for a moment. Exit status 1 where something was set aside or is damaged.
+    Also the files that were set aside, since they could not be recorded. Reads the folder of the machine that it runs
+    on and changes nothing. A file that a gate is writing may be shown as damaged for a moment. Exit status 1 where
+    something was set aside or is damaged.
 
     \b
     Examples:

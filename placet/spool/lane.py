@@ -98,18 +98,19 @@ class Lane:
         self._strike("create")
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            self._strike("write")
-            half = len(raw) // 2  # one call may write less than it is given anyway
-            for part in (raw[:half], raw[half:]):
-                _write_all(file, part)
-                self._strike("written")
-            os.fsync(file)
+            try:
+                self._strike("write")
+                half = len(raw) // 2  # one call may write less than it is given anyway
+                for part in (raw[:half], raw[half:]):
+                    _write_all(file, part)
+                    self._strike("written")
+                os.fsync(file)
+            finally:
+                os.close(file)
         except OSError:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        finally:
-            os.close(file)
         self._strike("synced")
 
     def sync(self) -> None:

@@ -342,7 +342,7 @@ class Spool:
             self._write(batch)
 
     def _write(self, batch: list[Waiting]) -> None:
-        """Write files in their order, then their names, then the counts; then whoever waits is told."""
+        """Write files in their order, then their names, then tell whoever waits, then the counts."""
         written: list[Waiting] = []
         failed = ""
         for waiting in batch:
@@ -362,10 +362,10 @@ class Spool:
             written = []
         with self._lock:
             lane = self._settle(batch, written, failed)
-        if lane is not None:
-            self._save(lane)
         for waiting in batch:
             waiting.done.set()
+        if lane is not None:
+            self._save(lane)
 
     def _settle(self, batch: list[Waiting], written: list[Waiting], failed: str) -> Lane | None:
         """What is on the disk can be drained from now on; the lock is held."""
