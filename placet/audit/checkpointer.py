@@ -118,7 +118,8 @@ class Checkpointer:
 
     def _heartbeat_due(self, now: datetime) -> bool:
         interval = timedelta(seconds=self._heartbeat_every_s)
-        if self._last_heartbeat is not None and now - self._last_heartbeat < interval:
+        # A clock that was set back must not silence it until it has caught up.
+        if self._last_heartbeat is not None and timedelta(0) <= now - self._last_heartbeat < interval:
             return False
         recorded = self._log.last_heartbeat()
         if recorded:
