@@ -45,6 +45,8 @@ keyring:
 record:
   store: ../record/record.sqlite
   log_key: log.key
+  spool: # denials wait here while the record's store is away
+    folder: ../spool/denials
 policy:
   engine: embedded
   data: policy-data.yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.e2e.gateprocess import Team
 from tests.webhook.gaterun import opened
 from webhook.runtime import Runtime
 
+ROOT: Final = Path(__file__).parents[2]
 REASON: Final = "the volume was lost, and the backup of yesterday restored"
 
 
@@ -41,6 +43,16 @@ def restore(team: Team) -> None:
 def listed(team: Team, leaf_type: str) -> list[Any]:
     found: list[Any] = json.loads(team.run("audit", "list", "--type", leaf_type, "-o", "json").stdout)["records"]
     return found
+
+
+def documented_steps(size: int) -> list[list[str]]:
+    """The commands of docs/operations.md, as words after ``placet``."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("<!-- tried by tests/webhook/test_restored.py -->\n```sh\n")
+    lines = rest.partition("```")[0].replace("SIZE", str(size)).replace("log.vkey", "keys/log.vkey").splitlines()
+    steps = [shlex.split(line) for line in lines]
+    assert [step[:3] for step in steps] == [["placet", "audit", name] for name in ("verify", "accept-rollback", "list")]
+    return [step[1:] for step in steps]
 
 
 def yesterday(team: Team, manifest: dict[str, Any]) -> int:
@@ -70,7 +82,8 @@ def test_a_restored_backup_refuses_to_start_until_it_is_accepted_on_record(
     with pytest.raises(TamperError):
         Runtime.open(load_config(saving_team.folder / "placet.yaml"), environment={}, background=False)
 
-    saving_team.run("audit", "accept-rollback", "--give-up", str(size), "--reason", REASON)
+    for step in documented_steps(size):
+        saving_team.run(*step)
     with opened(saving_team) as gate:
         assert gate.ready() == (200, "ok\n")
         assert gate.ask(approved_manifest)["allowed"] is True

@@ -3,6 +3,8 @@
 {{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" "exemptions" "../exemptions" -}}
 {{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
+{{- if .Values.record.spool.enabled -}}{{- $_ := set $record "spool" (dict "folder" "../spool/denials") -}}{{- end -}}
+{{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
 {{- if eq .Values.policy.engine "opa" -}}
 {{- $_ := set $policy "opa_url" (.Values.opa.url | default "http://127.0.0.1:8181") -}}
