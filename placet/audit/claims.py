@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -29,6 +29,7 @@ class Source(Enum):
 
     STORE = "a checkpoint in the store"
     SAVED = "a saved checkpoint"
+    WITNESS = "a checkpoint in the API server's log"
     STATE = "the state row"
 
 
@@ -37,7 +38,7 @@ class Claim:
     """The log has, or had, this root at this size.
 
     Attributes:
-        name: file name of a saved checkpoint, else "".
+        name: file name of a saved checkpoint, or where an API server's log has it, else "".
     """
 
     size: int
@@ -78,11 +79,12 @@ class ClaimCheck:
     Args:
         stored: claims of the store in order of size.
         others: saved checkpoints and the state row, in any order.
+        witnessed: claims of an API server's log, in order of size.
     """
 
-    def __init__(self, stored: Iterator[Claim], others: Sequence[Claim]) -> None:
+    def __init__(self, stored: Iterator[Claim], others: Sequence[Claim], witnessed: Iterable[Claim] = ()) -> None:
         ordered = sorted(others, key=lambda claim: claim.size)
-        self._claims = heapq.merge(stored, ordered, key=lambda claim: claim.size)
+        self._claims = heapq.merge(stored, ordered, witnessed, key=lambda claim: claim.size)
         self._next: Claim | None = next(self._claims, None)
         self._good = Frontier()  # at the last claim that held, and the size of the one before
         self._before = 0
@@ -124,16 +126,18 @@ class ClaimCheck:
             broken: whether leaves between others are missing, which is why later claims can't hold.
         """
         self._fail(self._explain)
-        rewritten = (
-            False  # one history fails every later claim: it is reported once, and once for each saved checkpoint
-        )
+        # One history fails every later claim: it is reported once, and once for each saved checkpoint.
+        rewritten = forked = False
         for failed in sorted(self._failed, key=lambda failed: failed.claim.source is Source.STATE):
             source = failed.claim.source
             contradicted = self.held_size >= failed.claim.size
             if contradicted and source is Source.STATE:
                 findings.add("state_changed", "its frontier is not that of the leaves, which are signed for")
-            elif contradicted:
+            elif contradicted and not (source is Source.WITNESS and forked):
                 _report_fork(failed, findings)
+                forked = forked or source is Source.WITNESS
+            elif contradicted:
+                continue
             elif not broken and (source is Source.SAVED or not rewritten):
                 _report(failed, findings)
                 rewritten = True
@@ -163,14 +167,15 @@ class ClaimCheck:
     def _report_beyond(self, size: int, findings: Findings) -> None:
         """Claims of more leaves than there are."""
         beyond = list(itertools.chain([self._next] if self._next else [], self._claims))
-        inside = [claim.size for claim in beyond if claim.source is not Source.SAVED]
+        elsewhere = (Source.SAVED, Source.WITNESS)
+        inside = [claim.size for claim in beyond if claim.source not in elsewhere]
+        witnessed = [claim for claim in beyond if claim.source is Source.WITNESS][-1:]
         if inside:
             sentence = f"the store says that it has had {max(inside)} leaves, and has {size}"
             findings.add("truncated", sentence, index=size, end=max(inside))
-        for claim in beyond:
-            if claim.source is Source.SAVED:
-                sentence = f"{claim.name} was signed over {claim.size} leaves, and the store has {size}"
-                findings.add("truncated" if inside else "rolled_back", sentence, index=size, end=claim.size)
+        for claim in [*(claim for claim in beyond if claim.source is Source.SAVED), *witnessed]:
+            sentence = f"{claim.name} was signed over {claim.size} leaves, and the store has {size}"
+            findings.add("truncated" if inside else "rolled_back", sentence, index=size, end=claim.size)
 
 
 def _report_fork(failed: _Failed, findings: Findings) -> None:

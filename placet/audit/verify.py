@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
+from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
@@ -28,6 +29,7 @@ from placet.audit.stores import Auditable, RawRow
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.reader import COLUMNS, values_of
 from placet.audit.stores.schema import TABLES
+from placet.audit.witness import Witness
 from placet.canonical import Digest
 from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
@@ -43,6 +45,8 @@ def verify_file(
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
+    witness: Witness | None = None,
+    governed: Sequence[str] = (),
 ) -> Verification:
     """Verify a SQLite store, live or a copy, without changing it.
 
@@ -51,12 +55,14 @@ def verify_file(
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
+        witness: an API server's audit log that was loaded before this; the record is held against it.
+        governed: namespaces that it is held against; see ``check_witness``.
 
     Raises:
         InputError: there is no such file, or a saved checkpoint is not one of this log.
         AuditError: the file is no record of this version.
     """
-    verifier = _Verifier(keys, _saved_claims(saved, keys), progress)
+    verifier = _Verifier(keys, _saved_claims(saved, keys), progress, witness)
     try:
         with open_readonly(path) as reader:
             verifier.run(reader)
@@ -64,7 +70,7 @@ def verify_file(
         if exc.code == "store_locked":
             raise
         verifier.findings.add("store_corrupt", str(exc))
-    return verifier.result()
+    return verifier.result(governed)
 
 
 def verify_store(
@@ -92,8 +98,15 @@ def _saved_claims(saved: Sequence[tuple[str, bytes]], keys: Sequence[VerifierKey
 class _Verifier:
     """The state of one pass."""
 
-    def __init__(self, keys: Sequence[VerifierKey], saved: Sequence[Claim], progress: Progress) -> None:
+    def __init__(
+        self,
+        keys: Sequence[VerifierKey],
+        saved: Sequence[Claim],
+        progress: Progress,
+        witness: Witness | None = None,
+    ) -> None:
         self._keys = keys
+        self._witness = witness
         self._saved = list(saved)
         self._progress = progress
         self.findings = Findings()
@@ -119,7 +132,8 @@ class _Verifier:
         if TABLES.intersection(changed):
             return  # what is called so now could be anything
         claims = [*self._saved, *self._read_state(reader)]
-        self._claims = ClaimCheck(stored_claims(reader.raw_checkpoints(), self._keys, self.findings), claims)
+        stored = stored_claims(reader.raw_checkpoints(), self._keys, self.findings)
+        self._claims = ClaimCheck(stored, claims, () if self._witness is None else self._witness.claims())
         self._claims.meet(self._tree, self._stored_tree, None)
         attachments = _Attachments(reader.raw_blobs(), self.findings)
         for row in reader.raw_rows():
@@ -132,8 +146,10 @@ class _Verifier:
         self._report_surplus()
         self._progress(self._rows, self._rows)
 
-    def result(self) -> Verification:
+    def result(self, governed: Sequence[str] = ()) -> Verification:
         """What was found so far."""
+        crosscheck = None if self._witness is None else check_witness(self._witness, governed=governed)
+        indexes = [self.findings.first_index, None if crosscheck is None else crosscheck.first_bad_index]
         return Verification(
             origin=self._keys[0].name,
             size=self._rows,
@@ -147,7 +163,8 @@ class _Verifier:
             signed_size=self._claims.held_size,
             findings=tuple(self.findings.listed),
             findings_total=self.findings.total,
-            first_bad_index=self.findings.first_index,
+            first_bad_index=min((index for index in indexes if index is not None), default=None),
+            crosscheck=crosscheck,
             notes=tuple(self._notes()),
         )
 
@@ -191,6 +208,8 @@ class _Verifier:
         except FormatError as exc:
             self.findings.add("leaf_malformed", str(exc), index=row.index)
             leaf = None
+        if self._witness is not None:
+            self._witness.add_leaf(row.index, leaf_hash, leaf)
         if leaf is not None:
             self._count(row.index, leaf)
             self._compare_columns(row, leaf)
