@@ -30,6 +30,7 @@ _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _KEYS: Final = ("decision-id", "log-index", "leaf-hash", "checkpoint")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HIGHEST_STATUS: Final = 999
 _SECOND_US: Final = 1_000_000
 
 
@@ -152,8 +153,8 @@ def parse_event(raw: bytes) -> ApiRequest | None:
     if stage not in _FINISHED or verb not in _WRITES or not target:
         return None
     code = _mapping(event, "responseStatus").get("code", 0)
-    if not isinstance(code, int) or isinstance(code, bool):
-        raise FormatError("the status of the answer is no number", code="event_malformed")
+    if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code <= _HIGHEST_STATUS:
+        raise FormatError("the status of the answer is none of HTTP", code="event_malformed")
     user = _text(_mapping(event, "impersonatedUser"), "username") or _text(_mapping(event, "user"), "username")
     if not user:
         raise FormatError("the event names no user", code="event_malformed")

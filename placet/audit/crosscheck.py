@@ -21,8 +21,10 @@ from placet.audit.doubts import CrossCheck, Doubts
 from placet.audit.witness import BUILT_IN, Period, Witness
 
 _SECOND_US: Final = 1_000_000
-_CLOCKS_US: Final = 60 * _SECOND_US  # how far the clocks of gate and API server may be apart
-_MARKED_CLOCKS_US: Final = 300 * _SECOND_US  # the same where the annotations name the leaf
+# How far the clocks of gate and API server may be apart. What annotations name shows how far they are; beyond that, a
+# leaf that they don't name may be this much away.
+_MARKED_CLOCKS_US: Final = 300 * _SECOND_US
+_CLOCKS_US: Final = 2 * _SECOND_US
 _LONGEST_US: Final = 120 * _SECOND_US  # a request that takes longer is ended by the API server
 _EDGE_US: Final = 60 * _SECOND_US  # a request is logged once it is answered
 _FINE: Final = range(200, 300)
@@ -33,6 +35,10 @@ _MARKED: Final = f"""\
 SELECT m.webhook, m.idx, m.decision_id, m.hash, l.hash, l.decision_id, {_REQUEST}, {_LEAF}
 FROM marks m JOIN requests r ON r.id = m.request LEFT JOIN leaves l ON l.idx = m.idx
 WHERE m.idx IS NOT NULL ORDER BY m.idx, r.received, r.id"""  # noqa: S608 - our own names, here and below
+# A leaf that is not what annotations say has been named: it is not looked for again.
+_SPOILT: Final = """\
+INSERT OR IGNORE INTO claims SELECT m.idx, m.request FROM marks m JOIN leaves l ON l.idx = m.idx
+WHERE l.hash <> m.hash OR l.decision_id IS NOT m.decision_id"""
 # One webhook may have allowed what another one of ours refused.
 _UNSETTLE: Final = """\
 DELETE FROM settled WHERE request IN (
@@ -92,7 +98,7 @@ class _Told:
     kind: str | None
     time: int | None
 
-    def differs(self, asked: _Asked, *, clocks_us: int = _CLOCKS_US) -> str:
+    def differs(self, asked: _Asked, *, clocks_us: int) -> str:
         """In what the leaf is not about the request, "" where it is about it."""
         pairs = {
             "namespace": (self.namespace, asked.namespace),
@@ -106,9 +112,13 @@ class _Told:
         for what, (told, found) in pairs.items():
             if told != found:
                 return f"its {what} is {told!r}"
-        if self.time is None or not asked.received - clocks_us <= self.time <= asked.ended + clocks_us:
-            return "it is of another time"
-        return ""
+        return "it is of another time" if self.away_us(asked) > clocks_us else ""
+
+    def away_us(self, asked: _Asked) -> int:
+        """How far its time is from that in which the request was answered."""
+        if self.time is None:
+            return _LONGEST_US + _MARKED_CLOCKS_US
+        return max(asked.received - self.time, self.time - asked.ended, 0)
 
 
 def check_witness(witness: Witness, *, governed: Sequence[str] = ()) -> CrossCheck:
@@ -129,6 +139,7 @@ class _Comparison:
     def __init__(self, witness: Witness, governed: Sequence[str]) -> None:
         self._witness = witness
         self._database = witness.database
+        self._clocks_us = _CLOCKS_US
         self._period: Period = witness.period or Period(0, 0)
         self._doubts: Doubts = witness.doubts
         self._given = tuple(governed)
@@ -142,6 +153,7 @@ class _Comparison:
         """Steps 1 to 3."""
         for row in self._database.execute(_MARKED):
             self._hold_mark(row[:6], _Asked(*row[6:20]), row[20:])
+        self._database.execute(_SPOILT)
         self._database.execute(_UNSETTLE)
         self._admitted = self._database.execute(_COUNT_SETTLED).fetchone()[0]
         for row in self._database.execute(_UNSETTLED):
@@ -201,6 +213,7 @@ class _Comparison:
             sentence = f"{where} names leaf {index}, which is about another request: {other}"
             self._doubts.add("admission_differs", sentence, index=index)
             return
+        self._clocks_us = max(self._clocks_us, told.away_us(asked) + _CLOCKS_US)
         if not self._claim(told, asked):
             self._doubts.add("leaf_reused", f"{where} names leaf {index}, which another request has", index=index)
 
@@ -249,10 +262,10 @@ class _Comparison:
         return first is not None and asked.ended >= first
 
     def _find_leaf(self, asked: _Asked) -> _Told | None:
-        near = (asked.namespace, asked.received - _CLOCKS_US, asked.ended + _CLOCKS_US)
+        near = (asked.namespace, asked.received - self._clocks_us, asked.ended + self._clocks_us)
         for row in self._database.execute(_LEAVES_NEAR, near):
             told = _Told(*row)
-            if not told.differs(asked):
+            if not told.differs(asked, clocks_us=self._clocks_us):
                 return told
         return None
 
@@ -261,15 +274,11 @@ class _Comparison:
     def _account_for_leaf(self, told: _Told) -> None:
         """A leaf that allows, and that no request names or has been given."""
         if told.time is not None:
-            near = (
-                told.namespace,
-                told.time - _LONGEST_US - _CLOCKS_US,
-                told.time + _CLOCKS_US,
-                told.time - _CLOCKS_US,
-            )
+            first_us, last_us = told.time - self._clocks_us, told.time + self._clocks_us
+            near = (told.namespace, first_us - _LONGEST_US, last_us, first_us)
             for row in self._database.execute(_REQUESTS_NEAR, near):
                 asked = _Asked(*row)
-                if not told.differs(asked):
+                if not told.differs(asked, clocks_us=self._clocks_us):
                     self._leaves["asked_again" if asked.admitted else "refused_later"] += 1
                     return
             inside = self._period.first_us + _EDGE_US <= told.time <= self._period.last_us - _EDGE_US
