@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +39,7 @@ class Claim:
     """The log has, or had, this root at this size.
 
     Attributes:
+        note: the signed note, where the claim is one.
         name: file name of a saved checkpoint, or where an API server's log has it, else "".
     """
 
@@ -45,6 +47,7 @@ class Claim:
     root: bytes
     source: Source
     name: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def stored_claims(
             findings.add("checkpoint_invalid", f"the row of the checkpoint of {size} leaves is not what its note says")
             if verified.size != size:
                 continue  # out of order
-        yield Claim(verified.size, verified.root, Source.STORE)
+        yield Claim(verified.size, verified.root, Source.STORE, note=verified.note)
 
 
 class ClaimCheck:
@@ -80,20 +83,34 @@ class ClaimCheck:
         stored: claims of the store in order of size.
         others: saved checkpoints and the state row, in any order.
         witnessed: claims of an API server's log, in order of size.
+        start: the tree that the leaves go on from; claims of less are passed over.
     """
 
-    def __init__(self, stored: Iterator[Claim], others: Sequence[Claim], witnessed: Iterable[Claim] = ()) -> None:
+    def __init__(
+        self,
+        stored: Iterator[Claim],
+        others: Sequence[Claim],
+        witnessed: Iterable[Claim] = (),
+        start: Frontier | None = None,
+    ) -> None:
         ordered = sorted(others, key=lambda claim: claim.size)
-        self._claims = heapq.merge(stored, ordered, witnessed, key=lambda claim: claim.size)
-        self._next: Claim | None = next(self._claims, None)
-        self._good = Frontier()  # at the last claim that held, and the size of the one before
-        self._before = 0
-        self._window: list[bytes] = []
+        self._good = Frontier() if start is None else start.copy()
+        merged = heapq.merge(stored, ordered, witnessed, key=lambda claim: claim.size)
+        self._claims = itertools.dropwhile(lambda claim: claim.size < self._good.size, merged)
+        self._before = self._good.size  # ``_good`` is the tree of the last claim that held, this the size before it
+        self._window: deque[bytes] = deque(maxlen=_WINDOW)
         self._failed: list[_Failed] = []
         self._explain: list[Claim] = []
         self.held = 0
-        self.held_size = 0
+        self.held_size = self._good.size
+        self.held_note = ""
         self.held_saved: list[str] = []
+        self._next: Claim | None = next(self._claims, None)
+
+    @property
+    def held_tree(self) -> Frontier | None:
+        """The tree of the last claim that held, and of which ``held_note`` is the note; None once one has failed."""
+        return None if self._failed or self._explain or not self.held_note else self._good.copy()
 
     def meet(self, computed: Frontier, stored: Frontier, new_hash: bytes | None) -> None:
         """Hold the claims of this size against the tree, once it has it.
@@ -108,8 +125,6 @@ class ClaimCheck:
             if self._explain:
                 self._fail(self._explain)
                 self._explain = []
-            if len(self._window) > _WINDOW:
-                self._window.pop(0)
         while self._next is not None and self._next.size <= computed.size:
             claim, self._next = self._next, next(self._claims, None)
             if claim.root in (computed.root(), stored.root()):
@@ -150,7 +165,8 @@ class ClaimCheck:
         if tree.size > self._good.size:
             self._before = self._good.size
         self._good = tree.copy()
-        self._window = []
+        self._window.clear()
+        self.held_note = claim.note
         self.held += claim.source is Source.STORE
         self.held_size = max(self.held_size, claim.size)
         if claim.source is Source.SAVED:
@@ -160,7 +176,7 @@ class ClaimCheck:
         for claim in claims[: max(_MAX_KEPT - len(self._failed), 0)]:
             kind, index = "rewritten", self._good.size
             if not self._failed and self._good.size + len(self._window) >= claim.size:
-                kind, index = _explanation(self._good, self._window, claim) or (kind, index)
+                kind, index = _explanation(self._good, list(self._window), claim) or (kind, index)
             since = self._good.size if self._good.size < claim.size else self._before
             self._failed.append(_Failed(claim, since, kind, index))
 

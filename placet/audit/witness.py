@@ -20,7 +20,7 @@ from placet.audit.checkpoint import parse_checkpoint, verify_checkpoint
 from placet.audit.claims import Claim, Source
 from placet.audit.doubts import Doubts
 from placet.audit.note import VerifierKey, parse_note
-from placet.audit.record import DECISION, Leaf
+from placet.audit.record import DECISION, search_columns
 from placet.errors import FormatError, InputError, TamperError
 
 _CACHE_KIB: Final = 65_536
@@ -213,19 +213,19 @@ class Witness:
         for size, root, file, line in rows:
             yield Claim(size, root, Source.WITNESS, f"the checkpoint in {self.files[file]}:{line}")
 
-    def add_leaf(self, index: Any, leaf_hash: bytes, leaf: Leaf | None) -> None:
+    def add_leaf(self, index: Any, leaf_hash: bytes, body: Mapping[str, Any] | None) -> None:
         """The next leaf of the record.
 
         Args:
             index: where it stands.
             leaf_hash: of its bytes as they are.
-            leaf: what it says; None where it can't be read.
+            body: what it says; None where it can't be read.
         """
         if not isinstance(index, int):
             return
         row: tuple[Any, ...] = (index, leaf_hash, *(None,) * 9)
-        if leaf is not None and leaf.type == DECISION:
-            columns, body = leaf.columns, leaf.body
+        if body is not None and body["type"] == DECISION:
+            columns = search_columns(body)
             # The API server calls a Namespace its own namespace, but not when it makes one.
             namespace = "" if columns.kind == "Namespace" else columns.namespace
             said = (_text(body, "group"), _text(body, "subresource"), namespace, columns.object_name)

@@ -11,9 +11,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.note import VerifierKey
+from placet.audit.resume import Prefix, load_state
 from placet.audit.witness import Witness
+from placet.cli.output import safe, say
 from placet.cli.progress import Progress
+from placet.errors import FormatError, TamperError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 MOMENTS: Final = [
@@ -75,14 +79,17 @@ def read_cross_options(
     governed: Sequence[str],
     apiserver_since: datetime | None,
     apiserver_until: datetime | None,
+    resume: Path | None,
 ) -> CrossOptions:
-    """The options together.
+    """The options together, but for ``--resume``, which goes with none of them.
 
     Raises:
-        click.UsageError: one was given that needs --apiserver-log, without it.
+        click.UsageError: one was given that needs --apiserver-log, without it; or --resume with it.
     """
     if not apiserver_logs and (governed or apiserver_since or apiserver_until):
         raise click.UsageError("--governed, --apiserver-since and --apiserver-until go with --apiserver-log")
+    if apiserver_logs and resume is not None:
+        raise click.UsageError("--apiserver-log needs every leaf, and --resume leaves out what was read before")
     return CrossOptions(tuple(apiserver_logs), tuple(governed), aware(apiserver_since), aware(apiserver_until))
 
 
@@ -108,3 +115,32 @@ def open_witness(asked: CrossOptions, keys: Sequence[VerifierKey]) -> Iterator[W
         with Progress("lines of the audit log") as progress:
             witness.load(asked.files, progress=progress)
         yield witness
+
+
+resume_option: Final = click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="STATE",
+    help="Go on after the leaves that an earlier run has verified, and keep in this file how far it came; leaves "
+    "before that are not read again.",
+)
+
+
+def find_prefix(resume: Path | None, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]]) -> Prefix | None:
+    """Where to go on; None to begin with the first leaf, as a saved checkpoint of fewer leaves makes it.
+
+    Raises:
+        InputError: the state file can't be read, or does not prove what it says.
+    """
+    prefix = None if resume is None else load_state(resume, keys)
+    if prefix is None:
+        return None
+    for name, raw in saved:
+        try:
+            smaller = verify_checkpoint(raw, keys).size < prefix.tree.size
+        except (FormatError, TamperError):
+            return prefix  # the verifier says what is wrong with it
+        if smaller:
+            say(f"{safe(name)} is of fewer leaves than {resume}: verifying from the first leaf")
+            return None
+    return prefix
