@@ -243,7 +243,8 @@ class _Verifier:
         else:
             self._types[columns[0]] += 1
             self._answers[columns[_ALLOWED]] += 1
-            self._pace.add(index, columns[1], body.get("interval_s") if columns[0] == HEARTBEAT else None)
+            if "spooled" not in body:  # it is dated when it was decided, while the store was away
+                self._pace.add(index, columns[1], body.get("interval_s") if columns[0] == HEARTBEAT else None)
             if columns != raw_columns:
                 self._report_columns(index, columns, raw_columns)
         if self._witness is not None:

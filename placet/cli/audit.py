@@ -23,6 +23,7 @@ from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
+from placet.cli.audit_accept import accept_rollback
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
     find_prefix,
@@ -30,6 +31,7 @@ from placet.cli.audit_crosscheck import (
     read_cross_options,
     resume_option,
 )
+from placet.cli.audit_spool import spool
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
@@ -395,6 +397,10 @@ def key(file: Path, name: str, new: bool) -> None:
     """
     made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
     click.echo(str(made.verifier))
+
+
+audit.add_command(accept_rollback)
+audit.add_command(spool)
 
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
