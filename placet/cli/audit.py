@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -20,8 +21,16 @@ from placet.audit.proof import (
 )
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
+from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
 from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_crosscheck import (
+    crosscheck_options,
+    find_prefix,
+    open_witness,
+    read_cross_options,
+    resume_option,
+)
 from placet.cli.audit_spool import spool
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
@@ -231,6 +240,8 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
     type=click.Path(path_type=Path),
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
+@crosscheck_options
+@resume_option
 @output_option("json", "yaml")
 def verify(
     store: Path | None,
@@ -239,16 +250,25 @@ def verify(
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     output: str,
+    resume: Path | None,
+    **crossed: Any,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
     was cut back or written anew. Shows how far it is where stderr is a terminal.
 
+    With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
+    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
+
+    With --resume an interrupted run goes on, and a nightly one reads what is new. The file is proved by the log's key
+    before it is used, and speaks for the leaves as they were then: read all of them from time to time.
+
     \b
     Examples:
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
+      placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey
 
     \b
@@ -265,14 +285,26 @@ def verify(
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
+    cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
     if proof is not None:
         _verify_proof(proof, keys, output)
         return
     file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
-    with Progress("leaves") as progress:
-        result = verify_file(file, keys, saved=checkpoints, progress=progress)
+    keep = None if resume is None else functools.partial(write_state, resume)
+    prefix = find_prefix(resume, keys, checkpoints)
+    with open_witness(cross, keys) as witness, Progress("leaves") as progress:
+        result = verify_file(
+            file,
+            keys,
+            saved=checkpoints,
+            progress=progress,
+            witness=witness,
+            governed=cross.governed,
+            prefix=prefix,
+            keep=keep,
+        )
     if output != "text":
         print_result(result.render(), output)
     else:
