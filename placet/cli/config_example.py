@@ -23,6 +23,8 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "record.store": "record.sqlite",
     "record.log_key": "keys/log.key",
     "record.origin": "placet.dev/log/prod-eu-1",
+    "record.checkpoints": "/mnt/other-disk/checkpoints",
+    "record.spool.folder": "/mnt/other-disk/spool",
     "policy.opa_url": "http://127.0.0.1:8181",
     "policy.opa_ca": "tls/opa-ca.crt",
     "policy.data": "policy-data.yaml",
@@ -47,14 +49,14 @@ def render_example(schema: Mapping[str, Any]) -> str:
     return _HEAD + "\n" + "\n".join(_render(schema, "", "")) + "\n"
 
 
-def _render(schema: Mapping[str, Any], prefix: str, indent: str) -> Iterator[str]:
-    required = set(schema.get("required", ()))
+def _render(schema: Mapping[str, Any], prefix: str, indent: str, *, optional: bool = False) -> Iterator[str]:
+    required = set() if optional else set(schema.get("required", ()))
     for name, part in schema["properties"].items():
         path = f"{prefix}{name}"
         if "properties" in part:
             # A section without a key is null, which no configuration may hold: all of it is a comment then.
             yield f"{indent}{'' if name in required else '#'}{name}:"
-            yield from _render(part, f"{path}.", f"{indent}  ")
+            yield from _render(part, f"{path}.", f"{indent}  ", optional=name not in required)
             yield ""
             continue
         yield from (
