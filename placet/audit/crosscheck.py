@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from placet.audit.apiserver import from_microseconds
 from placet.audit.doubts import CrossCheck, Doubts
-from placet.audit.witness import BUILT_IN, Period, Witness
+from placet.audit.witness import BUILT_IN, Period, Witness, target_of
 
 _SECOND_US: Final = 1_000_000
 # How far the clocks of gate and API server may be apart. What annotations name shows how far they are; beyond that, a
@@ -188,9 +188,10 @@ class _Comparison:
     def _find_asked(self) -> dict[tuple[str, str], int]:
         """Custom resource -> the first moment at which the gate was asked about one."""
         asked = """\
-            SELECT r.grp, r.resource, min(r.received) FROM marks m JOIN requests r ON r.id = m.request
-            WHERE m.idx IS NOT NULL GROUP BY r.grp, r.resource"""
-        return {(group, resource): moment for group, resource, moment in self._database.execute(asked)}
+            SELECT r.grp, r.resource, r.subresource, min(r.received) FROM marks m JOIN requests r ON r.id = m.request
+            WHERE m.idx IS NOT NULL GROUP BY r.grp, r.resource, r.subresource"""
+        found = self._database.execute(asked)
+        return {(group, target_of(resource, part)): moment for group, resource, part, moment in found}
 
     # --- 1. what annotations name ------------------------------------------------------------------------------------
 
@@ -253,12 +254,12 @@ class _Comparison:
         since = self._governed.get(asked.namespace)
         if not asked.kind or since is None or asked.ended < since:
             return False
-        resource = (asked.group, asked.resource)
+        resource = (asked.group, target_of(asked.resource, asked.subresource))
         if resource in BUILT_IN or self._given:
             return True
         first = self._asked.get(resource)
         if first is None:
-            self._never_asked[f"{asked.resource}.{asked.group}"] += 1
+            self._never_asked[f"{resource[1]}.{asked.group}"] += 1
         return first is not None and asked.ended >= first
 
     def _find_leaf(self, asked: _Asked) -> _Told | None:
@@ -292,7 +293,7 @@ class _Comparison:
 
     def _where(self, asked: _Asked) -> str:
         place = f"{self._witness.files[asked.file]}:{asked.line}"
-        what = "/".join(filter(None, (asked.resource, asked.subresource)))
+        what = target_of(asked.resource, asked.subresource)
         return f"{place}: {what} {asked.namespace}/{asked.name or '(name made)'} by {asked.user}"
 
     def _notes(self) -> Iterator[str]:

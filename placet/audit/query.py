@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +15,14 @@ from placet.audit.stores import Reader, StoredLeaf
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
+_CHUNK: Final = 200  # records in memory at once while one after the other is looked at
+
+# Where leaves of every type say such things.
+_ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
+_PERSONS: Final = (("approvals", "person"), ("exemption", "persons"), ("signers", "person"), ("person",))
+_APPROVALS: Final = (("approvals", "approval_id"), ("rejected", "approval_id"), ("approval_id",))
+_IMAGES: Final = (("images",),)
+_WORDS: Final = (("message",), ("advice",), ("reason",), ("ticket",), ("conclusion",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,12 @@ class Query:
     Attributes:
         type: of leaf; the default finds decisions.
         violation: a rule, a code, or ``rule:code``.
+        role: of an approval that counted or did not.
+        person: who approved, exempted, revoked, or broke the glass.
+        approval: id of an approval that counted, did not, or was revoked.
+        projection: digest of what was judged.
+        image: part of an image's reference.
+        text: part of the message, the advice, or the reason that was given, in any case.
         since: aware, included.
         until: aware, not included.
     """
@@ -36,12 +51,18 @@ class Query:
     user: str = ""
     allowed: bool | None = None
     violation: str = ""
+    role: str = ""
+    person: str = ""
+    approval: str = ""
+    projection: str = ""
+    image: str = ""
+    text: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
-        texts = ("type", "kind", "name", "namespace", "environment", "model", "user", "violation")
+        texts = ("type", "kind", "name", "namespace", "environment", "model", "user", "violation", "projection")
         asked: dict[str, Any] = {name: getattr(self, name) for name in texts if getattr(self, name)}
         if self.allowed is not None:
             asked["allowed"] = int(self.allowed)
@@ -50,6 +71,22 @@ class Query:
         if self.until is not None:
             asked["until"] = render_time(self.until)
         return asked
+
+    @property
+    def scans(self) -> bool:
+        """Whether something is asked that no column has, so that records are read to see."""
+        return any((self.role, self.person, self.approval, self.image, self.text))
+
+    def matches(self, body: Mapping[str, Any]) -> bool:
+        """Whether a record is what is looked for, of what ``conditions`` does not ask."""
+        wanted = self.text.casefold()
+        return (
+            (not self.role or self.role in _said(body, _ROLES))
+            and (not self.person or self.person in _said(body, _PERSONS))
+            and (not self.approval or self.approval in _said(body, _APPROVALS))
+            and (not self.image or any(self.image in image for image in _said(body, _IMAGES)))
+            and (not wanted or any(wanted in text.casefold() for text in _said(body, _WORDS)))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +135,35 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
                 f"{after!r} is not the cursor of a page", hint="Use the cursor that the page before ended with."
             )
         before = int(after)
-    rows = reader.search(query.conditions(), before=before, limit=limit + 1)
-    found = tuple(read_found(row) for row in rows[:limit])
-    return Page(found, str(found[-1].index) if len(rows) > limit else "")
+    if query.scans:
+        found = tuple(itertools.islice(_scan(reader, query, before), limit + 1))
+    else:
+        rows = reader.search(query.conditions(), before=before, limit=limit + 1)
+        found = tuple(read_found(row) for row in rows)
+    return Page(found[:limit], str(found[limit - 1].index) if len(found) > limit else "")
+
+
+def _scan(reader: Reader, query: Query, before: int | None) -> Iterator[Found]:
+    """Read what the columns leave, a few at a time, and give what matches."""
+    while rows := reader.search(query.conditions(), before=before, limit=_CHUNK):
+        for row in rows:
+            found = read_found(row)
+            if query.matches(found.body):
+                yield found
+        before = rows[-1].index
+
+
+def _said(body: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Every text in these places of a body; a list stands for each of its elements."""
+    for first, *rest in places:
+        values = _elements(body.get(first))
+        for name in rest:
+            values = [inner for value in values if isinstance(value, Mapping) for inner in _elements(value.get(name))]
+        yield from (value for value in values if isinstance(value, str))
+
+
+def _elements(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def is_index(text: str) -> bool:

@@ -27,19 +27,26 @@ _CACHE_KIB: Final = 65_536
 _BATCH: Final = 1000
 _PROGRESS_EVERY: Final = 1024
 
-# (group, resource) -> kind of the built-in workloads; custom ones are those of the kind registry.
+NAMESPACES: Final = "namespaces"
+JUDGED: Final = frozenset({"CREATE", "UPDATE"})
+# (group, resource with its subresource) -> kind of the built-in workloads, as the webhook's rules name them; custom
+# ones are those of the kind registry.
 BUILT_IN: Final[Mapping[tuple[str, str], str]] = {
     ("", "pods"): "Pod",
+    ("", "pods/ephemeralcontainers"): "Pod",
+    ("", "pods/resize"): "Pod",
     ("", "replicationcontrollers"): "ReplicationController",
+    ("", "replicationcontrollers/scale"): "ReplicationController",
     ("apps", "deployments"): "Deployment",
+    ("apps", "deployments/scale"): "Deployment",
     ("apps", "statefulsets"): "StatefulSet",
+    ("apps", "statefulsets/scale"): "StatefulSet",
     ("apps", "daemonsets"): "DaemonSet",
     ("apps", "replicasets"): "ReplicaSet",
+    ("apps", "replicasets/scale"): "ReplicaSet",
     ("batch", "jobs"): "Job",
     ("batch", "cronjobs"): "CronJob",
 }
-NAMESPACES: Final = "namespaces"
-GOVERNED_SUBRESOURCES: Final = frozenset({"", "scale", "ephemeralcontainers", "resize"})
 
 _TABLES: Final = """\
 PRAGMA journal_mode = OFF;
@@ -78,7 +85,7 @@ class Witness:
 
     Args:
         keys: verifier keys of the log that is verified; the first one's name is its origin.
-        kinds: (group, resource) -> kind of the custom resources that the gate is asked about.
+        kinds: (group, resource with its subresource) -> kind of the custom resources that the gate is asked about.
         since: aware; requests that arrived earlier are left out.
         until: aware; requests that arrived then or later are left out.
     """
@@ -156,9 +163,7 @@ class Witness:
             return
         self._extend(request.ended_us)
         marks = [mark for mark in request.marks if self._is_ours(mark, line)]
-        kind = self._kinds.get((request.group, request.resource), "")
-        if request.subresource not in GOVERNED_SUBRESOURCES:
-            kind = ""
+        kind = self._kinds.get((request.group, target_of(request.resource, request.subresource)), "")
         if not kind and not marks and request.resource != NAMESPACES:
             return
         values = (
@@ -224,7 +229,7 @@ class Witness:
         if not isinstance(index, int):
             return
         row: tuple[Any, ...] = (index, leaf_hash, *(None,) * 9)
-        if body is not None and body["type"] == DECISION:
+        if body is not None and body["type"] == DECISION and body.get("operation") in JUDGED:
             columns = search_columns(body)
             # The API server calls a Namespace its own namespace, but not when it makes one.
             namespace = "" if columns.kind == "Namespace" else columns.namespace
@@ -242,6 +247,11 @@ class Witness:
         # Two rows of one index are a finding of the verifier; here the first stands.
         self.database.executemany(f"INSERT OR IGNORE INTO leaves VALUES (?{', ?' * 10})", self._leaves)  # noqa: S608
         self._leaves.clear()
+
+
+def target_of(resource: str, subresource: str) -> str:
+    """As a webhook's rules name it: ``deployments`` or ``deployments/scale``."""
+    return f"{resource}/{subresource}" if subresource else resource
 
 
 def _origin(note: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +18,7 @@ from placet.audit.proof import (
     prove_inclusion,
     verify_proof,
 )
-from placet.audit.query import Query, find, read_found
-from placet.audit.record import LEAF_TYPES
+from placet.audit.query import read_found
 from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
 from placet.cli.audit_accept import accept_rollback
@@ -31,13 +29,15 @@ from placet.cli.audit_crosscheck import (
     read_cross_options,
     resume_option,
 )
+from placet.cli.audit_list import list_records
 from placet.cli.audit_spool import spool
-from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
+from placet.cli.audit_tail import tail
+from placet.cli.complete import complete_decision
 from placet.cli.group import Group
 from placet.cli.options import output_option
-from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
+from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
 from placet.cli.progress import Progress
-from placet.cli.record import LISTED_HEAD, listed_row, shown_lines
+from placet.cli.record import shown_lines
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
     find_named,
@@ -50,21 +50,8 @@ from placet.cli.record_source import (
 )
 from placet.errors import InputError, TamperError
 
-_MOMENTS: Final = [
-    "%Y-%m-%d",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%SZ",
-    "%Y-%m-%dT%H:%M:%S.%fZ",
-    "%Y-%m-%dT%H:%M:%S%z",
-]
-LIST_SCHEMA: Final = "placet.dev/audit-list/v1"
 SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
 PROVED_SCHEMA: Final = "placet.dev/audit-proof-verification/v1"
-
-
-def now() -> datetime:
-    """The clock of the commands; tests put another in its place."""
-    return datetime.now(UTC)
 
 
 @click.group(cls=Group)
@@ -87,98 +74,6 @@ def audit() -> None:
     \b
     See also: docs/formats-audit.md
     """
-
-
-@audit.command("list")
-@record_options
-@click.option("--kind", default="", shell_complete=complete_recorded("kind"), help="Kind, as in Deployment.")
-@click.option("--name", default="", shell_complete=complete_recorded("name"), help="Name of the object.")
-@click.option(
-    "-n", "--namespace", default="", shell_complete=complete_recorded("namespace"), help="Namespace of the object."
-)
-@click.option(
-    "-e",
-    "--environment",
-    default="",
-    shell_complete=complete_environment,
-    help="Environment that was decided for.",
-)
-@click.option("--model", default="", shell_complete=complete_recorded("model"), help="Name of the model.")
-@click.option("--user", default="", shell_complete=complete_recorded("user"), help="Who asked for the change.")
-@click.option("--decision", type=click.Choice(["allow", "deny"]), help="What was answered.")
-@click.option(
-    "--violation",
-    default="",
-    shell_complete=complete_rule,
-    help="A rule, a code, or rule:code that the decision names.",
-)
-@click.option(
-    "--type",
-    "leaf_type",
-    type=click.Choice([*LEAF_TYPES, "any"]),
-    default="decision",
-    show_default=True,
-    help="Which kind of record.",
-)
-@click.option("--days", type=click.IntRange(min=1), help="Only the last so many days.")
-@click.option("--since", type=click.DateTime(_MOMENTS), help="From this moment on; UTC unless it says otherwise.")
-@click.option("--until", type=click.DateTime(_MOMENTS), help="Before this moment.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most records to show.")
-@click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
-@output_option("table", "json", "yaml")
-def list_records(
-    store: Path | None,
-    config_file: Path,
-    decision: str | None,
-    leaf_type: str,
-    days: int | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
-    after: str,
-    output: str,
-    **texts: str,
-) -> None:
-    r"""List records, the newest first.
-
-    By default decisions, 50 at most. In text and table form a line each, cut to the terminal where it is one.
-
-    \b
-    Examples:
-      placet audit list
-      placet audit list --store record.sqlite
-      placet audit list --store record.sqlite --decision deny --violation role_missing --days 30
-      placet audit list --store record.sqlite --kind Deployment --name llama -o json
-      placet audit list --store record.sqlite --type any --limit 5
-
-    \b
-    Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
-
-    \b
-    See also: placet audit show
-    """
-    if days is not None and since is not None:
-        raise click.UsageError("give --days or --since, not both")
-    query = Query(
-        type="" if leaf_type == "any" else leaf_type,
-        allowed=None if decision is None else decision == "allow",
-        since=now() - timedelta(days=days) if days is not None else _aware(since),
-        until=_aware(until),
-        **texts,
-    )
-    with open_record(store, config_file) as reader:
-        page = find(reader, query, limit=limit, after=after)
-    if output in {"json", "yaml"}:
-        records = [{"index": one.index, "leaf_hash": one.leaf_hash.hex(), "record": one.body} for one in page.found]
-        print_result({"schema": LIST_SCHEMA, "records": records, "cursor": page.cursor}, output)
-        return
-    print_table(LISTED_HEAD, [listed_row(one) for one in page.found])
-    if not page.found:
-        say("No record matches.")
-    if page.cursor:
-        say(f"More follow: --after {page.cursor}")
 
 
 @audit.command()
@@ -400,7 +295,9 @@ def key(file: Path, name: str, new: bool) -> None:
 
 
 audit.add_command(accept_rollback)
+audit.add_command(list_records)
 audit.add_command(spool)
+audit.add_command(tail)
 
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
@@ -439,7 +336,3 @@ def _print_verification(result: Verification) -> None:
         click.echo(style("VERIFIED", "green", bold=True))
     else:
         click.echo(style("NOT VERIFIED", "red", bold=True))
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -110,7 +110,9 @@ def open_witness(asked: CrossOptions, keys: Sequence[VerifierKey]) -> Iterator[W
         return
     from placet.policy.data import load_policy_data  # nobody else who verifies needs the policies
 
-    kinds = {(kind.group, kind.resource): kind.name for kind in load_policy_data(None).kinds.custom}
+    registered = load_policy_data(None).kinds.custom
+    kinds = {(kind.group, kind.resource): kind.name for kind in registered}
+    kinds |= {(kind.group, f"{kind.resource}/scale"): kind.name for kind in registered if kind.scale}
     with Witness(keys, kinds=kinds, since=asked.since, until=asked.until) as witness:
         with Progress("lines of the audit log") as progress:
             witness.load(asked.files, progress=progress)

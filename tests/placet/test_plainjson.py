@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from placet.canonical import MAX_DEPTH, MAX_SAFE_INTEGER, parse_json, parse_strictly, render_canonical, render_strictly
 from placet.errors import CanonicalError, FormatError
-from placet.plainjson import NOT_PLAIN, parse_plain, render_plain
+from placet.plainjson import NOT_PLAIN, parse_canonical, parse_plain, render_plain
 
 REVIEWS = Path(__file__).parents[1] / "data" / "reviews"
 MAX_BYTES = 1_000_000
@@ -284,3 +284,53 @@ def test_depth_of_what_is_read_is_bounded_exactly() -> None:
             raw = opening * depth + b"1" + closing * depth
             quick = parse_plain(raw, max_depth=4, allow_floats=False)
             assert (quick is NOT_PLAIN) == (depth > 4)
+
+
+# -- reading what must be canonical
+
+
+def strictly_canonical(raw: bytes) -> Any:
+    """The value where it is canonical by the reference, else ``NOT_PLAIN``."""
+    try:
+        value = parse_strictly(raw, max_depth=MAX_DEPTH, allow_floats=False)
+        return value if render_strictly(value) == raw else NOT_PLAIN
+    except (FormatError, CanonicalError):
+        return NOT_PLAIN
+
+
+def hold_canonical(raw: bytes) -> None:
+    found = parse_canonical(raw, max_depth=MAX_DEPTH)
+    if found is not NOT_PLAIN:
+        assert repr(found) == repr(strictly_canonical(raw))
+
+
+@given(DOCUMENTS)
+@example('{"b":1,"a":2}')
+@example('{"a":1,"a":1}')
+@example('{"a":1.5}')
+@example('{"a":[[1e20]]}')
+@example('{"a":9007199254740993}')
+@example('{"a":-0}')
+@example('{"a": 1}')
+@example('{"\U0001f600":1,"\uffff":2}')
+def test_what_is_read_as_canonical_is_so_by_the_reference(text: str) -> None:
+    hold_canonical(text.encode("utf-8", errors="surrogatepass"))
+
+
+@given(PLAIN, st.data())
+def test_changed_bytes_of_canonical_json_are_canonical_by_the_reference_or_left_to_it(
+    value: Any, data: st.DataObject
+) -> None:
+    raw = bytearray(render_strictly(value))
+    if max(raw.decode()) < "\ud800":  # what else there is may be left to the reference
+        assert repr(parse_canonical(bytes(raw), max_depth=MAX_DEPTH)) == repr(value)
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    hold_canonical(bytes(raw))
+
+
+@pytest.mark.parametrize("inner", [b"", b"1", b"{}", b"[]"])
+def test_depth_of_canonical_json_is_never_more_than_may_be(inner: bytes) -> None:
+    for depth in range(MAX_DEPTH - 3, MAX_DEPTH + 3):
+        raw = b"[" * depth + inner + b"]" * depth
+        found = parse_canonical(raw, max_depth=MAX_DEPTH)
+        assert found is NOT_PLAIN or strictly_canonical(raw) is not NOT_PLAIN, depth

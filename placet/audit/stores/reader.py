@@ -50,6 +50,7 @@ _CONDITIONS: Final = {
     "model": "model = :model",
     "user": "requester = :user",
     "allowed": "allowed = :allowed",
+    "projection": "projection = :projection",
     "violation": "instr(violations, '|' || :violation || '|') > 0",
     "since": "time >= :since",
     "until": "time < :until",

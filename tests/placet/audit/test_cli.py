@@ -13,8 +13,7 @@ from click.testing import CliRunner, Result
 
 from placet.audit.log import AuditLog
 from placet.audit.note import load_log_key
-from placet.cli import audit as audit_command
-from placet.cli import progress, root
+from placet.cli import audit_list, progress, root
 from tests.simulators.tampering import (
     LOG_KEY,
     ORIGIN,
@@ -206,7 +205,7 @@ def test_list_pages_and_filters(built: Path) -> None:
 
 
 def test_list_goes_back_so_many_days(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_command, "now", lambda: START + timedelta(days=1, seconds=18))
+    monkeypatch.setattr(audit_list, "now", lambda: START + timedelta(days=1, seconds=18))
     assert [one["index"] for one in read("list", "--store", built, "--days", 1)["records"]] == [20, 19, 18]
     assert run("list", "--store", built, "--days", 1, "--since", "2026-11-22").exit_code == 2
 

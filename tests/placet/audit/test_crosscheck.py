@@ -12,6 +12,7 @@ import pytest
 
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import KINDS, Verification
+from placet.audit.log import AuditLog
 from placet.audit.record import parse_leaf, render_leaf
 from placet.audit.verify import verify_file
 from placet.audit.witness import Witness
@@ -28,7 +29,9 @@ from tests.simulators.apiserverlog import (
 )
 from tests.simulators.tampering import (
     LOG_KEY,
+    ORIGIN,
     OTHER_KEY,
+    append,
     copy_of,
     cover_up,
     decision,
@@ -397,3 +400,21 @@ def test_a_generated_name_stands_for_any(store: Path, events: list[Event]) -> No
     event["objectRef"].pop("name")
     events[21] = event
     assert crossed(store, events).counts == {}
+
+
+def test_a_leaf_of_a_deletion_needs_no_admission(tmp_path: Path) -> None:
+    store = build_record(tmp_path / "record.db", size=20, signed=())
+    log = AuditLog.open(store, origin=ORIGIN)
+    append(log, 50, time=moment(9, milliseconds=70), operation="DELETE", name="gone", allowed=True, violations=[])
+    log.close()
+    events = [event for event in events_of(store) if event["objectRef"]["name"] != "gone"]
+    found = crossed(store, events)
+    assert found.counts == {}
+    assert sum(found.leaves.values()) == 15
+
+
+def test_a_part_of_an_object_that_no_rule_names_is_not_asked_about(store: Path, events: list[Event]) -> None:
+    target = {"resource": "rayservices", "apiGroup": "ray.io", "apiVersion": "v1", "namespace": "ml", "name": "ray"}
+    scaled = {**without_marks(events[25]), "objectRef": {**target, "subresource": "scale"}}
+    found = crossed(store, [*events, scaled], governed=("ml",))
+    assert (found.counts, found.notes) == ({}, ())

@@ -8,11 +8,22 @@ from typing import Any
 
 import pytest
 
+from placet.audit import query
 from placet.audit.log import AuditLog
 from placet.audit.query import Query, find
 from placet.audit.stores.file import open_readonly
 from placet.errors import InputError, TamperError
 from tests.simulators.tampering import ORIGIN, START, append, build_log, copy_of, surgery
+
+APPROVED: dict[str, Any] = {
+    "approvals": [{"approval_id": "a-1", "role": "security", "person": "sam"}],
+    "rejected": [{"approval_id": "a-2", "role": "legal", "code": "expired"}, "odd"],
+    "images": ["registry.example.com/vllm@sha256:77"],
+    "exemption": {"persons": ["fay"]},
+    "message": "No VALID approval \u00c4",
+    "advice": ["renew it"],
+    "projection": f"sha256:{'5' * 64}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     append(log, 2, environment="staging", user="bob@example.org")
     append(log, 3, kind="StatefulSet", namespace="other", model={"name": "mistral"})
     append(log, 4)
-    append(log, 5)
+    append(log, 5, **APPROVED)
     append(log, 8, violations=[{"rule": "images.pinned", "code": "not_pinned"}])
     log.close()
     return path
@@ -60,10 +71,46 @@ def _find(store: Path, **asked: Any) -> list[int]:
         ({"since": START + timedelta(seconds=2), "until": START + timedelta(seconds=5)}, [4, 3, 2]),
         ({"kind": "Deployment", "environment": "production", "allowed": True}, [5, 1]),
         ({"name": "' OR 1=1 --"}, []),
+        ({"role": "security"}, [5]),
+        ({"role": "legal"}, [5]),
+        ({"role": "secur"}, []),
+        ({"person": "sam"}, [5]),
+        ({"person": "fay"}, [5]),
+        ({"approval": "a-1"}, [5]),
+        ({"approval": "a-2"}, [5]),
+        ({"approval": "a"}, []),
+        ({"projection": f"sha256:{'5' * 64}"}, [5]),
+        ({"image": "vllm@sha256:77"}, [5]),
+        ({"image": "VLLM"}, []),
+        ({"text": "valid APPROVAL \u00e4"}, [5]),
+        ({"text": "RENEW"}, [5]),
+        ({"text": "expired"}, []),
+        ({"person": "sam", "environment": "staging"}, []),
     ],
 )
 def test_finds_what_meets_every_condition(store: Path, asked: dict[str, Any], indexes: list[int]) -> None:
     assert _find(store, **asked) == indexes
+
+
+def test_pages_of_what_is_read_to_be_found_follow_each_other_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "_CHUNK", 2)
+    log = AuditLog.open(tmp_path / "record.db", origin=ORIGIN)
+    for number in range(12):
+        append(log, number, **(APPROVED if number % 3 == 0 else {}))
+    seen: list[int] = []
+    cursor = ""
+    for number in range(100, 103):
+        with open_readonly(tmp_path / "record.db") as reader:
+            page = find(reader, Query(person="sam"), limit=2, after=cursor)
+        seen += [one.index for one in page.found]
+        append(log, number, **APPROVED)
+        cursor = page.cursor
+        if not cursor:
+            break
+    log.close()
+    assert seen == [9, 6, 3, 0]
 
 
 def test_pages_follow_each_other_whatever_is_written_meanwhile(tmp_path: Path) -> None:
