@@ -23,13 +23,17 @@ SCHEMA: Final = "placet.dev/record/v1"
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
 HEARTBEAT: Final = "heartbeat"
+KEYRING: Final = "keyring"
+POLICY: Final = "policy"
 CONFIGURATION: Final = "configuration"
 REVOCATION: Final = "revocation"
 BREAK_GLASS: Final = "break-glass"
-LEAF_TYPES: Final = (DECISION, HEARTBEAT, "keyring", "policy", CONFIGURATION, REVOCATION, BREAK_GLASS)
+LEAF_TYPES: Final = (DECISION, HEARTBEAT, KEYRING, POLICY, CONFIGURATION, REVOCATION, BREAK_GLASS)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
 _DIGEST_FIELD: Final = "_digest"
+KEPT_BEFORE: Final = "kept_before"
+"""Member of a decision: attachments that equal those of an earlier leaf, which has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,22 @@ def attachment_digests(body: Mapping[str, Any]) -> dict[str, str]:
         for key, value in body.items()
         if key.endswith(_DIGEST_FIELD) and isinstance(value, str)
     }
+
+
+def find_attachments(body: Mapping[str, Any], index: int) -> dict[str, tuple[int, str]]:
+    """Where the attachments of a leaf are: name -> index of the leaf that has it, and its digest.
+
+    Args:
+        body: of the leaf.
+        index: of the leaf itself.
+    """
+    found = {name: (index, digest) for name, digest in attachment_digests(body).items()}
+    before = body.get(KEPT_BEFORE)
+    for name, entry in before.items() if isinstance(before, Mapping) else ():
+        place, digest = (entry.get("index"), entry.get("digest")) if isinstance(entry, Mapping) else (None, None)
+        if type(place) is int and 0 <= place < index and isinstance(digest, str) and name not in found:
+            found[name] = (place, digest)
+    return found
 
 
 def search_columns(body: Mapping[str, Any]) -> Columns:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from placet.audit.findings import Verification
-from placet.audit.note import VerifierKey, generate_log_key, load_log_key
-from placet.audit.proof import (
-    MAX_PROOF_BYTES,
-    VerifiedInclusion,
-    prove_consistency,
-    prove_inclusion,
-    verify_proof,
-)
+from placet.audit.note import generate_log_key, load_log_key
+from placet.audit.proof import prove_inclusion
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.audit.verify import verify_file
+from placet.cli.audit_proof import proof_options, prove, replay, verify_proof_file
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
@@ -37,7 +32,7 @@ from placet.cli.record_source import (
     read_limited,
     record_options,
 )
-from placet.errors import InputError, TamperError
+from placet.errors import InputError
 
 _MOMENTS: Final = [
     "%Y-%m-%d",
@@ -48,7 +43,6 @@ _MOMENTS: Final = [
 ]
 LIST_SCHEMA: Final = "placet.dev/audit-list/v1"
 SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
-PROVED_SCHEMA: Final = "placet.dev/audit-proof-verification/v1"
 
 
 def now() -> datetime:
@@ -222,6 +216,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
 @log_keys_option(required=True)
+@proof_options
 @click.option(
     "--checkpoint",
     "saved",
@@ -237,23 +232,27 @@ def verify(
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     output: str,
+    **against: Any,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
     was cut back or written anew. Shows how far it is where stderr is a terminal.
 
+    A proof is judged as of when its decision fell: its keyring by the root keys that you name, each approval by that
+    keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
+
     \b
     Examples:
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
-      placet audit verify --proof proof.json --log-key keys/log.vkey
+      placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
 
     \b
     Exit codes:
-      0  verified
-      1  tampered with
-      2  it could not be told
+      0  verified; of a proof: every part of it
+      1  tampered with, or a part of a proof does not hold
+      2  it could not be told, of a part of a proof too
 
     \b
     Environment:
@@ -265,8 +264,10 @@ def verify(
     """
     keys = read_keys(log_keys)
     if proof is not None:
-        _verify_proof(proof, keys, output)
+        verify_proof_file(proof, keys, output=output, moment=now(), **against)
         return
+    if any(against.values()):
+        raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
     file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
     with Progress("leaves") as progress:
@@ -277,45 +278,6 @@ def verify(
         _print_verification(result)
     if not result.verified:
         sys.exit(EXIT_VIOLATIONS)
-
-
-@audit.command()
-@record_options
-@click.argument("record", required=False, shell_complete=complete_decision)
-@click.option(
-    "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
-)
-@log_keys_option(required=True)
-def prove(
-    store: Path | None, config_file: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]
-) -> None:
-    r"""Write a file that proves a record, and verifies alone, to stdout.
-
-    RECORD is a decision id, the uid of a request, or an index. Whoever has the file and the log's verifier key needs
-    nothing else: placet audit verify --proof.
-
-    \b
-    Examples:
-      placet audit prove 0 --store record.sqlite --log-key keys/log.vkey > proof.json
-      placet audit prove --consistency saved.note --store record.sqlite --log-key keys/log.vkey > extends.json
-
-    \b
-    Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
-
-    \b
-    See also: placet audit verify
-    """
-    if (record is None) == (consistency is None):
-        raise click.UsageError("give RECORD or --consistency, one of them")
-    keys = read_keys(log_keys)
-    with open_record(store, config_file) as reader:
-        if consistency is not None:
-            raw = prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
-        else:
-            raw = prove_inclusion(reader, find_named(reader, record or ""), keys)
-    click.echo(raw, nl=False)
 
 
 @audit.command()
@@ -365,33 +327,8 @@ def key(file: Path, name: str, new: bool) -> None:
     click.echo(str(made.verifier))
 
 
-def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
-    try:
-        verified = verify_proof(read_limited(path, MAX_PROOF_BYTES), keys)
-    except TamperError as exc:
-        if output != "text":
-            print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)
-        else:
-            click.echo(f"{style('NOT VERIFIED', 'red', bold=True)} {safe(exc.code)}: {safe(exc)}")
-        sys.exit(EXIT_VIOLATIONS)
-    if isinstance(verified, VerifiedInclusion):
-        sentence = (
-            f"leaf {verified.index} is in the log {verified.checkpoint.origin} of {verified.checkpoint.size} leaves"
-        )
-        value = {
-            "schema": PROVED_SCHEMA,
-            "verified": True,
-            "sentence": sentence,
-            "index": verified.index,
-            "record": verified.leaf.body,
-        }
-    else:
-        sentence = f"the log {verified.new.origin} of {verified.new.size} leaves extends the one of {verified.old.size}"
-        value = {"schema": PROVED_SCHEMA, "verified": True, "sentence": sentence}
-    if output != "text":
-        print_result(value, output)
-    else:
-        click.echo(f"{style('VERIFIED', 'green', bold=True)} {safe(sentence)}")
+audit.add_command(prove)
+audit.add_command(replay)
 
 
 def _print_verification(result: Verification) -> None:

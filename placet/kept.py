@@ -1,0 +1,148 @@
+"""What is kept beside a decision, so that it can be looked into again from the log alone; and what is not kept twice.
+
+Attachments can be erased, and their digests stand in the leaf. What the approvals of a workload say stays the same from
+one update to the next: equal contents are kept once, and later leaves say beside which one they are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from placet.approvals.envelope import parse_annotation
+from placet.audit.log import MAX_ADMITTED, read_stored
+from placet.audit.record import KEPT_BEFORE, attachment_digests, find_attachments
+from placet.audit.stores import Reader
+from placet.canonical import Digest, render_canonical
+from placet.decision import Decision
+from placet.errors import AuditError, FormatError
+from placet.judge import Findings
+from placet.projection import redact
+
+SIGNED_SCHEMA: Final = "placet.dev/signed/v1"
+INPUT: Final = "input"
+CONTENT: Final = "content"
+SIGNED: Final = "signed"
+EXEMPTION: Final = "exemption"
+SHARED: Final = (CONTENT, SIGNED, EXEMPTION)
+"""Attachments that are the same for many decisions; an input never is."""
+_MAX_KNOWN: Final = 10_000
+
+Ask = Callable[[], Mapping[str, int]]
+
+
+def collect_attachments(decision: Decision) -> dict[str, bytes]:
+    """What is kept beside the record, erasable: what was judged, the content without env values, what was signed."""
+    if decision.exemption is not None and decision.exemption.envelope:
+        return {EXEMPTION: decision.exemption.envelope}
+    findings = decision.findings
+    if findings is None:
+        return {}
+    judged = {INPUT: render_canonical(findings.document)}
+    if decision.lineage is not None:  # its content is that of its parent, and so are its approvals: both are kept once
+        return judged
+    signed = render_signed(findings)
+    return {
+        **judged,
+        CONTENT: render_canonical(redact(findings.workload.projection.canonical)),
+        **({SIGNED: signed} if signed else {}),
+    }
+
+
+def render_signed(findings: Findings) -> bytes:
+    """The envelopes that counted, of approvals and of evidence, as they stood in annotations; empty for none.
+
+    What was rejected is not kept: nothing was let in by it, and anybody can put any bytes there.
+    """
+    counted = {str(one.statement) for one in findings.approvals.verified}
+    sources = {str(statement) for statement in findings.evidence.facts.sources.values()}
+    approvals = _signed_in(findings.workload.approvals, counted)
+    evidence = _signed_in(findings.workload.evidence, sources)
+    if not approvals and not evidence:
+        return b""
+    return render_canonical({"schema": SIGNED_SCHEMA, "approvals": approvals, "evidence": evidence})
+
+
+def _signed_in(annotations: Mapping[str, str], statements: set[str]) -> dict[str, str]:
+    return {name: text for name, text in annotations.items() if statements and _statement_of(text) in statements}
+
+
+def _statement_of(text: str) -> str:
+    try:
+        return str(Digest.of(parse_annotation(text).payload))
+    except FormatError:
+        return ""
+
+
+class KeptContents:
+    """Where contents are kept that this process has seen kept, by their digest. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
+
+    def part(self, attachments: Mapping[str, bytes], ask: Ask) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """What has to be kept with a decision, and what is kept before it.
+
+        Args:
+            attachments: name -> bytes.
+            ask: what the record knows, digest -> index; asked only for what was not met here before.
+
+        Returns:
+            the attachments that are left, and the member of the leaf that says where the others are; empty for none.
+        """
+        digests = {name: str(Digest.of(attachments[name])) for name in SHARED if name in attachments}
+        with self._lock:
+            places = {digest: self._places[digest] for digest in digests.values() if digest in self._places}
+        if len(places) < len(digests):
+            try:
+                places = {**ask(), **places}
+            except AuditError:
+                places = dict(places)  # to keep it again is never wrong, and the append finds out what is the matter
+        before = {
+            name: {"digest": digest, "index": places[digest]} for name, digest in digests.items() if digest in places
+        }
+        left = {name: content for name, content in attachments.items() if name not in before}
+        return left, {KEPT_BEFORE: before} if before else {}
+
+    def learn(self, index: int, leaf: Mapping[str, Any]) -> None:
+        """A decision is in the record, with what is kept beside it."""
+        found = {digest: index for name, digest in attachment_digests(leaf).items() if name in SHARED}
+        with self._lock:
+            if len(self._places) >= _MAX_KNOWN:
+                self._places.clear()
+            self._places.update(found)
+
+
+def find_kept(
+    reader: Reader, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: Digest
+) -> dict[str, int]:
+    """What is kept beside the newest decisions that admitted this content of an object: digest -> index.
+
+    Only what is there still, and is what the leaf says.
+
+    Raises:
+        StoreUnavailable: the store can't be read.
+        TamperError: what is stored is not what was hashed.
+    """
+    found = reader.approvals_of(
+        cluster=cluster,
+        environment=environment,
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        projection=str(projection),
+        limit=MAX_ADMITTED,
+    )
+    places = {
+        (digest, index, part)
+        for stored in found
+        for part, (index, digest) in find_attachments(read_stored(stored).body, stored.index).items()
+        if part in SHARED
+    }
+    return {
+        digest: index
+        for digest, index, part in sorted(places)
+        if (content := reader.attachment(index, part)) is not None and digest == str(Digest.of(content))
+    }
