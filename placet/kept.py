@@ -6,15 +6,17 @@ one update to the next: equal contents are kept once, and later leaves say besid
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from placet.approvals.envelope import parse_annotation
+from placet.approvals.closed import ClosedObject
+from placet.approvals.envelope import parse_annotation, parse_envelope, render_annotation, render_envelope
 from placet.audit.log import MAX_ADMITTED, read_stored
 from placet.audit.record import KEPT_BEFORE, attachment_digests, find_attachments
 from placet.audit.stores import Reader
-from placet.canonical import Digest, render_canonical
+from placet.canonical import Digest, parse_json, render_canonical
 from placet.decision import Decision
 from placet.errors import AuditError, FormatError
 from placet.judge import Findings
@@ -28,6 +30,7 @@ EXEMPTION: Final = "exemption"
 SHARED: Final = (CONTENT, SIGNED, EXEMPTION)
 """Attachments that are the same for many decisions; an input never is."""
 _MAX_KNOWN: Final = 10_000
+_MAX_SIGNED_BYTES: Final = 1024 * 1024
 
 Ask = Callable[[], Mapping[str, int]]
 
@@ -51,12 +54,13 @@ def collect_attachments(decision: Decision) -> dict[str, bytes]:
 
 
 def render_signed(findings: Findings) -> bytes:
-    """The envelopes that counted, of approvals and of evidence, as they stood in annotations; empty for none.
+    """The envelopes that counted, of approvals by role and of evidence by name; empty for none.
 
-    What was rejected is not kept: nothing was let in by it, and anybody can put any bytes there.
+    What was rejected is not kept: nothing was let in by it, and anybody can put any bytes there. An envelope is kept as
+    the JSON that other tools read, a quarter smaller than the annotation that it stood in.
     """
     counted = {str(one.statement) for one in findings.approvals.verified}
-    sources = {str(statement) for statement in findings.evidence.facts.sources.values()}
+    sources = {str(statement) for statement in findings.evidence.counted}
     approvals = _signed_in(findings.workload.approvals, counted)
     evidence = _signed_in(findings.workload.evidence, sources)
     if not approvals and not evidence:
@@ -64,15 +68,34 @@ def render_signed(findings: Findings) -> bytes:
     return render_canonical({"schema": SIGNED_SCHEMA, "approvals": approvals, "evidence": evidence})
 
 
-def _signed_in(annotations: Mapping[str, str], statements: set[str]) -> dict[str, str]:
-    return {name: text for name, text in annotations.items() if statements and _statement_of(text) in statements}
+def parse_signed(raw: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """What ``render_signed`` kept, as annotations: approvals by role, evidence by name.
+
+    Raises:
+        FormatError: it is not of that form.
+    """
+    members = ClosedObject(parse_json(raw, max_bytes=_MAX_SIGNED_BYTES), "signed")
+    members.choice("schema", (SIGNED_SCHEMA,))
+    found = []
+    for name in ("approvals", "evidence"):
+        held = members.take(name)
+        if not isinstance(held, dict):
+            raise FormatError(f"signed.{name} is not an object")
+        found.append({key: render_annotation(parse_envelope(render_canonical(held[key]))) for key in held})
+    members.close()
+    return found[0], found[1]
 
 
-def _statement_of(text: str) -> str:
-    try:
-        return str(Digest.of(parse_annotation(text).payload))
-    except FormatError:
-        return ""
+def _signed_in(annotations: Mapping[str, str], statements: set[str]) -> dict[str, Any]:
+    found = {}
+    for name, text in annotations.items() if statements else ():
+        try:
+            envelope = parse_annotation(text)
+        except FormatError:
+            continue  # of those that counted none is like that
+        if str(Digest.of(envelope.payload)) in statements:
+            found[name] = json.loads(render_envelope(envelope))
+    return found
 
 
 class KeptContents:

@@ -190,7 +190,8 @@ def inclusion_proofs(indices: Iterable[int], size: int, leaf_hashes: Iterable[by
             inner.add((start, end))
             middle = start + _split(end - start)
             start, end = (start, middle) if index < middle else (middle, end)
-    outer = sorted({span for ranges in wanted.values() for span in ranges} - inner)
+    siblings = {span for ranges in wanted.values() for span in ranges}
+    outer = sorted((siblings | {(index, index + 1) for index in wanted}) - inner)
     roots = dict(zip(outer, hash_ranges(outer, leaf_hashes), strict=True))
 
     def root_of(start: int, end: int) -> bytes:

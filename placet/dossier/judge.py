@@ -14,12 +14,14 @@ from typing import Any, Final
 from placet.approvals.keyring import VerifiedKeyring, verify_keyring
 from placet.approvals.keys import PublicKey
 from placet.approvals.verify import VerifiedApproval
-from placet.audit.record import DECISION
+from placet.audit.record import DECISION, attachment_digests
+from placet.decision import GUARD
 from placet.dossier.case import Case
 from placet.dossier.exempted import check_exemption_again
 from placet.dossier.signed import check_evidence_again, check_signatures, check_token_again, check_withdrawals
 from placet.dossier.verdict import Verdict
 from placet.errors import EngineError, FormatError, KeyringError
+from placet.kept import INPUT
 from placet.replay import Answer, Policies, find_differences, replay
 
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, FormatError)
@@ -96,6 +98,9 @@ def judge_case(case: Case, roots: Roots) -> Judged:
             check_exemption_again(case, keyring, moment, verdict)
         except _UNREADABLE as exc:
             verdict.refute("input", "input_unreadable", f"what was judged can't be read: {type(exc).__name__}")
+    elif case.keyring_envelope is not None and case.body.get("approvals"):
+        verdict.leave_open("approvals", "no_keyring", "no approval can be verified without a keyring that is trusted")
+    _require_ground(case, verdict)
     answer = replay_case(case, verdict)
     if case.precedent is not None:
         _check_precedent(case, case.precedent, roots, verdict)
@@ -174,6 +179,23 @@ def _compare_input(case: Case, verdict: Verdict) -> None:
         verdict.refute("input", "input_differs", sentence)
     else:
         verdict.prove("input", "what was judged is about this request, this content, this risk and these approvals")
+
+
+def _require_ground(case: Case, verdict: Verdict) -> None:
+    """What was let in was judged, or there is a reason that it need not be."""
+    body = case.body
+    if body.get("allowed") is not True or INPUT in attachment_digests(body):
+        return
+    grounds = (
+        body.get("exemption"),
+        body.get("break_glass"),
+        body.get("operation") == "DELETE",
+        body.get("environment") == GUARD,
+        _at(body, ("coverage", "governed")) is False,
+        _at(body, ("change", "kind")) == "unchanged",
+    )
+    if not any(grounds):
+        verdict.refute("decision", "no_ground", "it was allowed, and the record has nothing that it was allowed on")
 
 
 def _ids(entries: Any) -> list[tuple[str, str, str]]:

@@ -24,7 +24,7 @@ from placet.dossier.case import Case
 from placet.dossier.verdict import Verdict
 from placet.errors import FormatError
 from placet.evidence.verify import EvidenceContext, check_evidence
-from placet.kept import SIGNED_SCHEMA
+from placet.kept import parse_signed
 from placet.model import Image, ModelIdentity, Projection, Workload
 
 _MAX_BYTES: Final = 1024 * 1024
@@ -55,7 +55,7 @@ def check_signatures(
         for role, approval_id, _ in sorted(counted):
             verdict.leave_open(f"approval {role}", "missing", f"the envelope of approval {approval_id} is not there")
         return ()
-    raw = {} if case.signed is None or document["change"]["kind"] == "child" else _read_signed(case.signed)["approvals"]
+    raw = {} if case.signed is None or document["change"]["kind"] == "child" else parse_signed(case.signed)[0]
     found = check_approvals(
         raw, keyring=keyring, revocations=Revocations.none(), context=_approval_context(case, moment)
     )
@@ -121,7 +121,7 @@ def check_evidence_again(case: Case, keyring: VerifiedKeyring, moment: datetime,
         model=_model(document),
         now=moment,
     )
-    facts = check_evidence(_read_signed(case.signed)["evidence"], keyring=keyring, context=context)
+    facts = check_evidence(parse_signed(case.signed)[1], keyring=keyring, context=context)
     again = {fact: str(statement) for fact, statement in facts.facts.sources.items()}
     for fact in sorted(listed.keys() | again.keys()):
         part = f"evidence {fact}"
@@ -236,16 +236,6 @@ def _bindings(case: Case) -> frozenset[str]:
         return frozenset()
     environments = parse_json(case.data, max_bytes=_MAX_BYTES)["environments"]
     return frozenset(environments[case.document["environment"]]["bindings"])
-
-
-def _read_signed(raw: bytes) -> dict[str, dict[str, str]]:
-    value = parse_json(raw, max_bytes=_MAX_BYTES)
-    if value["schema"] != SIGNED_SCHEMA:
-        raise FormatError("the envelopes are kept in a form that is not known")
-    for name in ("approvals", "evidence"):
-        if not all(isinstance(text, str) for text in value[name].values()):
-            raise FormatError("an envelope is not text")
-    return {"approvals": value["approvals"], "evidence": value["evidence"]}
 
 
 def _workload(document: Mapping[str, Any]) -> Workload:
