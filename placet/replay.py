@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import wasmtime
+
 from placet.canonical import Digest, parse_json, render_canonical
 from placet.errors import CanonicalError, EngineAnswerError, EngineError, FormatError
 from placet.policy.bundle import WASM, parse_manifest
@@ -98,8 +100,12 @@ def replay(document: bytes, policies: Policies) -> Answer:
     guest = Guest(*find_module(policies.wasm), _data_document(policies.data, rules=len(bundle.rules)))
     if bundle.entry_point not in guest.entry_points:
         raise EngineError(f"the policies have no entry point {bundle.entry_point}", code="bundle_invalid")
-    value = guest.evaluate(bundle.entry_point, document, fuel=MAX_FUEL)
-    return _read_answer(value, document, data_digest=str(Digest.of(policies.data)))
+    uid = _read_uid(document)
+    try:
+        value = guest.evaluate(bundle.entry_point, document, fuel=MAX_FUEL)
+    except (wasmtime.WasmtimeError, IndexError, ValueError, OverflowError) as exc:  # an answer beyond its memory
+        raise EngineError(f"the policies can't be run: {exc}", code="engine_aborted") from exc
+    return _read_answer(value, uid, data_digest=str(Digest.of(policies.data)))
 
 
 def find_differences(body: Mapping[str, Any], answer: Answer) -> tuple[Difference, ...]:
@@ -145,10 +151,19 @@ def _data_document(raw: bytes, *, rules: int) -> bytes:
         raise EngineError(f"the policy data can't be read: {exc}", code="policy_data_invalid") from exc
 
 
-def _read_answer(value: Any, document: bytes, *, data_digest: str) -> Answer:
+def _read_uid(document: bytes) -> str:
+    try:
+        uid = dict(parse_json(document, max_bytes=_MAX_DATA_BYTES)).get("uid")
+    except (FormatError, TypeError, ValueError) as exc:
+        raise EngineError("the input can't be read", code="input_invalid") from exc
+    if not isinstance(uid, str) or not uid:
+        raise EngineError("the input names no request", code="input_invalid")
+    return uid
+
+
+def _read_answer(value: Any, uid: str, *, data_digest: str) -> Answer:
     """As much of a decision document as every version of it has."""
-    asked = parse_json(document, max_bytes=_MAX_DATA_BYTES)
-    if not isinstance(value, dict) or not isinstance(asked, dict) or value.get("uid") != asked.get("uid"):
+    if not isinstance(value, dict) or value.get("uid") != uid:
         _refuse("is about another request")
     if value.get("data_digest") != data_digest:
         _refuse("is by other policy data")

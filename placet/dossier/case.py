@@ -6,7 +6,7 @@ there for: what a leaf is good for follows from what the decision names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from placet.kept import CONTENT, EXEMPTION, INPUT, SIGNED
 
 ENVELOPE: Final = "envelope"
 MAX_INPUT_BYTES: Final = 1024 * 1024
-_TAKEN_BACK: Final = frozenset({"revoked"})
+_TAKEN_BACK: Final = "revoked"
 _MAX_REVOCATIONS: Final = 16
 
 
@@ -211,12 +211,7 @@ class _Finder:
 
     def find_revocations(self) -> None:
         case = self._case
-        rejected = case.document.get("rejected")
-        wanted = {
-            (one.get("approval_id"), one.get("role"))
-            for one in (rejected if isinstance(rejected, list) else ())
-            if isinstance(one, Mapping) and one.get("code") in _TAKEN_BACK and one.get("approval_id")
-        }
+        wanted = set(find_taken_back(case.document))
         for one in self._leaves.of_type(REVOCATION) if wanted else ():
             key = (one.body.get("approval_id"), one.body.get("role"))
             if key in wanted and one.body.get("environment") == case.body.get("environment"):
@@ -251,6 +246,16 @@ class _Finder:
 
     def _has(self, one: Held, name: str) -> bool:
         return name in attachment_digests(one.body) and self._leaves.attachment(one.index, name) is not None
+
+
+def find_taken_back(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Approval id and role of each approval that an input says was taken back."""
+    rejected = document.get("rejected")
+    for one in rejected if isinstance(rejected, list) else ():
+        if isinstance(one, Mapping) and one.get("code") == _TAKEN_BACK:
+            approval_id, role = one.get("approval_id"), one.get("role")
+            if isinstance(approval_id, str) and approval_id and isinstance(role, str):
+                yield approval_id, role
 
 
 def _read_object(raw: bytes) -> Mapping[str, Any]:

@@ -20,11 +20,11 @@ from placet.dossier.case import Case
 from placet.dossier.exempted import check_exemption_again
 from placet.dossier.signed import check_evidence_again, check_signatures, check_token_again, check_withdrawals
 from placet.dossier.verdict import Verdict
-from placet.errors import EngineError, FormatError, KeyringError
+from placet.errors import EngineError, FormatError, KeyringError, WorkloadError
 from placet.kept import INPUT
 from placet.replay import Answer, Policies, find_differences, replay
 
-_UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, FormatError)
+_UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, FormatError, WorkloadError)
 _SAME: Final = (  # member of the leaf, path in the input
     ("uid", ("uid",)),
     ("environment", ("environment",)),
@@ -259,10 +259,9 @@ def _check_precedent(case: Case, precedent: Case, roots: Roots, verdict: Verdict
         sentence = f"decision {past.get('decision_id')} is not what this one says of it: {', '.join(wrong)}"
         verdict.refute("precedent", "precedent_differs", sentence)
         return
-    contents = {body.get("projection")} | {
-        one.get("projection") for one in body.get("parents") or () if isinstance(one, Mapping)
-    }
-    same = past.get("projection") in contents
+    parents = body.get("parents")
+    made_of = [_at(one, ("projection",)) for one in (parents if isinstance(parents, list) else ())]
+    same = past.get("projection") in [body.get("projection"), *made_of]
     what = "this content" if same else "what this was made of"
     verdict.prove("precedent", f"decision {past.get('decision_id')} approved {what} before ({precedent.subject.index})")
     if not same:

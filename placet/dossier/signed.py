@@ -20,7 +20,7 @@ from placet.approvals.statement import RevocationStatement, parse_statement
 from placet.approvals.verify import ApprovalContext, VerifiedApproval, check_approvals
 from placet.breakglass.verify import RejectedToken, TokenContext, check_token
 from placet.canonical import Digest, parse_json
-from placet.dossier.case import Case
+from placet.dossier.case import Case, find_taken_back
 from placet.dossier.verdict import Verdict
 from placet.errors import FormatError
 from placet.evidence.verify import EvidenceContext, check_evidence
@@ -134,12 +134,7 @@ def check_evidence_again(case: Case, keyring: VerifiedKeyring, moment: datetime,
 
 def check_withdrawals(case: Case, keyring: VerifiedKeyring, verdict: Verdict) -> None:
     """That what counted as taken back had been: by the keyring, or by a revocation in the log."""
-    listed = case.document.get("rejected")
-    gone = {
-        (one.get("approval_id"), one.get("role"))
-        for one in (listed if isinstance(listed, list) else ())
-        if one.get("code") == "revoked" and one.get("approval_id")
-    }
+    gone = set(find_taken_back(case.document))
     recorded = {(one.body.get("approval_id"), one.body.get("role")): (one, raw) for one, raw in case.revocations}
     for approval_id, role in sorted(gone):
         part = f"revocation {role}"

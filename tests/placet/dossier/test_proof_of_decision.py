@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest, render_canonical
 from placet.dossier.case import open_case
-from placet.dossier.file import MAX_FILE_BYTES, render_file, verify_file
+from placet.dossier.file import MAX_FILE_BYTES, Dossier, render_file, verify_file
 from placet.dossier.judge import Judged, Roots, judge_case
 from placet.dossier.leaves import ListedLeaves, StoreLeaves
 from placet.dossier.today import compare_today, read_newer_keyring
@@ -268,12 +271,11 @@ def test_parts_of_another_proof_are_found_and_named(desk: CaseDesk) -> None:
         desk.judge(json.dumps(mixed).encode())
 
 
-def forge(desk: CaseDesk, raw: bytes, **changes: Any) -> Judged:
+def forge(desk: CaseDesk, dossier: Dossier, **changes: Any) -> Judged:
     """What is found of a log whose owner wrote another decision, and signs for it: bodies and attachments agree."""
-    dossier = verify_file(raw, KEYS)
     held, attachments = dict(dossier.leaves.held), dict(dossier.leaves.attachments)
     subject = held[dossier.subject.index]
-    index, body = subject.index, dict(subject.body)
+    index, body = subject.index, copy.deepcopy(dict(subject.body))
     document = json.loads(attachments[index, "input"])
     for name, change in changes.items():
         change(document if name == "document" else body)
@@ -330,9 +332,57 @@ def test_an_owner_of_the_log_who_invents_an_admission_is_found(desk: CaseDesk) -
         "nonsense": (allowed, {"document": lambda one: one.update(images="none")}, "input_unreadable"),
     }
     for name, (raw, changes, code) in forged.items():
-        judged = forge(desk, raw, **changes)
+        judged = forge(desk, verify_file(raw, KEYS), **changes)
         assert judged.verdict.outcome is Outcome.WRONG, name
         assert code in {one.code for one in judged.verdict.of(Outcome.WRONG)}, (name, judged.verdict.findings)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2**40),
+    st.text(max_size=5),
+    st.lists(st.one_of(st.none(), st.integers(), st.lists(st.text(max_size=2), max_size=2)), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.lists(st.text(max_size=2), max_size=2)), max_size=2),
+)
+
+
+@pytest.fixture(scope="module")
+def desk_and_proof(
+    tmp_path_factory: pytest.TempPathFactory, engine: EmbeddedEngine
+) -> Iterator[tuple[CaseDesk, Dossier]]:
+    desk = CaseDesk.start(tmp_path_factory.mktemp("log"), engine=engine)
+    yield desk, verify_file(desk.prove(desk.decide(review(attested(desk)))), KEYS)
+    desk.log.close()
+
+
+@given(data=st.data(), odd=ODD)
+@settings(max_examples=40, deadline=None)
+def test_an_owner_of_the_log_who_writes_nonsense_is_found_and_stops_nobody(
+    desk_and_proof: tuple[CaseDesk, Dossier], data: st.DataObject, odd: Any
+) -> None:
+    desk, dossier = desk_and_proof
+
+    def spoil(value: Json) -> None:
+        while True:
+            name = data.draw(st.sampled_from(sorted(value)))
+            inner = value[name]
+            inner = inner[0] if isinstance(inner, list) and inner and isinstance(inner[0], dict) else inner
+            if not isinstance(inner, dict) or not inner or data.draw(st.booleans()):
+                value[name] = odd
+                return
+            value = inner
+
+    for part in ("document", "body"):
+        judged = forge(desk, dossier, **{part: spoil})
+        assert judged.verdict.findings
+        assert all(isinstance(one.sentence, str) for one in judged.verdict.findings)
+
+
+@given(raw=st.binary(max_size=200))
+def test_arbitrary_bytes_are_no_proof(raw: bytes) -> None:
+    with pytest.raises(FormatError):
+        verify_file(raw, KEYS)
 
 
 def test_an_admission_that_names_nothing_it_was_let_in_on_is_found(desk: CaseDesk) -> None:
