@@ -93,7 +93,7 @@ def _compare_approval(said: Mapping[str, Any], found: VerifiedApproval | None, r
         return
     bound = ", ".join(sorted(found.bindings))
     verdict.prove(
-        part, f"{found.person} with key {found.key[:12]}, for exactly this {bound}, up to {found.max_risk} risk"
+        part, f"{found.person} signed with key {found.key[:12]} for this {bound}, up to {found.max_risk} risk"
     )
 
 
@@ -129,7 +129,7 @@ def check_evidence_again(case: Case, keyring: VerifiedKeyring, moment: datetime,
             why = next((f": {one.sentence}" for one in facts.rejected), "")
             verdict.refute(part, "evidence_invalid", f"{fact} is not attested as the record says{why}")
         else:
-            verdict.prove(part, f"attested by statement {again[fact][:19]}, signed by a key that could then")
+            verdict.prove(part, f"attested by statement {again[fact][:19]}, by a key that could attest it then")
 
 
 def check_withdrawals(case: Case, keyring: VerifiedKeyring, verdict: Verdict) -> None:
