@@ -6,6 +6,7 @@ one update to the next: equal contents are kept once, and later leaves say besid
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from placet.approvals.closed import ClosedObject
 from placet.approvals.envelope import parse_annotation, parse_envelope, render_annotation, render_envelope
+from placet.approvals.remembered import MAX_READ_BYTES, Remembered
 from placet.audit.log import MAX_ADMITTED, read_stored
 from placet.audit.record import KEPT_BEFORE, attachment_digests, find_attachments
 from placet.audit.stores import Reader
@@ -31,6 +33,9 @@ SHARED: Final = (CONTENT, SIGNED, EXEMPTION)
 """Attachments that are the same for many decisions; an input never is."""
 _MAX_KNOWN: Final = 10_000
 _MAX_SIGNED_BYTES: Final = 1024 * 1024
+
+# Text of an annotation -> digest of its statement, and its envelope.
+_READ: Final[Remembered[tuple[str, Any]]] = Remembered()
 
 Ask = Callable[[], Mapping[str, int]]
 
@@ -89,13 +94,22 @@ def parse_signed(raw: bytes) -> tuple[dict[str, str], dict[str, str]]:
 def _signed_in(annotations: Mapping[str, str], statements: set[str]) -> dict[str, Any]:
     found = {}
     for name, text in annotations.items() if statements else ():
-        try:
-            envelope = parse_annotation(text)
-        except FormatError:
-            continue  # of those that counted none is like that
-        if str(Digest.of(envelope.payload)) in statements:
-            found[name] = json.loads(render_envelope(envelope))
+        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        read = _READ.find(key) or _read(text)
+        if read is not None and read[0] in statements:
+            found[name] = read[1]
+            if len(text) <= MAX_READ_BYTES:  # of those that counted alone: others are anybody's to make
+                _READ.keep(key, read)
     return found
+
+
+def _read(text: str) -> tuple[str, Any] | None:
+    """Digest of the statement in an annotation, and its envelope as JSON; None where it is none."""
+    try:
+        envelope = parse_annotation(text)
+    except FormatError:
+        return None
+    return str(Digest.of(envelope.payload)), json.loads(render_envelope(envelope))
 
 
 class KeptContents:

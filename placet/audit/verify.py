@@ -33,7 +33,16 @@ from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
 _MAX_MISMATCHES: Final = 10_000
-_KEPT: Final = ("input", "content", "envelope")  # beside a decision or a revocation until it is erased
+_KEPT: Final = (
+    "input",
+    "content",
+    "signed",
+    "exemption",
+    "envelope",
+    "manifest",
+    "wasm",
+    "sources",
+)  # until it is erased
 _PROGRESS_EVERY: Final = 256
 
 

@@ -86,11 +86,11 @@ def prove(
     consistency: Path | None,
     log_keys: tuple[str, ...],
 ) -> None:
-    r"""Write a file that proves a record and all that it rested on, and verifies alone, to stdout.
+    r"""Write a file that proves a record and all that it rested on, to stdout.
 
     RECORD is a decision id, the uid of a request, or an index. The file has what was judged, the approvals and the
-    evidence, the keyring, the policies and their data, each with its place in the log. Whoever has it, the log's
-    verifier key and the public root keys needs nothing else, also years later: placet audit verify --proof.
+    evidence, the keyring, the policies and their data, each with its place in the log. It verifies alone: whoever has
+    it, the log's verifier key and the public root keys needs nothing else, also years later.
 
     It names people, and holds the governed content without env values: hand it to those who may see that.
 

@@ -50,7 +50,7 @@ def check_exemption_again(case: Case, keyring: VerifiedKeyring, moment: datetime
     else:
         who = " and ".join(found.persons)
         verdict.prove("exemption", f"{who} signed exemption {found.exemption_id} for this workload and this content")
-        verdict.limits.append("What detection made of the object: it is not in the record.")
+        verdict.limit("What detection made of the object: it is not in the record.")
 
 
 def _hold(case: Case, signed: SignedExemption, keyring: VerifiedKeyring, moment: datetime) -> Exemption | str:

@@ -236,9 +236,7 @@ def _check_keyring(case: Case, roots: Roots, moment: datetime, verdict: Verdict)
         f"held when the decision fell ({leaf.index})",
     )
     if leaf.index > case.subject.index:
-        verdict.limits.append(
-            "That the keyring was in force before: its leaf with the envelope came after the decision."
-        )
+        verdict.limit("That the keyring was in force before: its leaf with the envelope came after the decision.")
     return keyring
 
 
@@ -265,23 +263,23 @@ def _check_precedent(case: Case, precedent: Case, roots: Roots, verdict: Verdict
     what = "this content" if same else "what this was made of"
     verdict.prove("precedent", f"decision {past.get('decision_id')} approved {what} before ({precedent.subject.index})")
     if not same:
-        verdict.limits.append("That the object is made of what was approved before: its parents were looked up then.")
+        verdict.limit("That the object is made of what was approved before: its parents were looked up then.")
     verdict.extend(judge_case(precedent, roots).verdict, of="precedent")
 
 
 def _tell_limits(case: Case, verdict: Verdict) -> None:
-    body, limits = case.body, verdict.limits
+    body = case.body
     if case.input is None:
         if not body.get("break_glass") and not body.get("exemption") and "input" not in case.missing:
-            limits.append("Why it was decided so: the policies were not asked, and the object is not in the record.")
+            verdict.limit("Why it was decided so: the policies were not asked, and the object is not in the record.")
         return
     change = _at(case.document, ("change", "kind"))
-    limits.append("What the API server sent, and what the cluster was asked, are the gate's word.")
-    limits.append("Facts that no evidence attests are the gate's word, and so are the scores that it made of facts.")
+    verdict.limit("What the API server sent, and what the cluster was asked, are the gate's word.")
+    verdict.limit("Facts that no evidence attests are the gate's word, and so are the scores that it made of facts.")
     if change == "unchanged":
-        limits.append("That the object was so before the update is the API server's word; the record does not have it.")
+        verdict.limit("That the object was so before the update is the API server's word; the record does not have it.")
     if case.body.get("rejected"):
-        limits.append("Approvals that were rejected are not kept; the input says which and why.")
+        verdict.limit("Approvals that were rejected are not kept; the input says which and why.")
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

@@ -144,7 +144,7 @@ def check_withdrawals(case: Case, keyring: VerifiedKeyring, verdict: Verdict) ->
             held, raw = recorded[approval_id, role]
             _check_withdrawal(held.index, approval_id, raw, keyring, part, verdict)
         else:
-            verdict.limits.append(f"That approval {approval_id} had been taken back: no leaf of it was found.")
+            verdict.limit(f"That approval {approval_id} had been taken back: no leaf of it was found.")
 
 
 def _check_withdrawal(
@@ -160,7 +160,7 @@ def _check_withdrawal(
     if isinstance(statement, RevocationStatement) and statement.approval_id == approval_id:
         verdict.prove(part, f"approval {approval_id} was taken back by a signed revocation ({index})")
     else:
-        verdict.limits.append(f"Who took approval {approval_id} back: the keyring of then has not signed leaf {index}.")
+        verdict.limit(f"Who took approval {approval_id} back: the keyring of then has not signed leaf {index}.")
 
 
 def check_token_again(case: Case, keyring: VerifiedKeyring, moment: datetime, verdict: Verdict) -> None:
@@ -175,7 +175,7 @@ def check_token_again(case: Case, keyring: VerifiedKeyring, moment: datetime, ve
     part, use = "break-glass token", leaf.body
     if passage.get("by") != "token":
         verdict.prove(part, f"token {passage.get('token_id')} let in what this is made of ({leaf.index})")
-        verdict.limits.append("That the object is made of what the token let in: its parents were looked up then.")
+        verdict.limit("That the object is made of what the token let in: its parents were looked up then.")
         return
     if case.data is None or not case.document:
         verdict.leave_open(part, "missing", "the token can't be held against the input and the policy data of then")
@@ -202,7 +202,7 @@ def check_token_again(case: Case, keyring: VerifiedKeyring, moment: datetime, ve
     else:
         who = " and ".join(one.person for one in found.signers)
         verdict.prove(part, f"{who} let exactly this content in; reason and ticket are in leaf {leaf.index}")
-        verdict.limits.append("How many replicas the request asked for: the input of the policies does not say.")
+        verdict.limit("How many replicas the request asked for: the input of the policies does not say.")
 
 
 def _approval_context(case: Case, moment: datetime) -> ApprovalContext:

@@ -65,10 +65,16 @@ class Verdict:
         """A part can't be told."""
         self.findings.append(Finding(part, Outcome.UNKNOWN, code, sentence))
 
+    def limit(self, sentence: str) -> None:
+        """Say what such a file can't show; once."""
+        if sentence not in self.limits:
+            self.limits.append(sentence)
+
     def extend(self, other: Verdict, *, of: str) -> None:
         """Take over what was found about another case that this one rests on."""
         self.findings += [Finding(f"{of}: {one.part}", one.outcome, one.code, one.sentence) for one in other.findings]
-        self.limits += [one for one in other.limits if one not in self.limits]
+        for one in other.limits:
+            self.limit(one)
         self.today += [f"{of}: {one}" for one in other.today]
 
     @property

@@ -6,6 +6,10 @@ import base64
 import gzip
 import hashlib
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +73,17 @@ def test_what_the_file_holds_needs_no_code_of_placet_to_be_found_in_the_log(raw:
 
 def test_every_golden_proof_is_known() -> None:
     assert {path.name for path in Path(FOLDER).glob("v*")} == {"v2.json.gz", "v2.verdict.json"}
+
+
+def test_the_auditors_document_shows_what_the_command_prints(raw: bytes, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "auditors.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```console\n\$ placet (.*)\n([^`]*)```", text)
+    (tmp_path / "proof.json").write_bytes(raw)
+    shutil.copyfile(FOLDER / "log.vkey", tmp_path / "log.vkey")
+    (tmp_path / "roots").mkdir()
+    for key in FOLDER.glob("root-*.pub"):
+        shutil.copyfile(key, tmp_path / "roots" / key.name)
+    done = subprocess.run(
+        [sys.executable, "-m", "placet", *block[0].split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, block[1], "")

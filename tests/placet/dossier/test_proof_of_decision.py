@@ -298,7 +298,7 @@ def test_an_owner_of_the_log_who_invents_an_admission_is_found(desk: CaseDesk) -
     def without_input(body: Json) -> None:
         body |= {"allowed": True}
 
-    forged = {
+    forged: dict[str, tuple[bytes, Json, str]] = {
         "only the answer": (refused, {"body": admit}, "replay_differs"),
         "an approval in the input": (refused, {"body": admit, "document": add_approval}, "approval_invalid"),
         "another risk": (allowed, {"document": lambda one: one["risk"].update(level="low")}, "input_differs"),
