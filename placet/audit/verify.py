@@ -33,16 +33,8 @@ from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
 _MAX_MISMATCHES: Final = 10_000
-_KEPT: Final = (
-    "input",
-    "content",
-    "signed",
-    "exemption",
-    "envelope",
-    "manifest",
-    "wasm",
-    "sources",
-)  # until it is erased
+# Beside a decision, or what it rests on, until it is erased.
+_KEPT: Final = ("input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources")
 _PROGRESS_EVERY: Final = 256
 
 

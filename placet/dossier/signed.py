@@ -93,7 +93,7 @@ def _compare_approval(said: Mapping[str, Any], found: VerifiedApproval | None, r
         return
     bound = ", ".join(sorted(found.bindings))
     verdict.prove(
-        part, f"{found.person} signed with key {found.key[:12]} for this {bound}, up to {found.max_risk} risk"
+        part, f"{found.person} signed with key {found.key[:12]} for the same {bound}, up to {found.max_risk} risk"
     )
 
 
