@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 from placet.audit.log import AuditLog, admitted_in, approved_in
 from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
-from placet.decision import Decision, Receipt
-from placet.errors import AuditError
+from placet.decision import Decision, Receipt, Spooled
+from placet.errors import AuditError, PlacetError
 from placet.kept import KeptContents, find_kept
 from placet.messages import render_refusal, render_warnings
 from placet.model import Workload
@@ -35,7 +35,7 @@ _MAX_IMAGES_BYTES: Final = 6 * 1024
 class Recorder(Protocol):
     """Keeps decisions."""
 
-    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """The stored decision of a request that was decided before.
 
         Raises:
@@ -52,12 +52,26 @@ class Recorder(Protocol):
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """Append durably, or raise.
 
         Raises:
             AuditError: the decision is not in the record.
         """
+
+    def put_aside(
+        self,
+        decision: Decision,
+        *,
+        cause: PlacetError,
+        cluster: str,
+        engine: PolicyEngine,
+        data_digest: Digest,
+        attachments: Mapping[str, bytes],
+        latency_us: int,
+        deadline_s: float,
+    ) -> Spooled | None:
+        """Keep a denial that ``keep`` could not, to be recorded later; None where it is kept nowhere. Never raises."""
 
 
 class LogRecorder:
@@ -69,7 +83,7 @@ class LogRecorder:
         self._seen: set[tuple[str, str]] = set()
         self._contents = KeptContents()
 
-    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """See :class:`Recorder`."""
         stored = self._log.find_uid(request.uid)
         if stored is None:
@@ -129,7 +143,7 @@ class LogRecorder:
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """See :class:`Recorder`."""
         left, before = self._contents.part(attachments, lambda: self._kept_with(decision))
         body = render_record(
@@ -167,6 +181,18 @@ class LogRecorder:
                 name=decision.request.name or workload.name,
                 projection=workload.projection.digest,
             )
+
+    def put_aside(
+        self,
+        decision: Decision,  # noqa: ARG002 - the Protocol's names
+        *,
+        cause: PlacetError,  # noqa: ARG002
+        attachments: Mapping[str, bytes],  # noqa: ARG002
+        deadline_s: float,  # noqa: ARG002
+        **_terms: Any,
+    ) -> Spooled | None:
+        """See :class:`Recorder`: there is nowhere to put it."""
+        return None
 
 
 class StoredHistory:

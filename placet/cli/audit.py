@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,18 @@ from placet.audit.note import generate_log_key, load_log_key
 from placet.audit.proof import prove_inclusion
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
+from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
-from placet.cli.audit_proof import proof_options, prove, replay, verify_proof_file
+from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_crosscheck import (
+    crosscheck_options,
+    find_prefix,
+    open_witness,
+    read_cross_options,
+    resume_option,
+)
+from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
+from placet.cli.audit_spool import spool
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
@@ -224,6 +235,8 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
     type=click.Path(path_type=Path),
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
+@crosscheck_options
+@resume_option
 @output_option("json", "yaml")
 def verify(
     store: Path | None,
@@ -232,7 +245,11 @@ def verify(
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     output: str,
-    **against: Any,
+    resume: Path | None,
+    root_keys: tuple[Path, ...],
+    root_threshold: int | None,
+    newer_keyring: Path | None,
+    **crossed: Any,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
@@ -242,10 +259,17 @@ def verify(
     A proof is judged as of when its decision fell: its keyring by the root keys that you name, each approval by that
     keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
 
+    With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
+    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
+
+    With --resume an interrupted run goes on, and a nightly one reads what is new. The file is proved by the log's key
+    before it is used, and speaks for the leaves as they were then: read all of them from time to time.
+
     \b
     Examples:
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
+      placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
 
     \b
@@ -262,16 +286,29 @@ def verify(
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
+    cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
     if proof is not None:
-        verify_proof_file(proof, keys, output=output, moment=now(), **against)
+        against = Against(root_keys, root_threshold, newer_keyring, moment=now())
+        verify_proof_file(proof, keys, against=against, output=output)
         return
-    if any(against.values()):
+    if root_keys or root_threshold or newer_keyring:
         raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
     file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
-    with Progress("leaves") as progress:
-        result = verify_file(file, keys, saved=checkpoints, progress=progress)
+    keep = None if resume is None else functools.partial(write_state, resume)
+    prefix = find_prefix(resume, keys, checkpoints)
+    with open_witness(cross, keys) as witness, Progress("leaves") as progress:
+        result = verify_file(
+            file,
+            keys,
+            saved=checkpoints,
+            progress=progress,
+            witness=witness,
+            governed=cross.governed,
+            prefix=prefix,
+            keep=keep,
+        )
     if output != "text":
         print_result(result.render(), output)
     else:
@@ -329,6 +366,8 @@ def key(file: Path, name: str, new: bool) -> None:
 
 audit.add_command(prove)
 audit.add_command(replay)
+audit.add_command(accept_rollback)
+audit.add_command(spool)
 
 
 def _print_verification(result: Verification) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -43,6 +44,23 @@ _WORDS: Final = {
     Outcome.UNKNOWN: ("PARTLY VERIFIED", "yellow"),
 }
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What a proof is held against.
+
+    Attributes:
+        root_keys: PEM files or folders.
+        root_threshold: how many of them must have signed; None for all.
+        newer_keyring: file of a keyring of today; None for none.
+        moment: now; only what is said of today hangs on it.
+    """
+
+    root_keys: tuple[Path, ...]
+    root_threshold: int | None
+    newer_keyring: Path | None
+    moment: datetime
 
 
 def proof_options(function: _F) -> _F:
@@ -181,31 +199,25 @@ def verify_proof_file(
     path: Path,
     keys: Sequence[VerifierKey],
     *,
+    against: Against,
     output: str,
-    moment: datetime,
-    root_keys: tuple[Path, ...],
-    root_threshold: int | None,
-    newer_keyring: Path | None,
 ) -> None:
     """Verify a file of ``placet audit prove``, of any version, and say what it proves. Ends the process with its code.
 
     Args:
         path: of the file.
         keys: trusted verifier keys of the log.
+        against: what it is held against.
         output: form.
-        moment: now; only what is said of today hangs on it.
-        root_keys: PEM files or folders.
-        root_threshold: how many of them must have signed; None for all.
-        newer_keyring: file of a keyring of today.
 
     Raises:
         FormatError, InputError, KeyringError: a file can't be used.
     """
     raw = read_limited(path, MAX_FILE_BYTES)
-    roots = _read_roots(root_keys, root_threshold)
-    if newer_keyring is not None and not roots.keys:
+    roots = _read_roots(against.root_keys, against.root_threshold)
+    if against.newer_keyring is not None and not roots.keys:
         raise click.UsageError("--newer-keyring needs --root-key")
-    newer = None if newer_keyring is None else read_newer_keyring(load_keyring(newer_keyring), roots)
+    newer = None if against.newer_keyring is None else read_newer_keyring(load_keyring(against.newer_keyring), roots)
     if _schema_of(raw) != DOSSIER_SCHEMA:
         _verify_leaf(raw, keys, output)
         return
@@ -219,7 +231,7 @@ def verify_proof_file(
     judged = judge_case(dossier.case, roots)
     verdict = judged.verdict
     if newer is not None:
-        verdict.today += compare_today(judged.approvals, newer, moment)
+        verdict.today += compare_today(judged.approvals, newer, against.moment)
     _tell(verdict, dossier, output)
 
 
