@@ -15,7 +15,6 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.breakglass.passage import conclude, find_child_passage
 from placet.breakglass.record import Glass, NoGlass
-from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
 from placet.deadline import Deadline, DeadlineExceeded
 from placet.decision import Decision, Receipt, Spooled, gate_violation
@@ -26,6 +25,7 @@ from placet.exemptions.folder import Exemptions, NoExemptions
 from placet.exemptions.step import ExemptionStep
 from placet.history import History, NoHistory
 from placet.judge import Findings, Situation, adopted, classify_change, examine, examine_child
+from placet.kept import collect_attachments
 from placet.lineage import names_controller
 from placet.model import Workload
 from placet.namespaces import GUARD, NamespaceGuard
@@ -35,7 +35,6 @@ from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.engine import PolicyEngine
 from placet.precedent import Precedent
-from placet.projection import redact
 from placet.record import Recorder
 from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
@@ -310,11 +309,11 @@ class Gate:
         if self._recorder is None or decision.request.dry_run:
             return decision
         try:
-            return self._keep(self._recorder, decision, _attachments(decision), deadline, latency_us=latency_us)
+            return self._keep(self._recorder, decision, collect_attachments(decision), deadline, latency_us=latency_us)
         except (AuditError, DeadlineExceeded) as error:
             refused = self._unrecorded(decision, error)
             if error.code != "record_too_large":
-                return self._put_aside(refused, error, _attachments(decision), deadline, latency_us=latency_us)
+                return self._put_aside(refused, error, collect_attachments(decision), deadline, latency_us=latency_us)
         try:  # what is too large to be kept beside the record is refused, and the refusal is kept
             return self._keep(self._recorder, refused, {}, deadline, latency_us=latency_us)
         except (AuditError, DeadlineExceeded) as error:
@@ -399,15 +398,3 @@ class Gate:
             recorded=stored if isinstance(stored, Receipt) else None,
             spooled=stored if isinstance(stored, Spooled) else None,
         )
-
-
-def _attachments(decision: Decision) -> dict[str, bytes]:
-    """What is kept beside the record, erasable: what was judged, and the content, without env values."""
-    if decision.findings is None:
-        return {}
-    if decision.lineage is not None:  # its content is that of its parent, which is kept once
-        return {"input": render_canonical(decision.findings.document)}
-    return {
-        "input": render_canonical(decision.findings.document),
-        "content": render_canonical(redact(decision.findings.workload.projection.canonical)),
-    }

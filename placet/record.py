@@ -16,6 +16,7 @@ from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.decision import Decision, Receipt, Spooled
 from placet.errors import AuditError, PlacetError
+from placet.kept import KeptContents, find_kept
 from placet.messages import render_refusal, render_warnings
 from placet.model import Workload
 from placet.policy.decision import Violation
@@ -80,6 +81,7 @@ class LogRecorder:
         self._log = log
         self._cluster = cluster
         self._seen: set[tuple[str, str]] = set()
+        self._contents = KeptContents()
 
     def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """See :class:`Recorder`."""
@@ -143,24 +145,42 @@ class LogRecorder:
         deadline_s: float,
     ) -> Receipt | Spooled:
         """See :class:`Recorder`."""
+        left, before = self._contents.part(attachments, lambda: self._kept_with(decision))
         body = render_record(
             decision,
             cluster=cluster,
             engine=engine,
             data_digest=data_digest,
-            attachments=attachments,
+            attachments=left,
             latency_us=latency_us,
         )
         appended = self._log.append(
-            body,
+            body | before,
             uid=decision.request.uid,
             request_digest=request_digest(decision.request, decision.environment),
-            attachments=attachments,
+            attachments=left,
             deadline_s=deadline_s,
         )
+        self._contents.learn(appended.index, appended.leaf)
         return Receipt(
             appended.index, appended.leaf_hash, appended.leaf, appended.checkpoint, replayed=appended.replayed
         )
+
+    def _kept_with(self, decision: Decision) -> Mapping[str, int]:
+        """What is kept beside earlier decisions that admitted this content of the object: digest -> index."""
+        workload = decision.workload
+        if workload is None:
+            return {}
+        with self._log.reading() as reader:
+            return find_kept(
+                reader,
+                cluster=self._cluster,
+                environment=decision.environment,
+                namespace=workload.namespace,
+                kind=workload.kind,
+                name=decision.request.name or workload.name,
+                projection=workload.projection.digest,
+            )
 
     def put_aside(
         self,
@@ -304,6 +324,7 @@ def render_record(
             "engine_version": engine.version,
         },
         "keyring_version": decision.keyring_version,
+        **({} if decision.situation is None else {"keyring": str(decision.situation.keyring.digest)}),
         "caller_authenticated": decision.caller_authenticated,
         "request_digest": str(request_digest(request, decision.environment)),
         **{f"{name}_digest": str(Digest.of(content)) for name, content in attachments.items()},

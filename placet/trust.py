@@ -19,6 +19,7 @@ from typing import Any, Final
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.keys import PublicKey
 from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
+from placet.canonical import Digest
 from placet.errors import KeyringError
 
 _LOOK_AGAIN: Final = timedelta(seconds=1)
@@ -95,7 +96,7 @@ class FileTrust:
             threshold: how many of them must have.
             revocations: folder of signed revocations, or None.
             newest_version: the newest version that was ever in force here.
-            on_change: told of each new version before it counts; when it raises, the keyring does not count.
+            on_change: told of each keyring that is another one before it counts; when it raises, it does not count.
             kept: revocations that count whatever the folder holds; those of the folder are added to it. None to start
                 with none.
 
@@ -109,7 +110,7 @@ class FileTrust:
         self._newest = newest_version
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._announced = 0
+        self._announced: Digest | None = None
         self._verified: tuple[bytes, VerifiedKeyring] | None = None
         self._refused: _Refused | None = None
         self._kept_revocations = kept or KeptRevocations()
@@ -205,9 +206,9 @@ class FileTrust:
         keyring = verify_keyring(
             raw, roots=self._roots, threshold=self._threshold, now=now, minimum_version=self._newest
         )
-        if self._on_change is not None and keyring.version != self._announced:
+        if self._on_change is not None and keyring.digest != self._announced:
             self._on_change(keyring, now)
-            self._announced = keyring.version
+            self._announced = keyring.digest
         self._newest = max(self._newest, keyring.version)
         self._verified = (raw, keyring)
         self._refused = None

@@ -111,7 +111,8 @@ def _prove(stage: Stage, refused: str) -> None:
     stage.run("audit", "show", refused, "--store", "record.sqlite")
     key = stage.log_verifier()
     stage.run("audit", "prove", stage.admitted, "--store", "record.sqlite", "--log-key", key, out="proof.json")
-    stage.run("audit", "verify", "--proof", "proof.json", "--log-key", key)
+    stage.run("audit", "verify", "--proof", "proof.json", "--log-key", key,
+              "--root-key", "roots", "--root-threshold", "2")  # fmt: skip
     stage.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
 
 

@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import (
     build_cluster_facts,
@@ -33,11 +32,12 @@ from placet.informer.informer import Informer
 from placet.parents import Parents
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
-from placet.record import LogRecorder, render_time
+from placet.record import LogRecorder
 from placet.residents import Residents
 from placet.spool.recorder import SpoolingRecorder
 from placet.spool.spool import Spool
 from placet.trust import FileTrust
+from webhook.foundations import newest_keyring_version, record_keyring
 from webhook.measured import MeasuredEngine
 from webhook.metrics import Metrics
 from webhook.selftest import self_test
@@ -196,33 +196,6 @@ def digest_file(file: Path) -> str:
             return sha256(content.read(_MAX_FILE_BYTES)).hexdigest()
     except OSError as error:
         return f"unreadable {error.errno}"
-
-
-def newest_keyring_version(log: AuditLog) -> int:
-    """The newest version that was ever in force here, 0 before the first."""
-    newest = log.newest("keyring")
-    return 0 if newest is None else int(newest["version"])
-
-
-def record_keyring(log: AuditLog, cluster: str, keyring: VerifiedKeyring, moment: datetime) -> None:
-    """A keyring that comes into force is a record of its own: no older one is accepted after it.
-
-    Raises:
-        AuditError: it could not be recorded.
-    """
-    if keyring.version <= newest_keyring_version(log):
-        return
-    log.append(
-        {
-            "schema": "placet.dev/record/v1",
-            "type": "keyring",
-            "time": render_time(moment),
-            "cluster": cluster,
-            "version": keyring.version,
-            "statement": str(keyring.digest),
-            "expires": render_time(keyring.expires),
-        }
-    )
 
 
 def _prepare(engine: PolicyEngine, *, may_wait: bool) -> bool:

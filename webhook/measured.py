@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from placet.audit.log import Appended, AuditLog
-from placet.audit.stores import Reader
 from placet.errors import AuditError
 from placet.policy.decision import PolicyDecision
 from placet.policy.engine import PolicyEngine
@@ -42,10 +40,6 @@ class MeasuredLog(AuditLog):
         finally:
             if self._report is not None:
                 self._report(code, time.perf_counter() - started_s)
-
-    def reading(self) -> AbstractContextManager[Reader]:
-        """A view of what is stored, that does not change."""
-        return self._store.reading()
 
     def wrote_within(self, seconds: float) -> bool:
         """Whether the last append succeeded, so lately: a store that is busy writing need not be asked if it can."""

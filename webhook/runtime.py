@@ -25,11 +25,13 @@ from placet.breakglass.record import LogGlass
 from placet.canary import CanaryKey
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
+from placet.policy.bundle import shipped_bundle
 from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.app import create_app
 from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
+from webhook.foundations import record_policies
 from webhook.gates import Gates
 from webhook.generation import Generation, GenerationBuilder, digest_file, fingerprint
 from webhook.inspection import Inspector
@@ -294,7 +296,7 @@ class Runtime:
                 return
             self._pending = pending
             changed = self._note(generation, cause="reload")
-        except AuditError as error:
+        except (AuditError, EngineError) as error:
             generation.engine.close()
             self._refuse(error)
             return
@@ -324,6 +326,7 @@ class Runtime:
             AuditError: it could not be recorded, and must not count.
         """
         config, data, engine = generation.config, generation.data, generation.engine
+        record_policies(self._log, config.cluster, shipped_bundle(), self._clock())
         change = find_change(self._log, config, data, engine, roots=generation.roots)
         if change is not None:
             kept = record_change(

@@ -40,6 +40,7 @@ class VerifiedKeyring:
         thresholds: role -> distinct persons wanted, for every role.
         revoked_approvals: approval ids that no longer hold.
         digest: of the signed bytes; a cache of what was verified under this keyring keys on it.
+        envelope: the signed envelope, as its file had it.
     """
 
     version: int
@@ -49,6 +50,7 @@ class VerifiedKeyring:
     thresholds: Mapping[str, int]
     revoked_approvals: frozenset[str]
     digest: Digest
+    envelope: bytes = field(repr=False)
     _keys: Mapping[str, tuple[Identity, IdentityKey]] = field(repr=False)
     _persons: Mapping[str, frozenset[str]] = field(repr=False)
 
@@ -107,7 +109,7 @@ def verify_keyring(
             hint="Put the newest keyring back; what was revoked since would count again under an older one.",
         )
     _require_time(payload, now)  # 8
-    return _build(payload, Digest.of(envelope.payload))
+    return _build(payload, Digest.of(envelope.payload), raw)
 
 
 def _require_roots(envelope: Envelope, pinned: Mapping[str, PublicKey], threshold: int) -> None:
@@ -151,7 +153,7 @@ def _require_time(payload: KeyringPayload, now: datetime) -> None:
         )
 
 
-def _build(payload: KeyringPayload, digest: Digest) -> VerifiedKeyring:
+def _build(payload: KeyringPayload, digest: Digest, raw: bytes) -> VerifiedKeyring:
     persons: dict[str, frozenset[str]] = {}
     for identity in payload.identities:
         for name in (identity.id, identity.person, *identity.usernames):
@@ -165,6 +167,7 @@ def _build(payload: KeyringPayload, digest: Digest) -> VerifiedKeyring:
         thresholds=MappingProxyType(dict(payload.thresholds)),
         revoked_approvals=payload.revoked_approvals,
         digest=digest,
+        envelope=raw,
         _keys=MappingProxyType(
             {key.public_key.fingerprint: (identity, key) for identity in payload.identities for key in identity.keys}
         ),

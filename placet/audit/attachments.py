@@ -9,7 +9,8 @@ from typing import Any, Final
 from placet.audit.findings import Findings
 from placet.audit.record import attachment_digests
 
-_KEPT: Final = frozenset({"input", "content", "envelope"})  # beside a decision or a revocation until it is erased
+# Beside a decision, or what it rests on, until it is erased.
+_KEPT: Final = frozenset({"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources"})
 
 
 class Attachments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 from placet.audit.commit import GroupCommit, Pending
 from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
-from placet.audit.record import HEARTBEAT, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
+from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
 from placet.audit.stores import Reader, Store, StoredLeaf
 from placet.audit.stores.failure import unavailable
@@ -25,6 +26,7 @@ PROBE_DEADLINE_S: Final = 0.25
 MAX_ADMITTED: Final = 4
 MAX_REVISIONS: Final = 16
 MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
+MAX_KEYRING_BYTES: Final = 4 * 1024 * 1024  # what a gate takes for a keyring, it has to be able to keep
 _NOTHING: Final[Mapping[str, bytes]] = {}
 _VERIFY: Final = "Run `placet audit verify` on this store."
 
@@ -240,6 +242,10 @@ class AuditLog:
                 reader, cluster=cluster, environment=environment, namespace=namespace, kind=kind, name=name
             )
 
+    def reading(self) -> AbstractContextManager[Reader]:
+        """A view of what is stored, that does not change."""
+        return self._store.reading()
+
     def newest(self, leaf_type: str) -> Mapping[str, Any] | None:
         """Body of the newest leaf of a type; None where there is none.
 
@@ -419,7 +425,6 @@ def _require_attachments(leaf: Mapping[str, Any], attachments: Mapping[str, byte
     for name, content in attachments.items():
         if digests.get(name) != str(Digest.of(content)):
             raise AuditError(f"the record does not have the digest of its attachment {name!r}", code="record_invalid")
-        if len(content) > MAX_ATTACHMENT_BYTES:
-            raise AuditError(
-                f"the attachment {name!r} has more than {MAX_ATTACHMENT_BYTES} bytes", code="record_too_large"
-            )
+        most = MAX_KEYRING_BYTES if leaf.get("type") == KEYRING else MAX_ATTACHMENT_BYTES
+        if len(content) > most:
+            raise AuditError(f"the attachment {name!r} has more than {most} bytes", code="record_too_large")

@@ -170,6 +170,39 @@ def hash_ranges(ranges: Sequence[tuple[int, int]], leaf_hashes: Iterable[bytes])
     return [roots[span] for span in ranges]
 
 
+def inclusion_proofs(indices: Iterable[int], size: int, leaf_hashes: Iterable[bytes]) -> dict[int, list[bytes]]:
+    """Inclusion proofs of several leaves of one tree, in one pass over its leaf hashes.
+
+    Args:
+        indices: of the leaves.
+        size: of the tree.
+        leaf_hashes: as for ``hash_ranges``.
+
+    Raises:
+        FormatError: an index is not in the tree, or there are fewer leaves than ``size``.
+    """
+    wanted = {index: inclusion_ranges(index, size) for index in indices}
+    # What a leaf is in is put together from its halves, so that no two ranges that are read overlap.
+    inner: set[tuple[int, int]] = set()
+    for index in wanted:
+        start, end = 0, size
+        while end - start > 1:
+            inner.add((start, end))
+            middle = start + _split(end - start)
+            start, end = (start, middle) if index < middle else (middle, end)
+    siblings = {span for ranges in wanted.values() for span in ranges}
+    outer = sorted((siblings | {(index, index + 1) for index in wanted}) - inner)
+    roots = dict(zip(outer, hash_ranges(outer, leaf_hashes), strict=True))
+
+    def root_of(start: int, end: int) -> bytes:
+        if (start, end) not in roots:
+            middle = start + _split(end - start)
+            roots[start, end] = hash_node(root_of(start, middle), root_of(middle, end))
+        return roots[start, end]
+
+    return {index: [root_of(*span) for span in ranges] for index, ranges in wanted.items()}
+
+
 def verify_inclusion(leaf_hash: bytes, *, index: int, size: int, hashes: Sequence[bytes], root: bytes) -> None:
     """Check that a leaf is in a tree (RFC 9162 section 2.1.3.2).
 

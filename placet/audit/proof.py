@@ -73,7 +73,7 @@ def prove_inclusion(reader: Reader, stored: StoredLeaf, keys: Sequence[VerifierK
     if latest is None:
         hint = "The server signs a checkpoint within a minute; then try again."
         raise AuditError(f"no checkpoint signs for leaf {stored.index} yet", code="not_signed_yet", hint=hint)
-    checkpoint = _verified(latest.raw_note, keys)
+    checkpoint = read_latest(latest.raw_note, keys)
     ranges = inclusion_ranges(stored.index, checkpoint.size)
     try:
         hashes = hash_ranges(ranges, reader.leaf_hashes(checkpoint.size))
@@ -81,12 +81,12 @@ def prove_inclusion(reader: Reader, stored: StoredLeaf, keys: Sequence[VerifierK
         raise TamperError(f"the store has fewer leaves than {checkpoint.size}", code="truncated") from exc
     document = {
         "schema": PROOF_SCHEMA,
-        "log_key": str(_signing_key(checkpoint, keys)),
+        "log_key": str(signing_key(checkpoint, keys)),
         "checkpoint": checkpoint.note,
         "index": stored.index,
         "size": checkpoint.size,
-        "leaf": _encode(stored.raw_leaf),
-        "hashes": [_encode(part) for part in hashes],
+        "leaf": encode_part(stored.raw_leaf),
+        "hashes": [encode_part(part) for part in hashes],
     }
     raw = _render(document)
     verify_proof(raw, keys)
@@ -104,14 +104,14 @@ def prove_consistency(reader: Reader, raw_old: bytes, keys: Sequence[VerifierKey
     latest = reader.latest_checkpoint(at_least=old.size)
     if latest is None:
         raise AuditError(f"the store has no checkpoint of {old.size} leaves or more", code="not_signed_yet")
-    new = _verified(latest.raw_note, keys)
+    new = read_latest(latest.raw_note, keys)
     ranges = consistency_ranges(old.size, new.size) if 0 < old.size < new.size else []
     document = {
         "schema": CONSISTENCY_SCHEMA,
-        "log_key": str(_signing_key(new, keys)),
+        "log_key": str(signing_key(new, keys)),
         "old_checkpoint": old.note,
         "checkpoint": new.note,
-        "hashes": [_encode(part) for part in hash_ranges(ranges, reader.leaf_hashes(new.size))],
+        "hashes": [encode_part(part) for part in hash_ranges(ranges, reader.leaf_hashes(new.size))],
     }
     raw = _render(document)
     verify_proof(raw, keys)
@@ -135,7 +135,7 @@ def verify_proof(raw: bytes, keys: Sequence[VerifierKey]) -> VerifiedInclusion |
     checkpoint = verify_checkpoint(_text(document, "checkpoint").encode(), keys)
     if _text(document, "log_key") not in {str(key) for key in keys}:
         raise TamperError("the proof is by another key than the one that is trusted", code="proof_invalid")
-    hashes = _hashes(document)
+    hashes = read_hashes(document)
     if document.get("schema") == CONSISTENCY_SCHEMA:
         _require_members(document, {"schema", "log_key", "old_checkpoint", "checkpoint", "hashes"})
         old = verify_checkpoint(_text(document, "old_checkpoint").encode(), keys)
@@ -146,21 +146,26 @@ def verify_proof(raw: bytes, keys: Sequence[VerifierKey]) -> VerifiedInclusion |
     if document.get("schema") != PROOF_SCHEMA:
         raise FormatError("not a proof file of a schema that is known", code="proof_malformed")
     _require_members(document, {"schema", "log_key", "checkpoint", "index", "size", "leaf", "hashes"})
-    index, raw_leaf = document["index"], _decode(_text(document, "leaf"))
+    index, raw_leaf = document["index"], decode_part(_text(document, "leaf"))
     if type(index) is not int or document["size"] != checkpoint.size or type(document["size"]) is not int:
         raise TamperError("the proof is not for the size of its checkpoint", code="proof_invalid")
     verify_inclusion(hash_leaf(raw_leaf), index=index, size=checkpoint.size, hashes=hashes, root=checkpoint.root)
     return VerifiedInclusion(index, parse_leaf(raw_leaf), checkpoint)
 
 
-def _verified(raw_note: bytes, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:
+def read_latest(raw_note: bytes, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:
+    """The last checkpoint of a store, verified.
+
+    Raises:
+        TamperError: it is not one that a trusted key has signed.
+    """
     try:
         return verify_checkpoint(raw_note, keys)
     except FormatError as exc:
         raise TamperError("the last checkpoint in the store can't be read", code="checkpoint_invalid") from exc
 
 
-def _signing_key(checkpoint: VerifiedCheckpoint, keys: Sequence[VerifierKey]) -> VerifierKey:
+def signing_key(checkpoint: VerifiedCheckpoint, keys: Sequence[VerifierKey]) -> VerifierKey:
     """The trusted key that signed: after a change of keys there are several."""
     for key in keys:
         try:
@@ -187,7 +192,12 @@ def _text(document: dict[str, Any], name: str) -> str:
     return value
 
 
-def _hashes(document: dict[str, Any]) -> list[bytes]:
+def read_hashes(document: dict[str, Any]) -> list[bytes]:
+    """The member ``hashes``, each of 32 bytes.
+
+    Raises:
+        FormatError: anything else.
+    """
     listed = document.get("hashes")
     if (
         not isinstance(listed, list)
@@ -195,17 +205,23 @@ def _hashes(document: dict[str, Any]) -> list[bytes]:
         or not all(isinstance(part, str) for part in listed)
     ):
         raise FormatError("the proof file has no list of hashes", code="proof_malformed")
-    hashes = [_decode(part) for part in listed]
+    hashes = [decode_part(part) for part in listed]
     if any(len(part) != HASH_BYTES for part in hashes):
         raise FormatError("a hash of the proof file is not 32 bytes", code="proof_malformed")
     return hashes
 
 
-def _encode(raw: bytes) -> str:
+def encode_part(raw: bytes) -> str:
+    """Bytes as proof files have them: standard base64."""
     return base64.b64encode(raw).decode()
 
 
-def _decode(text: str) -> bytes:
+def decode_part(text: str) -> bytes:
+    """Read standard base64 in its one spelling.
+
+    Raises:
+        FormatError: anything else.
+    """
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as exc:

@@ -25,15 +25,19 @@ SCHEMA: Final = "placet.dev/record/v1"
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
 HEARTBEAT: Final = "heartbeat"
+KEYRING: Final = "keyring"
+POLICY: Final = "policy"
 CONFIGURATION: Final = "configuration"
 REVOCATION: Final = "revocation"
 BREAK_GLASS: Final = "break-glass"
 OUTAGE: Final = "outage"
 RESTORED: Final = "restored"
-LEAF_TYPES: Final = (DECISION, HEARTBEAT, "keyring", "policy", CONFIGURATION, REVOCATION, BREAK_GLASS, OUTAGE, RESTORED)
+LEAF_TYPES: Final = (DECISION, HEARTBEAT, KEYRING, POLICY, CONFIGURATION, REVOCATION, BREAK_GLASS, OUTAGE, RESTORED)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
 _DIGEST_FIELD: Final = "_digest"
+KEPT_BEFORE: Final = "kept_before"
+"""Member of a decision: attachments that equal those of an earlier leaf, which has them."""
 _KNOWN: Final = frozenset(LEAF_TYPES)
 # Members of a decision under the columns from ``cluster`` to ``requester``, in their order.
 _TEXTS: Final = ("cluster", "environment", "namespace", "kind", "name", "user")
@@ -156,6 +160,22 @@ def attachment_digests(body: Mapping[str, Any]) -> dict[str, str]:
 @functools.lru_cache(maxsize=256)  # leaves have few sets of members, and many leaves have the same one
 def _digest_members(members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((key, key.removesuffix(_DIGEST_FIELD)) for key in members if key.endswith(_DIGEST_FIELD))
+
+
+def find_attachments(body: Mapping[str, Any], index: int) -> dict[str, tuple[int, str]]:
+    """Where the attachments of a leaf are: name -> index of the leaf that has it, and its digest.
+
+    Args:
+        body: of the leaf.
+        index: of the leaf itself.
+    """
+    found = {name: (index, digest) for name, digest in attachment_digests(body).items()}
+    before = body.get(KEPT_BEFORE)
+    for name, entry in before.items() if isinstance(before, Mapping) else ():
+        place, digest = (entry.get("index"), entry.get("digest")) if isinstance(entry, Mapping) else (None, None)
+        if type(place) is int and 0 <= place < index and isinstance(digest, str) and name not in found:
+            found[name] = (place, digest)
+    return found
 
 
 def search_columns(body: Mapping[str, Any]) -> Columns:

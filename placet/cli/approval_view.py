@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from placet.audit.query import read_found
+from placet.audit.record import find_attachments
+from placet.audit.stores import Reader, StoredLeaf
 from placet.audit.stores.file import open_readonly
 from placet.canonical import render_canonical
 from placet.cli.output import safe, say, style
@@ -61,7 +63,7 @@ def show_changes(session: Session, workload: Workload, *, record: Path | None, a
         found = reader.last_approved(
             environment=session.environment, namespace=workload.namespace, kind=workload.kind, name=workload.name
         )
-        stored = None if found is None else reader.attachment(found.index, "content")
+        stored = None if found is None else _read_content(reader, found)
     if found is None:
         say("  it was never approved in this environment before")
         return
@@ -75,6 +77,11 @@ def show_changes(session: Session, workload: Workload, *, record: Path | None, a
         return
     differences = explain_difference(stored, now) or ("env values (they are not kept, so which is not known)",)
     _list_changes(f"since it was approved on {when}", differences)
+
+
+def _read_content(reader: Reader, found: StoredLeaf) -> bytes | None:
+    place = find_attachments(read_found(found).body, found.index).get("content")
+    return None if place is None else reader.attachment(place[0], "content")
 
 
 def _list_changes(since: str, differences: tuple[str, ...]) -> None:

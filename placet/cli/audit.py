@@ -10,14 +10,8 @@ from typing import Any, Final
 import click
 
 from placet.audit.findings import Verification
-from placet.audit.note import VerifierKey, generate_log_key, load_log_key
-from placet.audit.proof import (
-    MAX_PROOF_BYTES,
-    VerifiedInclusion,
-    prove_consistency,
-    prove_inclusion,
-    verify_proof,
-)
+from placet.audit.note import generate_log_key, load_log_key
+from placet.audit.proof import prove_inclusion
 from placet.audit.query import read_found
 from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
@@ -30,6 +24,7 @@ from placet.cli.audit_crosscheck import (
     resume_option,
 )
 from placet.cli.audit_list import list_records
+from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
 from placet.cli.audit_spool import spool
 from placet.cli.audit_tail import tail
 from placet.cli.complete import complete_decision
@@ -48,10 +43,9 @@ from placet.cli.record_source import (
     read_limited,
     record_options,
 )
-from placet.errors import InputError, TamperError
+from placet.errors import InputError
 
 SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
-PROVED_SCHEMA: Final = "placet.dev/audit-proof-verification/v1"
 
 
 @click.group(cls=Group)
@@ -128,6 +122,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
 @log_keys_option(required=True)
+@proof_options
 @click.option(
     "--checkpoint",
     "saved",
@@ -146,12 +141,18 @@ def verify(
     saved: tuple[Path, ...],
     output: str,
     resume: Path | None,
+    root_keys: tuple[Path, ...],
+    root_threshold: int | None,
+    newer_keyring: Path | None,
     **crossed: Any,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
     was cut back or written anew. Shows how far it is where stderr is a terminal.
+
+    A proof is judged as of when its decision fell: its keyring by the root keys that you name, each approval by that
+    keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
 
     With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
     allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
@@ -164,13 +165,13 @@ def verify(
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
-      placet audit verify --proof proof.json --log-key keys/log.vkey
+      placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
 
     \b
     Exit codes:
-      0  verified
-      1  tampered with
-      2  it could not be told
+      0  verified; of a proof: every part of it
+      1  tampered with, or a part of a proof does not hold
+      2  it could not be told, of a part of a proof too
 
     \b
     Environment:
@@ -183,8 +184,11 @@ def verify(
     cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
     if proof is not None:
-        _verify_proof(proof, keys, output)
+        against = Against(root_keys, root_threshold, newer_keyring, moment=now())
+        verify_proof_file(proof, keys, against=against, output=output)
         return
+    if root_keys or root_threshold or newer_keyring:
+        raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
     file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
     keep = None if resume is None else functools.partial(write_state, resume)
@@ -206,45 +210,6 @@ def verify(
         _print_verification(result)
     if not result.verified:
         sys.exit(EXIT_VIOLATIONS)
-
-
-@audit.command()
-@record_options
-@click.argument("record", required=False, shell_complete=complete_decision)
-@click.option(
-    "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
-)
-@log_keys_option(required=True)
-def prove(
-    store: Path | None, config_file: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]
-) -> None:
-    r"""Write a file that proves a record, and verifies alone, to stdout.
-
-    RECORD is a decision id, the uid of a request, or an index. Whoever has the file and the log's verifier key needs
-    nothing else: placet audit verify --proof.
-
-    \b
-    Examples:
-      placet audit prove 0 --store record.sqlite --log-key keys/log.vkey > proof.json
-      placet audit prove --consistency saved.note --store record.sqlite --log-key keys/log.vkey > extends.json
-
-    \b
-    Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
-
-    \b
-    See also: placet audit verify
-    """
-    if (record is None) == (consistency is None):
-        raise click.UsageError("give RECORD or --consistency, one of them")
-    keys = read_keys(log_keys)
-    with open_record(store, config_file) as reader:
-        if consistency is not None:
-            raw = prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
-        else:
-            raw = prove_inclusion(reader, find_named(reader, record or ""), keys)
-    click.echo(raw, nl=False)
 
 
 @audit.command()
@@ -294,39 +259,12 @@ def key(file: Path, name: str, new: bool) -> None:
     click.echo(str(made.verifier))
 
 
+audit.add_command(prove)
+audit.add_command(replay)
 audit.add_command(accept_rollback)
 audit.add_command(list_records)
 audit.add_command(spool)
 audit.add_command(tail)
-
-
-def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
-    try:
-        verified = verify_proof(read_limited(path, MAX_PROOF_BYTES), keys)
-    except TamperError as exc:
-        if output != "text":
-            print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)
-        else:
-            click.echo(f"{style('NOT VERIFIED', 'red', bold=True)} {safe(exc.code)}: {safe(exc)}")
-        sys.exit(EXIT_VIOLATIONS)
-    if isinstance(verified, VerifiedInclusion):
-        sentence = (
-            f"leaf {verified.index} is in the log {verified.checkpoint.origin} of {verified.checkpoint.size} leaves"
-        )
-        value = {
-            "schema": PROVED_SCHEMA,
-            "verified": True,
-            "sentence": sentence,
-            "index": verified.index,
-            "record": verified.leaf.body,
-        }
-    else:
-        sentence = f"the log {verified.new.origin} of {verified.new.size} leaves extends the one of {verified.old.size}"
-        value = {"schema": PROVED_SCHEMA, "verified": True, "sentence": sentence}
-    if output != "text":
-        print_result(value, output)
-    else:
-        click.echo(f"{style('VERIFIED', 'green', bold=True)} {safe(sentence)}")
 
 
 def _print_verification(result: Verification) -> None:

@@ -126,10 +126,12 @@ class EvidenceFindings:
     Attributes:
         facts: what is attested.
         rejected: what is not, in the order of names.
+        counted: digests of the statements of which a fact counted, whether it was the one that scores worst or not.
     """
 
     facts: VerifiedFacts
     rejected: tuple[RejectedEvidence, ...]
+    counted: frozenset[Digest] = frozenset()
 
 
 _Found = dict[str, tuple[Any, Digest]]
@@ -165,14 +167,18 @@ def check_evidence(raw: Mapping[str, str], *, keyring: VerifiedKeyring, context:
         return EvidenceFindings(VerifiedFacts.none(), (RejectedEvidence("", RejectionCode.TOO_MANY.value, sentence),))
     found: _Found = {}
     covered: set[Digest] = set()
+    counted: set[Digest] = set()
     rejected: list[RejectedEvidence] = []
     effort = Effort()
     for name in sorted(raw):
         signed = check_annotation(raw[name], keyring=keyring, effort=effort)  # 1-5
         refusals = [signed] if isinstance(signed, Refusal) else _collect(signed, context, found, covered)  # 6-12
+        if isinstance(signed, SignedPayload) and not refusals:
+            counted.add(signed.digest)
         rejected.extend(RejectedEvidence(plain(name), refusal.code.value, refusal.sentence) for refusal in refusals)
     rejected.extend(_drop_partial_coverage(found, covered, context))
-    return EvidenceFindings(_build(found), tuple(rejected))
+    counted.update(digest for _, digest in found.values())
+    return EvidenceFindings(_build(found), tuple(rejected), frozenset(counted))
 
 
 def _drop_partial_coverage(found: _Found, covered: set[Digest], context: EvidenceContext) -> list[RejectedEvidence]:

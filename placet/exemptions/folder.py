@@ -36,12 +36,14 @@ class SignedExemption:
         digest: of the signed bytes.
         signings: who signed, distinct by key, non-empty.
         file: name of its file.
+        envelope: the signed envelope as its file has it; empty where it is not at hand.
     """
 
     statement: ExemptionStatement
     digest: Digest
     signings: tuple[Signing, ...]
     file: str
+    envelope: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _load(path: Path, keyring: VerifiedKeyring) -> SignedExemption | Fault:
     if isinstance(read, str):
         return Fault(path.name, read)
     statement, digest, signings = read
-    return SignedExemption(statement, digest, signings, path.name)
+    return SignedExemption(statement, digest, signings, path.name, raw)
 
 
 def check_signed(

@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -102,6 +102,7 @@ class Exemption:
         keys: fingerprints of their keys.
         expires: first moment that it no longer holds: its own, or that of the key that it rests on.
         detection: what the signers knew that detection makes of the workload.
+        envelope: what was signed, to be kept beside the record; empty where it is not at hand.
     """
 
     exemption_id: str
@@ -110,6 +111,7 @@ class Exemption:
     keys: tuple[str, ...]
     expires: datetime
     detection: str
+    envelope: bytes = field(default=b"", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """As the record and a plan have it."""
@@ -226,6 +228,7 @@ def _check_signers(signed: SignedExemption, keyring: VerifiedKeyring, context: E
         keys=tuple(sorted(key.public_key.fingerprint for key in keys)),
         expires=min(said.expires, ends),
         detection=said.detection,
+        envelope=signed.envelope,
     )
 
 

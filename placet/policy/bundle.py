@@ -14,6 +14,9 @@ from placet.errors import EngineError, FormatError
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "_bundle"
 _MAX_MANIFEST_BYTES: Final = 1 << 20
+MANIFEST: Final = "manifest.json"
+SOURCES: Final = "bundle.tar.gz"
+WASM: Final = "policy.wasm"
 _SCHEMA: Final = "placet.dev/policy-bundle/v1"
 _REBUILD: Final = "Build it again with `make bundle`, or install placet again."
 
@@ -59,6 +62,20 @@ class Bundle:
     rules: tuple[Rule, ...]
     guard: Rule
 
+    def load_manifest(self) -> bytes:
+        """Bytes of the manifest as the folder has it now.
+
+        Raises:
+            EngineError: ``bundle_invalid`` when it is missing, or of another revision than the one that was read.
+        """
+        try:
+            raw = (self.folder / MANIFEST).read_bytes()
+        except OSError as exc:
+            raise EngineError(f"the bundle's manifest can't be read: {exc}", code="bundle_invalid") from exc
+        if parse_manifest(raw, folder=self.folder) != self:
+            raise EngineError("the bundle's manifest was changed", code="bundle_invalid", hint=_REBUILD)
+        return raw
+
     def load_file(self, name: str) -> bytes:
         """Bytes of a file of the bundle, compared with the manifest.
 
@@ -102,9 +119,27 @@ def load_bundle(folder: Path = SHIPPED) -> Bundle:
         EngineError: ``bundle_invalid`` when there is none or it can't be read.
     """
     try:
-        raw = (folder / "manifest.json").read_bytes()
+        raw = (folder / MANIFEST).read_bytes()
+    except OSError as exc:
+        raise EngineError(
+            f"the policy bundle in {folder} has no usable manifest: {exc}", code="bundle_invalid", hint=_REBUILD
+        ) from exc
+    return parse_manifest(raw, folder=folder)
+
+
+def parse_manifest(raw: bytes, *, folder: Path) -> Bundle:
+    """Read the bytes of a manifest.
+
+    Args:
+        raw: unverified.
+        folder: where its artefacts are said to be.
+
+    Raises:
+        EngineError: ``bundle_invalid`` when it can't be read.
+    """
+    try:
         return _parse_manifest(folder, parse_json(raw, max_bytes=_MAX_MANIFEST_BYTES))
-    except (OSError, FormatError, KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (FormatError, KeyError, TypeError, ValueError, AttributeError) as exc:
         message = f"the policy bundle in {folder} has no usable manifest: {exc}"
         raise EngineError(message, code="bundle_invalid", hint=_REBUILD) from exc
 

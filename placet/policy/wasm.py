@@ -161,6 +161,17 @@ class _Compiled:
 
 
 _COMPILED: Final = _Compiled()
+
+
+def find_module(wasm: bytes) -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """The compiled module of these bytes, one of the last few of this process or a new one.
+
+    Raises:
+        EngineError: ``bundle_invalid``.
+    """
+    return _COMPILED.find(wasm)
+
+
 _ENGINES: Final[weakref.WeakSet[EmbeddedEngine]] = weakref.WeakSet()
 
 

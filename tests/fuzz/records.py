@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import gzip
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from placet.approvals.envelope import parse_annotation
 from placet.audit.checkpoint import parse_checkpoint, verify_checkpoint
 from placet.audit.note import parse_note, parse_vkey, verify_note
 from placet.audit.proof import VerifiedInclusion, verify_proof
 from placet.audit.record import parse_leaf, search_columns
+from placet.audit.stores.file import open_readonly
 from placet.canonical import render_canonical
+from placet.dossier.file import render_file, verify_file
+from placet.dossier.judge import Roots, judge_case
 from placet.errors import FormatError, TamperError
+from placet.kept import parse_signed
 from tests.fuzz.documents import TESTS
 from tests.fuzz.target import require
 from tests.simulators.tampering import LOG_KEY, SIZE, build_log, decision, raw_leaf, saved_notes, surgery
@@ -76,6 +83,30 @@ def run_proof(raw: bytes) -> None:
     require(proved.old.render() in texts and proved.new.render() in texts, "only checkpoints of the log are connected")
 
 
+def run_dossier(raw: bytes) -> None:
+    """A proof file of version 2: it proves what is in the log, or nothing, and judging it stops nobody."""
+    texts, leaves = _log()
+    try:
+        dossier = verify_file(raw, _KEYS)
+    except (FormatError, TamperError):
+        return
+    require(dossier.checkpoint.render() in texts, "by a checkpoint of the log")
+    for held in dossier.leaves.held.values():
+        own = f"{held.type}\n".encode() + render_canonical(held.body)
+        require(own in leaves, "only leaves of the log are proved")
+    require(judge_case(dossier.case, Roots((), 0)).verdict.outcome, "and what was found out is said")
+
+
+def run_signed(raw: bytes) -> None:
+    """Envelopes as they are kept beside a decision."""
+    try:
+        approvals, evidence = parse_signed(raw)
+    except FormatError:
+        return
+    for text in (*approvals.values(), *evidence.values()):
+        parse_annotation(text)  # what is given back can be read as what stood on the workload
+
+
 def run_leaf(raw: bytes) -> None:
     """The bytes of a leaf."""
     try:
@@ -102,6 +133,29 @@ def proofs() -> Iterator[bytes]:
     yield (_GOLDEN / "consistency.json").read_bytes()
 
 
+@functools.cache
+def _dossiers() -> tuple[bytes, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = build_log(Path(folder) / "record.db")
+        with open_readonly(store) as reader:
+            return tuple(render_file(reader, index, _KEYS) for index in (2, 4, 5))
+
+
+def dossiers() -> Iterator[bytes]:
+    """Of a heartbeat or a decision, with what is kept beside it."""
+    yield from _dossiers()
+
+
+def signed_envelopes() -> Iterator[bytes]:
+    """An approval and evidence of a golden proof."""
+    document = json.loads(gzip.decompress((TESTS / "golden" / "proofs" / "v2.json.gz").read_bytes()))
+    found = [leaf["attachments"]["signed"] for leaf in document["leaves"] if "signed" in leaf["attachments"]]
+    for kept in (json.loads(base64.b64decode(one)) for one in found):
+        for part in ("approvals", "evidence"):
+            for name in sorted(kept[part])[:1]:
+                yield render_canonical({**kept, "approvals": {}, "evidence": {}, part: {name: kept[part][name]}})
+
+
 def leaves() -> Iterator[bytes]:
     """Decisions."""
     yield (_GOLDEN / "leaf").read_bytes()
@@ -111,5 +165,7 @@ def leaves() -> Iterator[bytes]:
 RUNS: Final[dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]]] = {
     "note": (run_note, notes),
     "proof": (run_proof, proofs),
+    "dossier": (run_dossier, dossiers),
+    "signed": (run_signed, signed_envelopes),
     "leaf": (run_leaf, leaves),
 }

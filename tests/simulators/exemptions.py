@@ -36,7 +36,7 @@ class ExemptionShelf:
             if isinstance(read, str):
                 faults.append(Fault(name, read))
             else:
-                found.append(SignedExemption(*read, name))
+                found.append(SignedExemption(*read, name, raw))
         return SignedExemptions.of(tuple(found), tuple(faults))
 
 

@@ -15,6 +15,7 @@ from placet.audit.merkle import (
     consistency_ranges,
     hash_leaf,
     hash_ranges,
+    inclusion_proofs,
     inclusion_ranges,
     verify_consistency,
     verify_inclusion,
@@ -122,6 +123,22 @@ def test_inclusion_proofs_are_those_of_the_definition_and_verify(size: int) -> N
         hashes = inclusion(index, size)
         assert hashes == naive_path(index, LEAVES[:size])
         verify_inclusion(LEAVES[index], index=index, size=size, hashes=hashes, root=root)
+
+
+@pytest.mark.parametrize("size", range(1, SIZES + 1))
+def test_proofs_of_several_leaves_in_one_pass_are_those_of_each(size: int) -> None:
+    for wanted in ({0}, {size - 1}, {0, size - 1}, set(range(size)), set(range(0, size, 3))):
+        read = iter(LEAVES[:size])
+        proofs = inclusion_proofs(wanted, size, read)
+        assert proofs == {index: hash_ranges(inclusion_ranges(index, size), LEAVES[:size]) for index in wanted}
+
+
+def test_several_proofs_need_all_the_leaves_and_no_others() -> None:
+    for wanted, size in (({8}, 8), ({-1}, 8), ({0}, 0)):
+        with pytest.raises(FormatError):
+            inclusion_proofs(wanted, size, LEAVES[:size])
+    with pytest.raises(FormatError):
+        inclusion_proofs({0, 3}, 8, LEAVES[:7])
 
 
 @pytest.mark.parametrize("new", range(1, SIZES + 1))

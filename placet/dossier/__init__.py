@@ -1,0 +1,1 @@
+"""A decision with everything that it rested on: gathered from a record, written as one file, verified alone."""
