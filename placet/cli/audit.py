@@ -23,7 +23,7 @@ from placet.cli.audit_crosscheck import (
     read_cross_options,
     resume_option,
 )
-from placet.cli.audit_list import list_records
+from placet.cli.audit_list import list_records, now
 from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
 from placet.cli.audit_spool import spool
 from placet.cli.audit_tail import tail
