@@ -106,15 +106,24 @@ def parse_bundle(raw: bytes) -> list[bytes]:
     Raises:
         FormatError: it ends within a leaf.
     """
-    leaves = []
+    leaves, whole = split_bundle(raw)
+    if not whole:
+        raise FormatError("the entry bundle ends within an entry", code="bundle_malformed")
+    return leaves
+
+
+def split_bundle(raw: bytes) -> tuple[list[bytes], bool]:
+    """The leaves that a bundle has whole, and whether nothing follows them."""
+    leaves: list[bytes] = []
     place = 0
     while place < len(raw):
         start = place + _LENGTH_BYTES
-        place = start + int.from_bytes(raw[place:start], "big")
-        if start > len(raw) or place > len(raw):
-            raise FormatError("the entry bundle ends within an entry", code="bundle_malformed")
-        leaves.append(raw[start:place])
-    return leaves
+        end = start + int.from_bytes(raw[place:start], "big")
+        if end > len(raw):
+            return leaves, False
+        leaves.append(raw[start:end])
+        place = end
+    return leaves, True
 
 
 def parse_hashes(raw: bytes) -> list[bytes]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from placet.audit.cosignature import WitnessKey, require_witnesses
 from placet.audit.findings import Verification
-from placet.audit.note import VerifierKey, generate_log_key, load_log_key
+from placet.audit.note import VerifierKey
 from placet.audit.proof import (
     MAX_PROOF_BYTES,
     VerifiedInclusion,
@@ -21,22 +22,21 @@ from placet.audit.proof import (
 )
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
-from placet.audit.resume import write_state
-from placet.audit.verify import verify_file
 from placet.cli.audit_accept import accept_rollback
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
-    find_prefix,
-    open_witness,
     read_cross_options,
     resume_option,
+    verify_stored,
 )
+from placet.cli.audit_keys import key, witness_key
 from placet.cli.audit_spool import spool
+from placet.cli.audit_tiles import judge_saved, open_tiles, tiles, verify_published
+from placet.cli.audit_witness import witness
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, say, style
-from placet.cli.progress import Progress
 from placet.cli.record import LISTED_HEAD, listed_row, shown_lines
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
@@ -48,6 +48,7 @@ from placet.cli.record_source import (
     read_limited,
     record_options,
 )
+from placet.cli.witness_options import read_witnesses, witness_options
 from placet.errors import InputError, TamperError
 
 _MOMENTS: Final = [
@@ -87,6 +88,10 @@ def audit() -> None:
     \b
     See also: docs/formats-audit.md
     """
+
+
+for _command in (accept_rollback, key, spool, tiles, witness, witness_key):
+    audit.add_command(_command)
 
 
 @audit.command("list")
@@ -232,6 +237,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 @audit.command()
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
+@click.option("--tiles", "folder", type=click.Path(path_type=Path), help="Verify this folder of `placet audit tiles`.")
 @log_keys_option(required=True)
 @click.option(
     "--checkpoint",
@@ -242,21 +248,26 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 )
 @crosscheck_options
 @resume_option
+@witness_options
 @output_option("json", "yaml")
 def verify(
     store: Path | None,
     config_file: Path,
     proof: Path | None,
+    folder: Path | None,
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
+    witness_keys: tuple[str, ...],
+    witnesses: int | None,
     output: str,
     resume: Path | None,
     **crossed: Any,
 ) -> None:
-    r"""Verify the whole record, or one proof, against the log's key.
+    r"""Verify the whole record, its published tiles, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
-    was cut back or written anew. Shows how far it is where stderr is a terminal.
+    was cut back or written anew. With --witness-key, a checkpoint that holds has to carry the cosignatures of these
+    witnesses. Shows how far it is where stderr is a terminal.
 
     With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
     allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
@@ -270,6 +281,7 @@ def verify(
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey
+      placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
 
     \b
     Exit codes:
@@ -287,24 +299,20 @@ def verify(
     """
     cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
+    if proof is not None and folder is not None:
+        raise click.UsageError("give --proof or --tiles, not both")
+    asked = read_witnesses(witness_keys, witnesses)
     if proof is not None:
-        _verify_proof(proof, keys, output)
+        _verify_proof(proof, keys, asked, output)
         return
-    file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
-    keep = None if resume is None else functools.partial(write_state, resume)
-    prefix = find_prefix(resume, keys, checkpoints)
-    with open_witness(cross, keys) as witness, Progress("leaves") as progress:
-        result = verify_file(
-            file,
-            keys,
-            saved=checkpoints,
-            progress=progress,
-            witness=witness,
-            governed=cross.governed,
-            prefix=prefix,
-            keep=keep,
-        )
+    if folder is not None:
+        if resume is not None or cross.files:
+            raise click.UsageError("--resume and --apiserver-log are for a store, not for --tiles")
+        result = verify_published(folder, keys, checkpoints, asked)
+    else:
+        file = find_store(store, config_file)
+        result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume), checkpoints, asked)
     if output != "text":
         print_result(result.render(), output)
     else:
@@ -319,9 +327,22 @@ def verify(
 @click.option(
     "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
 )
+@click.option("--tiles", "folder", type=click.Path(path_type=Path), help="Prove from `placet audit tiles`' folder.")
+@click.option(
+    "--checkpoint",
+    "cosigned",
+    type=click.Path(path_type=Path),
+    help="With --tiles: the checkpoint to prove against, with the cosignatures that it carries.",
+)
 @log_keys_option(required=True)
 def prove(
-    store: Path | None, config_file: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]
+    store: Path | None,
+    config_file: Path,
+    record: str | None,
+    consistency: Path | None,
+    folder: Path | None,
+    cosigned: Path | None,
+    log_keys: tuple[str, ...],
 ) -> None:
     r"""Write a file that proves a record, and verifies alone, to stdout.
 
@@ -344,7 +365,9 @@ def prove(
     if (record is None) == (consistency is None):
         raise click.UsageError("give RECORD or --consistency, one of them")
     keys = read_keys(log_keys)
-    with open_record(store, config_file) as reader:
+    if cosigned is not None and folder is None:
+        raise click.UsageError("give --checkpoint with --tiles")
+    with open_record(store, config_file) if folder is None else nullcontext(open_tiles(folder, cosigned)) as reader:
         if consistency is not None:
             raw = prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
         else:
@@ -378,34 +401,11 @@ def checkpoint(store: Path | None, config_file: Path) -> None:
     click.echo(latest.raw_note, nl=False)
 
 
-@audit.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the log, as in placet.dev/log/prod-eu-1.")
-@click.option("--new", is_flag=True, help="Make the key; an existing file is never overwritten.")
-def key(file: Path, name: str, new: bool) -> None:
-    r"""Print the verifier key of the log's private key FILE (PKCS#8 PEM, Ed25519).
-
-    The verifier key is what --log-key takes, and no secret. An encrypted private key is not opened here.
-
-    \b
-    Examples:
-      placet audit key keys/log.key --name placet.dev/log/prod-eu-1
-      placet audit key new-log.key --name placet.dev/log/prod-eu-1 --new
-
-    \b
-    See also: placet audit verify
-    """
-    made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
-    click.echo(str(made.verifier))
-
-
-audit.add_command(accept_rollback)
-audit.add_command(spool)
-
-
-def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
+def _verify_proof(path: Path, keys: list[VerifierKey], witnesses: tuple[list[WitnessKey], int], output: str) -> None:
     try:
         verified = verify_proof(read_limited(path, MAX_PROOF_BYTES), keys)
+        newest = verified.checkpoint if isinstance(verified, VerifiedInclusion) else verified.new
+        require_witnesses(newest.note.encode(), *witnesses)
     except TamperError as exc:
         if output != "text":
             print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)
