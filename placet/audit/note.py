@@ -98,18 +98,25 @@ class LogKey:
     Attributes:
         name: key name; the log's origin.
         private: never shown, logged or recorded.
+        successor: the key that takes over, while keys are changed: it signs each checkpoint as well.
     """
 
     name: str
     private: Ed25519PrivateKey = field(repr=False)
+    successor: LogKey | None = None
 
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
         return VerifierKey(self.name, self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]:
+        """The public halves of this key and of its successor."""
+        return (self.verifier, *(self.successor.verifiers if self.successor is not None else ()))
+
     def sign(self, text: str) -> str:
-        """The note of this text with one signature.
+        """The note of this text with the signature of this key, and then that of its successor.
 
         Raises:
             FormatError: the text does not end in a new line, or holds another control character.
@@ -118,8 +125,9 @@ class LogKey:
         return f"{text}\n{self.signature_line(text)}"
 
     def signature_line(self, text: str) -> str:
-        """The line of this key in a note of this text."""
-        return render_signature(self.name, self.verifier.key_id + self.private.sign(text.encode()))
+        """The line of this key in a note of this text, and that of its successor."""
+        line = render_signature(self.name, self.verifier.key_id + self.private.sign(text.encode()))
+        return line + (self.successor.signature_line(text) if self.successor is not None else "")
 
 
 def generate_log_key(path: Path, *, name: str, passphrase: bytes | None = None) -> LogKey:
