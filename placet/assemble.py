@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from placet.approvals.keyring import VerifiedKeyring
@@ -16,6 +18,7 @@ from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, Unkno
 from placet.config import Config
 from placet.decide import Gate, History
 from placet.environments import KubernetesNamespaces, Namespaces, NoNamespaces
+from placet.errors import SigningKeyError
 from placet.exemptions.folder import Exemptions, FolderExemptions, NoExemptions
 from placet.informer.informer import Informer
 from placet.parents import KubernetesParents, NoParents, Parents
@@ -28,20 +31,33 @@ from placet.spool.spool import Spool
 from placet.trust import FileTrust
 
 _MEBIBYTE: Final = 1024 * 1024
+NEXT_LOG_KEY_PASSPHRASE: Final = "PLACET_NEXT_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 LOG_KEY_PASSPHRASE: Final = "PLACET_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 OPA_TOKEN: Final = "PLACET_OPA_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def load_own_log_key(config: Config) -> LogKey:
-    """The key that signs this gate's checkpoints.
+    """The key that signs this gate's checkpoints, with the one that is to take over where keys are being changed.
 
     Raises:
-        SigningKeyError: the key can't be used.
+        SigningKeyError: a key can't be used, or both are the same.
     """
-    passphrase = os.environ.get(LOG_KEY_PASSPHRASE)
-    return load_log_key(
-        config.log_key, name=config.origin, passphrase=passphrase.encode() if passphrase is not None else None
-    )
+    key = _load_key(config.log_key, config.origin, LOG_KEY_PASSPHRASE)
+    if config.next_log_key is None:
+        return key
+    successor = _load_key(config.next_log_key, config.origin, NEXT_LOG_KEY_PASSPHRASE)
+    if successor.verifier == key.verifier:
+        raise SigningKeyError(
+            "record.next_log_key is the key that record.log_key has already",
+            code="key_invalid",
+            hint="Make a new one with `placet audit key FILE --name NAME --new`, or leave record.next_log_key out.",
+        )
+    return replace(key, successor=successor)
+
+
+def _load_key(file: Path, origin: str, variable: str) -> LogKey:
+    passphrase = os.environ.get(variable)
+    return load_log_key(file, name=origin, passphrase=passphrase.encode() if passphrase is not None else None)
 
 
 def open_own_record(config: Config) -> AuditLog:

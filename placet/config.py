@@ -142,6 +142,7 @@ class Config:
         exemptions: folder of signed exemptions, or None.
         store: SQLite file of the record.
         log_key: private key that signs checkpoints.
+        next_log_key: the one that is to take over and signs them too, or None.
         origin: origin line of checkpoints.
         policy: where policies are judged.
         autoscalers: ``none`` | ``unknown`` | ``lookup``.
@@ -166,6 +167,7 @@ class Config:
     exemptions: Path | None
     store: Path
     log_key: Path
+    next_log_key: Path | None
     origin: str
     policy: PolicyConfig
     autoscalers: str
@@ -220,6 +222,7 @@ def build_config(settings: Settings) -> Config:
         exemptions=path(keyring.get("exemptions")),
         store=folder / record["store"],
         log_key=folder / record["log_key"],
+        next_log_key=path(record.get("next_log_key")),
         origin=record.get("origin", f"placet.dev/log/{value['cluster']}"),
         policy=PolicyConfig(
             engine=policy["engine"],

@@ -44,6 +44,10 @@ SCHEMA: Final[dict[str, Any]] = {
             "properties": {
                 "store": {**_PATH, "description": "SQLite file of the log."},
                 "log_key": {**_PATH, "description": "Private key (PEM) that signs checkpoints."},
+                "next_log_key": {
+                    **_PATH,
+                    "description": "While keys are changed: the private key that takes over, and signs them as well.",
+                },
                 "origin": {
                     "type": "string",
                     "minLength": 1,

@@ -120,6 +120,7 @@ PROGRAMS: Final = {
     for program in (
         Program("sumdb-verify", "sumdb", ".", "", "", 10),
         Program("load", "load", ".", "", "", 15),
+        Program("fsck", "tessera", "github.com/transparency-dev/tessera/cmd/fsck", "", "", 30),
         Program("opa", "opa", "github.com/open-policy-agent/opa", "github.com/open-policy-agent/opa", "", 120),
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", "", 40),
         _kubernetes("kube-apiserver", 270),

@@ -39,6 +39,7 @@ _KEYS: Final = {
     "exemptions": "keyring.exemptions",
     "store": "record.store",
     "log_key": "record.log_key",
+    "next_log_key": "record.next_log_key",
     "origin": "record.origin",
     "checkpoints": "record.checkpoints",
     "spool.folder": "record.spool.folder",
@@ -52,7 +53,9 @@ _KEYS: Final = {
     "server.max_body_mib": "server.max_body_mebibytes",
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
-_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "checkpoints", "spool", "server", "lookups")
+_RESTART_FIELDS: Final = (
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "server", "lookups",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

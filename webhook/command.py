@@ -49,10 +49,11 @@ def serve(config_file: Path, port: int | None) -> None:
 
     \b
     Environment:
-      PLACET_CONFIG              the configuration file
-      PLACET_LOG_KEY_PASSPHRASE  opens the log's key
-      PLACET_OPA_TOKEN           is shown to OPA
-      PLACET_PATH_TOKEN          last segment of the path that the API server has to call
+      PLACET_CONFIG                   the configuration file
+      PLACET_LOG_KEY_PASSPHRASE       opens the log's key
+      PLACET_NEXT_LOG_KEY_PASSPHRASE  opens the one that takes over
+      PLACET_OPA_TOKEN                is shown to OPA
+      PLACET_PATH_TOKEN               last segment of the path that the API server has to call
 
     \b
     See also: placet config check, placet init

@@ -185,7 +185,8 @@ def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
     The content itself: Kubernetes replaces the files of a ConfigMap or Secret by another folder behind a symbolic link,
     and neither the time nor the inode of what a path leads to has to change for that.
     """
-    files = [config_file, *_root_files(config), *([config.policy.data] if config.policy.data else []), config.log_key]
+    optional = [file for file in (config.policy.data, config.next_log_key) if file is not None]
+    files = [config_file, *_root_files(config), *optional, config.log_key]
     return {str(file): digest_file(file) for file in files}
 
 

@@ -110,7 +110,7 @@ class Runtime:
         )
         self._watched = config
         self._seen = fingerprint(config.file, config)
-        self._log_key = digest_file(config.log_key)
+        self._log_keys = _digest_log_keys(config)
         self._generation = self._builder.build(config, None)
         self._gates = Gates(self._generation.gate, self._generation.engine.close)
         try:
@@ -362,7 +362,8 @@ class Runtime:
 
     def _changed_log_key(self) -> tuple[str, ...]:
         """A private key is read once; another one in its place waits for the next start."""
-        return () if digest_file(self.config.log_key) == self._log_key else ("record.log_key",)
+        found = _digest_log_keys(self.config)
+        return tuple(name for name, digest in self._log_keys.items() if found[name] != digest)
 
     # -- what others ask
 
@@ -416,6 +417,15 @@ def _judges_otherwise(former: Generation, generation: Generation) -> bool:
         generation.data.digest,
         generation.roots,
     )
+
+
+def _digest_log_keys(config: Config) -> dict[str, str]:
+    """Key of the configuration -> digest of the private key's file, "" where there is none."""
+    following = config.next_log_key
+    return {
+        "record.log_key": digest_file(config.log_key),
+        "record.next_log_key": digest_file(following) if following is not None else "",
+    }
 
 
 def _part_of(error: PlacetError) -> str:

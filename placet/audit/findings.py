@@ -37,6 +37,12 @@ KINDS: Final[Mapping[str, str]] = {
     "admission_differs": "the API server's log has the leaf of another request beside a request",
     "annotation_invalid": "annotations in the API server's log are not of the form that placet writes, or not signed",
     "witness_damaged": "the API server's log has lines that are no audit events",
+    "tile_changed": "a tile has a hash that is not that of what is below it",
+    "tile_missing": "a tile that a checkpoint needs is not there",
+    "file_added": "a file is in the folder that the log did not write",
+    "checkpoint_missing": "a checkpoint that was published is not there",
+    "witness_missing": "fewer witnesses than were asked for have cosigned a checkpoint that holds",
+    "cosignature_invalid": "a line by a known witness is not a cosignature of the checkpoint",
     "proof_invalid": "the proof does not show that the leaf is in the log",
 }
 

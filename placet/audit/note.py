@@ -65,16 +65,25 @@ def parse_vkey(text: str) -> VerifierKey:
     Raises:
         FormatError: not ``name+hash+base64`` of an Ed25519 key, or the hash is not that of name and key.
     """
+    name, key_hash, raw = split_vkey(text)
+    if len(raw) != 1 + _KEY_BYTES or raw[:1] != _ED25519:
+        raise FormatError("not an Ed25519 verifier key", code="vkey_invalid")
+    key = VerifierKey(name, raw[1:])
+    if key.key_id.hex() != key_hash:
+        raise FormatError("the verifier key's hash is not that of its name and key", code="vkey_invalid")
+    return key
+
+
+def split_vkey(text: str) -> tuple[str, str, bytes]:
+    """Name, hash in hexadecimal, and type and key of a verifier key; whether they go together is not looked at.
+
+    Raises:
+        FormatError: not ``name+hash+base64``.
+    """
     parts = text.strip().split("+", 2)
     if len(parts) != 3 or not is_key_name(parts[0]) or not _HEX_ID.fullmatch(parts[1]):  # noqa: PLR2004 - name+hash+key
         raise FormatError("not a verifier key of the form name+hash+base64", code="vkey_invalid")
-    raw = _decode(parts[2])
-    if len(raw) != 1 + _KEY_BYTES or raw[:1] != _ED25519:
-        raise FormatError("not an Ed25519 verifier key", code="vkey_invalid")
-    key = VerifierKey(parts[0], raw[1:])
-    if key.key_id.hex() != parts[1]:
-        raise FormatError("the verifier key's hash is not that of its name and key", code="vkey_invalid")
-    return key
+    return parts[0], parts[1], _decode(parts[2])
 
 
 def is_key_name(name: str) -> bool:
@@ -89,25 +98,36 @@ class LogKey:
     Attributes:
         name: key name; the log's origin.
         private: never shown, logged or recorded.
+        successor: the key that takes over, while keys are changed: it signs each checkpoint as well.
     """
 
     name: str
     private: Ed25519PrivateKey = field(repr=False)
+    successor: LogKey | None = None
 
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
         return VerifierKey(self.name, self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]:
+        """The public halves of this key and of its successor."""
+        return (self.verifier, *(self.successor.verifiers if self.successor is not None else ()))
+
     def sign(self, text: str) -> str:
-        """The note of this text with one signature.
+        """The note of this text with the signature of this key, and then that of its successor.
 
         Raises:
             FormatError: the text does not end in a new line, or holds another control character.
         """
         _require_text(text)
-        signature = base64.b64encode(self.verifier.key_id + self.private.sign(text.encode())).decode()
-        return f"{text}\n{_DASH}{self.name} {signature}\n"
+        return f"{text}\n{self.signature_line(text)}"
+
+    def signature_line(self, text: str) -> str:
+        """The line of this key in a note of this text, and that of its successor."""
+        line = render_signature(self.name, self.verifier.key_id + self.private.sign(text.encode()))
+        return line + (self.successor.signature_line(text) if self.successor is not None else "")
 
 
 def generate_log_key(path: Path, *, name: str, passphrase: bytes | None = None) -> LogKey:
@@ -205,6 +225,11 @@ def parse_note(raw: bytes) -> tuple[str, list[tuple[str, bytes]]]:
     if len(lines) > MAX_SIGNATURES:
         raise FormatError(f"a note of more than {MAX_SIGNATURES} signatures", code="note_invalid")
     return text + "\n", [_parse_signature(line) for line in lines]
+
+
+def render_signature(name: str, signature: bytes) -> str:
+    """A signature line of a note: the key's name, its id and what it signed."""
+    return f"{_DASH}{name} {base64.b64encode(signature).decode()}\n"
 
 
 def _parse_signature(line: str) -> tuple[str, bytes]:

@@ -25,7 +25,7 @@ from placet.audit.merkle import (
 from placet.audit.note import VerifierKey
 from placet.audit.query import is_index
 from placet.audit.record import Leaf, parse_leaf
-from placet.audit.stores import Reader, StoredLeaf
+from placet.audit.stores import ProofSource, StoredLeaf
 from placet.canonical import parse_json
 from placet.errors import AuditError, FormatError, TamperError
 
@@ -50,9 +50,10 @@ class VerifiedExtension:
 
     old: VerifiedCheckpoint
     new: VerifiedCheckpoint
+    hashes: tuple[bytes, ...]
 
 
-def find_leaf(reader: Reader, wanted: str) -> StoredLeaf | None:
+def find_leaf(reader: ProofSource, wanted: str) -> StoredLeaf | None:
     """The leaf that a person means: by decision id, by uid of the request, or by index."""
     found = reader.find_decision(wanted) or reader.find_uid(wanted)
     if found is None and is_index(wanted):
@@ -60,7 +61,7 @@ def find_leaf(reader: Reader, wanted: str) -> StoredLeaf | None:
     return found
 
 
-def prove_inclusion(reader: Reader, stored: StoredLeaf, keys: Sequence[VerifierKey]) -> bytes:
+def prove_inclusion(reader: ProofSource, stored: StoredLeaf, keys: Sequence[VerifierKey]) -> bytes:
     """Make the proof file of a leaf, against the last checkpoint in the store.
 
     The stored hashes are not believed: a proof that would not verify is not written.
@@ -93,7 +94,7 @@ def prove_inclusion(reader: Reader, stored: StoredLeaf, keys: Sequence[VerifierK
     return raw
 
 
-def prove_consistency(reader: Reader, raw_old: bytes, keys: Sequence[VerifierKey]) -> bytes:
+def prove_consistency(reader: ProofSource, raw_old: bytes, keys: Sequence[VerifierKey]) -> bytes:
     """Make the file that shows that the last checkpoint in the store extends a saved one.
 
     Raises:
@@ -142,7 +143,7 @@ def verify_proof(raw: bytes, keys: Sequence[VerifierKey]) -> VerifiedInclusion |
         verify_consistency(
             old_size=old.size, old_root=old.root, new_size=checkpoint.size, new_root=checkpoint.root, hashes=hashes
         )
-        return VerifiedExtension(old, checkpoint)
+        return VerifiedExtension(old, checkpoint, tuple(hashes))
     if document.get("schema") != PROOF_SCHEMA:
         raise FormatError("not a proof file of a schema that is known", code="proof_malformed")
     _require_members(document, {"schema", "log_key", "checkpoint", "index", "size", "leaf", "hashes"})

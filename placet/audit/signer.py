@@ -25,7 +25,7 @@ class CheckpointSigner:
     def __init__(self, store: Store, key: LogKey, *, former_keys: Sequence[VerifierKey] = ()) -> None:
         self._store = store
         self._key = key
-        self._trusted = (key.verifier, *former_keys)
+        self._trusted = (*key.verifiers, *former_keys)
         self._signed: Frontier | None = None
         self._lock = threading.Lock()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -10,28 +9,26 @@ from typing import Any, Final
 import click
 
 from placet.audit.findings import Verification
-from placet.audit.note import generate_log_key, load_log_key
 from placet.audit.proof import prove_inclusion
 from placet.audit.query import read_found
-from placet.audit.resume import write_state
-from placet.audit.verify import verify_file
 from placet.cli.audit_accept import accept_rollback
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
-    find_prefix,
-    open_witness,
     read_cross_options,
     resume_option,
+    verify_stored,
 )
+from placet.cli.audit_keys import key, witness_key
 from placet.cli.audit_list import list_records, now
 from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
 from placet.cli.audit_spool import spool
 from placet.cli.audit_tail import tail
+from placet.cli.audit_tiles import judge_saved, tiles, verify_published
+from placet.cli.audit_witness import witness
 from placet.cli.complete import complete_decision
 from placet.cli.group import Group
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
-from placet.cli.progress import Progress
 from placet.cli.record import shown_lines
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
@@ -43,6 +40,7 @@ from placet.cli.record_source import (
     read_limited,
     record_options,
 )
+from placet.cli.witness_options import read_witnesses, witness_options
 from placet.errors import InputError
 
 SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
@@ -121,6 +119,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 @audit.command()
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
+@click.option("--tiles", "folder", type=click.Path(path_type=Path), help="Verify this folder of `placet audit tiles`.")
 @log_keys_option(required=True)
 @proof_options
 @click.option(
@@ -131,14 +130,18 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
 @crosscheck_options
+@witness_options
 @resume_option
 @output_option("json", "yaml")
 def verify(
     store: Path | None,
     config_file: Path,
     proof: Path | None,
+    folder: Path | None,
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
+    witness_keys: tuple[str, ...],
+    witnesses: int | None,
     output: str,
     resume: Path | None,
     root_keys: tuple[Path, ...],
@@ -146,10 +149,11 @@ def verify(
     newer_keyring: Path | None,
     **crossed: Any,
 ) -> None:
-    r"""Verify the whole record, or one proof, against the log's key.
+    r"""Verify the whole record, its published tiles, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
-    was cut back or written anew. Shows how far it is where stderr is a terminal.
+    was cut back or written anew. With --witness-key, a checkpoint that holds has to carry the cosignatures of these
+    witnesses. Shows how far it is where stderr is a terminal.
 
     A proof is judged as of when its decision fell: its keyring by the root keys that you name, each approval by that
     keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
@@ -166,6 +170,7 @@ def verify(
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
+      placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
 
     \b
     Exit codes:
@@ -183,27 +188,23 @@ def verify(
     """
     cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
+    if proof is not None and folder is not None:
+        raise click.UsageError("give --proof or --tiles, not both")
+    asked = read_witnesses(witness_keys, witnesses)
     if proof is not None:
-        against = Against(root_keys, root_threshold, newer_keyring, moment=now())
+        against = Against(root_keys, root_threshold, newer_keyring, moment=now(), witnesses=asked)
         verify_proof_file(proof, keys, against=against, output=output)
         return
     if root_keys or root_threshold or newer_keyring:
         raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
-    file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
-    keep = None if resume is None else functools.partial(write_state, resume)
-    prefix = find_prefix(resume, keys, checkpoints)
-    with open_witness(cross, keys) as witness, Progress("leaves") as progress:
-        result = verify_file(
-            file,
-            keys,
-            saved=checkpoints,
-            progress=progress,
-            witness=witness,
-            governed=cross.governed,
-            prefix=prefix,
-            keep=keep,
-        )
+    if folder is not None:
+        if resume is not None or cross.files:
+            raise click.UsageError("--resume and --apiserver-log are for a store, not for --tiles")
+        result = verify_published(folder, keys, checkpoints, asked)
+    else:
+        file = find_store(store, config_file)
+        result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume), checkpoints, asked)
     if output != "text":
         print_result(result.render(), output)
     else:
@@ -238,33 +239,19 @@ def checkpoint(store: Path | None, config_file: Path) -> None:
     click.echo(latest.raw_note, nl=False)
 
 
-@audit.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the log, as in placet.dev/log/prod-eu-1.")
-@click.option("--new", is_flag=True, help="Make the key; an existing file is never overwritten.")
-def key(file: Path, name: str, new: bool) -> None:
-    r"""Print the verifier key of the log's private key FILE (PKCS#8 PEM, Ed25519).
-
-    The verifier key is what --log-key takes, and no secret. An encrypted private key is not opened here.
-
-    \b
-    Examples:
-      placet audit key keys/log.key --name placet.dev/log/prod-eu-1
-      placet audit key new-log.key --name placet.dev/log/prod-eu-1 --new
-
-    \b
-    See also: placet audit verify
-    """
-    made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
-    click.echo(str(made.verifier))
-
-
-audit.add_command(prove)
-audit.add_command(replay)
-audit.add_command(accept_rollback)
-audit.add_command(list_records)
-audit.add_command(spool)
-audit.add_command(tail)
+for _command in (
+    accept_rollback,
+    key,
+    list_records,
+    prove,
+    replay,
+    spool,
+    tail,
+    tiles,
+    witness,
+    witness_key,
+):
+    audit.add_command(_command)
 
 
 def _print_verification(result: Verification) -> None:

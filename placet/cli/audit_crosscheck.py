@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +13,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from placet.audit.checkpoint import verify_checkpoint
+from placet.audit.findings import Verification
 from placet.audit.note import VerifierKey
-from placet.audit.resume import Prefix, load_state
+from placet.audit.resume import Prefix, load_state, write_state
+from placet.audit.verify import verify_file
 from placet.audit.witness import Witness
 from placet.cli.output import safe, say
 from placet.cli.progress import Progress
@@ -146,3 +149,26 @@ def find_prefix(resume: Path | None, keys: Sequence[VerifierKey], saved: Sequenc
             say(f"{safe(name)} is of fewer leaves than {resume}: verifying from the first leaf")
             return None
     return prefix
+
+
+def verify_stored(
+    file: Path,
+    keys: Sequence[VerifierKey],
+    checkpoints: Sequence[tuple[str, bytes]],
+    asked: CrossOptions,
+    resume: Path | None,
+) -> Verification:
+    """Verify a store as the options of ``placet audit verify`` say; raises as ``verify_file`` does."""
+    keep = None if resume is None else functools.partial(write_state, resume)
+    prefix = find_prefix(resume, keys, checkpoints)
+    with open_witness(asked, keys) as witness, Progress("leaves") as progress:
+        return verify_file(
+            file,
+            keys,
+            saved=checkpoints,
+            progress=progress,
+            witness=witness,
+            governed=asked.governed,
+            prefix=prefix,
+            keep=keep,
+        )

@@ -12,9 +12,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from placet.approvals.keyring import load_keyring, load_roots
+from placet.audit.cosignature import WitnessKey, require_witnesses
 from placet.audit.note import VerifierKey
 from placet.audit.proof import MAX_PROOF_BYTES, VerifiedInclusion, prove_consistency, prove_inclusion, verify_proof
+from placet.audit.stores import Reader
+from placet.audit.tile_folder import TileFolder
 from placet.canonical import parse_json
+from placet.cli.audit_tiles import open_tiles
 from placet.cli.complete import complete_decision
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS, print_result, safe, style
@@ -55,12 +59,14 @@ class Against:
         root_threshold: how many of them must have signed; None for all.
         newer_keyring: file of a keyring of today; None for none.
         moment: now; only what is said of today hangs on it.
+        witnesses: keys, and how many of them have to have cosigned the checkpoint; 0 for none.
     """
 
     root_keys: tuple[Path, ...]
     root_threshold: int | None
     newer_keyring: Path | None
     moment: datetime
+    witnesses: tuple[Sequence[WitnessKey], int] = ((), 0)
 
 
 def proof_options(function: _F) -> _F:
@@ -95,6 +101,18 @@ def proof_options(function: _F) -> _F:
 @click.option(
     "--consistency", type=click.Path(path_type=Path), help="Prove that the log extends this saved checkpoint instead."
 )
+@click.option(
+    "--tiles",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Prove from `placet audit tiles`' folder, with --leaf-only or --consistency: it has no attachments.",
+)
+@click.option(
+    "--checkpoint",
+    "cosigned",
+    type=click.Path(path_type=Path),
+    help="With --tiles: the checkpoint to prove against, with the cosignatures that it carries.",
+)
 @log_keys_option(required=True)
 def prove(
     store: Path | None,
@@ -102,6 +120,8 @@ def prove(
     record: str | None,
     leaf_only: bool,
     consistency: Path | None,
+    folder: Path | None,
+    cosigned: Path | None,
     log_keys: tuple[str, ...],
 ) -> None:
     r"""Write a file that proves a record and all that it rested on, to stdout.
@@ -128,14 +148,28 @@ def prove(
     """
     if (record is None) == (consistency is None) or (leaf_only and record is None):
         raise click.UsageError("give RECORD or --consistency, one of them")
+    if cosigned is not None and folder is None:
+        raise click.UsageError("give --checkpoint with --tiles")
+    if folder is not None and record is not None and not leaf_only:
+        raise click.UsageError("give --leaf-only with --tiles: what a decision rested on is not in tiles")
     keys = read_keys(log_keys)
+    if folder is not None:
+        click.echo(_prove_leaf(open_tiles(folder, cosigned), record, consistency, keys), nl=False)
+        return
     with open_record(store, config_file) as reader:
-        if consistency is not None:
-            raw = prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
+        if leaf_only or consistency is not None:
+            raw = _prove_leaf(reader, record, consistency, keys)
         else:
-            stored = find_named(reader, record or "")
-            raw = prove_inclusion(reader, stored, keys) if leaf_only else render_file(reader, stored.index, keys)
+            raw = render_file(reader, find_named(reader, record or "").index, keys)
     click.echo(raw, nl=False)
+
+
+def _prove_leaf(
+    reader: Reader | TileFolder, record: str | None, consistency: Path | None, keys: Sequence[VerifierKey]
+) -> bytes:
+    if consistency is not None:
+        return prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
+    return prove_inclusion(reader, find_named(reader, record or ""), keys)
 
 
 @click.command()
@@ -219,10 +253,11 @@ def verify_proof_file(
         raise click.UsageError("--newer-keyring needs --root-key")
     newer = None if against.newer_keyring is None else read_newer_keyring(load_keyring(against.newer_keyring), roots)
     if _schema_of(raw) != DOSSIER_SCHEMA:
-        _verify_leaf(raw, keys, output)
+        _verify_leaf(raw, keys, against.witnesses, output)
         return
     try:
         dossier = verify_file(raw, keys)
+        require_witnesses(dossier.checkpoint.note.encode(), *against.witnesses)
     except TamperError as exc:
         verdict = Verdict()
         verdict.refute("log", exc.code, str(exc))
@@ -274,12 +309,16 @@ def _print(verdict: Verdict, dossier: Dossier | None, sentence: str) -> None:
     click.echo(style(word, colour, bold=True) + safe(told))
 
 
-def _verify_leaf(raw: bytes, keys: Sequence[VerifierKey], output: str) -> None:
+def _verify_leaf(
+    raw: bytes, keys: Sequence[VerifierKey], witnesses: tuple[Sequence[WitnessKey], int], output: str
+) -> None:
     """A file of version 1, or one of consistency."""
     if len(raw) > MAX_PROOF_BYTES:
         raise FormatError(f"{len(raw)} bytes, more than the {MAX_PROOF_BYTES} allowed", code="too_large")
     try:
         verified = verify_proof(raw, keys)
+        newest = verified.checkpoint if isinstance(verified, VerifiedInclusion) else verified.new
+        require_witnesses(newest.note.encode(), *witnesses)
     except TamperError as exc:
         if output != "text":
             print_result({"schema": PROVED_SCHEMA, "verified": False, "kind": exc.code, "sentence": str(exc)}, output)

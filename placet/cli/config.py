@@ -56,6 +56,7 @@ def check(config_file: Path, output: str) -> None:
     Environment:
       PLACET_CONFIG              the configuration file
       PLACET_LOG_KEY_PASSPHRASE  opens the log's key
+      PLACET_NEXT_LOG_KEY_PASSPHRASE  opens the one that takes over
       PLACET_OPA_TOKEN           is shown to OPA
 
     \b

@@ -119,7 +119,11 @@ class _Checker:
 
     def _private_files(self) -> Iterator[Check]:
         """A mounted Secret is readable by the group that its Pod runs with; by everybody, nothing private is."""
-        files = [(("record", "log_key"), self._config.log_key), (("server", "tls_key"), self._config.server.tls_key)]
+        files = [
+            (("record", "log_key"), self._config.log_key),
+            (("record", "next_log_key"), self._config.next_log_key),
+            (("server", "tls_key"), self._config.server.tls_key),
+        ]
         for steps, file in files:
             if file is None or not file.exists():
                 continue  # the check of what it is for says so
@@ -238,6 +242,9 @@ class _Checker:
 
         key = load_own_log_key(self._config)
         yield self._fine("log key", ("record", "log_key"), f"opens; verifier key {key.verifier}")
+        if key.successor is not None:
+            sentence = f"opens, and signs as well; verifier key {key.successor.verifier}"
+            yield self._fine("log key", ("record", "next_log_key"), sentence)
         if warning := check_signer(self._config.store, key):
             yield self._check(WARNING, "log key", ("record", "log_key"), warning)
 

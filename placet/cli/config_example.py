@@ -10,7 +10,8 @@ from typing import Any, Final
 _HEAD: Final = """\
 # The configuration of a gate. Paths are relative to the folder of this file.
 # What begins with # and no space may be left out; where there is a default, it is written.
-# Secrets come from the environment alone: PLACET_LOG_KEY_PASSPHRASE, PLACET_OPA_TOKEN, PLACET_PATH_TOKEN.
+# Secrets come from the environment alone: PLACET_LOG_KEY_PASSPHRASE,
+# PLACET_NEXT_LOG_KEY_PASSPHRASE, PLACET_OPA_TOKEN, PLACET_PATH_TOKEN.
 """
 # What a person would write where the schema knows no default. A test holds that nothing is missing.
 _EXAMPLES: Final[Mapping[str, Any]] = {
@@ -22,6 +23,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "keyring.exemptions": "exemptions",
     "record.store": "record.sqlite",
     "record.log_key": "keys/log.key",
+    "record.next_log_key": "keys/next-log.key",
     "record.origin": "placet.dev/log/prod-eu-1",
     "record.checkpoints": "/mnt/other-disk/checkpoints",
     "record.spool.folder": "/mnt/other-disk/spool",

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from placet.audit.note import VerifierKey, parse_vkey
 from placet.audit.proof import find_leaf
-from placet.audit.stores import Reader
+from placet.audit.stores import ProofSource
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.reader import SqliteReader
 from placet.cli.options import config_option_for
@@ -80,7 +80,7 @@ def open_record(store: Path | None, config_file: Path) -> AbstractContextManager
     return open_readonly(find_store(store, config_file))
 
 
-def find_named(reader: Reader, wanted: str) -> Any:
+def find_named(reader: ProofSource, wanted: str) -> Any:
     """The leaf of a decision id, the uid of a request, or an index.
 
     Raises:

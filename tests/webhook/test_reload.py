@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from placet.assemble import load_own_log_key
+from placet.audit.checkpoint import verify_checkpoint
+from placet.audit.note import generate_log_key
 from placet.audit.stores.failure import unavailable
 from placet.audit.stores.file import open_readonly
 from placet.audit.verify import verify_file
@@ -335,6 +337,30 @@ def test_another_log_key_waits_for_a_restart(own_team: Team) -> None:
         shutil.copyfile(own_team.folder / "keys" / "sam.key", own_team.folder / "keys" / "log.key")
         gate.round()
         assert "restart_needed: changed since the start: record.log_key" in gate.ready()[1]
+
+
+def test_a_key_that_takes_over_waits_for_a_restart_and_then_signs_too(own_team: Team) -> None:
+    file = own_team.folder / "placet.yaml"
+    present = load_own_log_key(load_config(file))
+    following = generate_log_key(own_team.folder / "keys" / "next.key", name=present.name).verifier
+    with opened(own_team) as gate:
+        own_team.configure({"record": {"next_log_key": "keys/next.key"}})
+        gate.round()
+        assert "record.next_log_key" in gate.ready()[1]
+    with opened(own_team) as gate:
+        gate.sign()
+    record = load_config(file).store
+    with open_readonly(record) as reader:
+        latest = reader.latest_checkpoint()
+    assert latest is not None
+    assert verify_checkpoint(latest.raw_note, [following]) == verify_checkpoint(latest.raw_note, [present.verifier])
+    file.write_text(
+        file.read_text().replace("keys/log.key", "keys/next.key").replace("  next_log_key: keys/next.key\n", "")
+    )
+    with opened(own_team) as gate:
+        gate.sign()
+        assert gate.ready()[0] == 200
+    assert verify_file(record, [following, present.verifier]).verified
 
 
 def test_kubernetes_swaps_links_and_the_change_is_seen(own_team: Team) -> None:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 const usage = `sumdb-verify checks checkpoints and Merkle proofs with golang.org/x/mod/sumdb.
@@ -19,9 +20,13 @@ Usage:
   sumdb-verify checkpoint  -key VKEY FILE
   sumdb-verify proof       -key VKEY -checkpoint FILE -proof FILE
   sumdb-verify consistency -key VKEY -old FILE -new FILE -proof FILE
+  sumdb-verify tiles       -key VKEY FOLDER
+  sumdb-verify cosigned    -key VKEY -witness VKEY FILE
 
 A checkpoint is a signed note (C2SP tlog-checkpoint): origin, size, root hash in base64.
 VKEY is a note verifier key: name+hash+base64.
+A folder is one of C2SP tlog-tiles: each entry, each tile and proofs made of them are checked.
+A witness is one of C2SP tlog-cosignature with Ed25519; both it and the log have to have signed.
 The proof of inclusion is JSON: {"leaf": base64, "index": n, "size": n, "hashes": [base64, ...]}.
 The proof of consistency is JSON: {"hashes": [base64, ...]}.
 Exit status: 0 verified, 1 not verified, 2 wrong usage.
@@ -62,6 +67,8 @@ func dispatch(args []string) (string, error) {
 		"checkpoint":  checkpointCommand,
 		"proof":       proofCommand,
 		"consistency": consistencyCommand,
+		"tiles":       tilesCommand,
+		"cosigned":    cosignedCommand,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
@@ -124,6 +131,39 @@ func consistencyCommand(args []string) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("%s tree of size %d extends the tree of size %d", newer.origin, newer.tree.N, older.tree.N), nil
+}
+
+func tilesCommand(args []string) (string, error) {
+	options, rest, err := parseFlags("tiles", args, "key")
+	if err != nil {
+		return "", err
+	}
+	if len(rest) != 1 {
+		return "", fmt.Errorf("%w: tiles takes exactly one folder", errUsage)
+	}
+	found, err := openCheckpoint(options["key"], filepath.Join(rest[0], "checkpoint"))
+	if err != nil {
+		return "", err
+	}
+	if err := checkTiles(found, rest[0]); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s tiles of size %d", found.origin, found.tree.N), nil
+}
+
+func cosignedCommand(args []string) (string, error) {
+	options, rest, err := parseFlags("cosigned", args, "key", "witness")
+	if err != nil {
+		return "", err
+	}
+	if len(rest) != 1 {
+		return "", fmt.Errorf("%w: cosigned takes exactly one file", errUsage)
+	}
+	found, err := openCosigned(options["key"], options["witness"], rest[0])
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %d %x", found.origin, found.tree.N, found.tree.Hash[:]), nil
 }
 
 // parseFlags reads string flags that must all be given, and returns them with the other arguments.

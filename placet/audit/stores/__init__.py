@@ -85,11 +85,8 @@ class Transaction(Protocol):
         """Forget it. Never raises; does nothing after ``commit``."""
 
 
-class Reader(Protocol):
-    """One unchanging view of a store."""
-
-    def state(self) -> Frontier:
-        """Size and frontier as stored."""
+class ProofSource(Protocol):
+    """What proofs are made from: one unchanging view of a store, or a folder of tiles."""
 
     def leaves(self, start: int, end: int) -> Iterator[StoredLeaf]:
         """Leaves with ``start`` <= index < ``end`` in order of index."""
@@ -105,6 +102,13 @@ class Reader(Protocol):
 
     def find_decision(self, decision_id: str) -> StoredLeaf | None:
         """The decision of that id."""
+
+
+class Reader(ProofSource, Protocol):
+    """One unchanging view of a store."""
+
+    def state(self) -> Frontier:
+        """Size and frontier as stored."""
 
     def latest(self, leaf_type: str) -> StoredLeaf | None:
         """The newest leaf of a type."""

@@ -10,17 +10,26 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from placet.approvals.revocations import Revocation
+from placet.audit.checkpoint import sign_checkpoint
+from placet.audit.cosignature import Cosigner
+from placet.audit.merkle import EMPTY_ROOT
+from placet.audit.note import LogKey
 from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
 from placet.audit.record import render_leaf
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
+from placet.audit.tile_writer import write_tiles
 from placet.audit.verify import verify_file
 from placet.canonical import Digest, render_canonical
 from placet.errors import PlacetError
 from placet.revoked import render_revocation
-from tests.simulators.tampering import LOG_KEY, START, build_log, decision, saved_notes
+from tests.simulators.tampering import LOG_KEY, OTHER_KEY, START, build_log, decision, saved_notes
+from tests.simulators.tileslog import content_of
 
+WITNESS: Final = Cosigner("witness.example.org/w1", Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34))))
 FOLDER: Final = Path(__file__).resolve().parent
 
 
@@ -47,6 +56,11 @@ def files() -> dict[str, bytes]:
         envelope=b"envelope",
     )
     revocation = render_leaf(render_revocation(revoked, cluster="prod-eu-1", moment=START))
+    with tempfile.TemporaryDirectory() as folder, open_readonly(build_log(Path(folder) / "record.db")) as reader:
+        write_tiles(Path(folder) / "tiles", reader, keys)
+        published = content_of(Path(folder) / "tiles")
+    cosigned = WITNESS.cosign(published["checkpoint"], moment=START)
+    both = LogKey(LOG_KEY.name, LOG_KEY.private, successor=OTHER_KEY)
     schema = "".join(f"{statement};\n" for _, statement in OBJECTS.values())
     return {
         "leaf": leaf.raw,
@@ -58,10 +72,15 @@ def files() -> dict[str, bytes]:
         "consistency.json": consistency,
         "verification.json": render_canonical(result.render()) + b"\n",
         "schema.sql": schema.encode(),
+        "witness.vkey": f"{WITNESS.verifier}\n".encode(),
+        "cosigned.note": cosigned,
+        "two-keys.note": sign_checkpoint(both, size=0, root=EMPTY_ROOT).note.encode(),
+        **{f"tiles/{name}": raw for name, raw in published.items()},
     }
 
 
 if __name__ == "__main__":
     for name, content in files().items():
+        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
         (FOLDER / name).write_bytes(content)
     print(f"wrote {len(files())} files to {FOLDER}", file=sys.stderr)  # noqa: T201 - a program

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from placet.audit.checkpoint import verify_checkpoint
+from placet.audit.cosignature import parse_witness_vkey, require_witnesses
 from placet.audit.note import parse_vkey
 from placet.audit.proof import verify_proof
 from placet.audit.record import parse_leaf
+from placet.audit.tiles_verify import verify_tiles
 from placet.revoked import parse_revocation
 from tests.golden.audit.build import FOLDER, files
+from tests.simulators.tampering import OTHER_KEY, START
 
 FILES = files()
 
@@ -20,7 +23,8 @@ def test_a_golden_file_is_made_again_byte_for_byte(name: str) -> None:
 
 
 def test_every_golden_file_has_a_maker() -> None:
-    assert {path.name for path in FOLDER.iterdir() if path.is_file() and path.suffix != ".py"} == set(FILES)
+    found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.endswith((".py", ".pyc"))} == set(FILES)
 
 
 def test_the_golden_files_of_old_still_verify() -> None:
@@ -31,3 +35,8 @@ def test_the_golden_files_of_old_still_verify() -> None:
     assert verify_checkpoint((FOLDER / "checkpoint.note").read_bytes(), [key]).size == 18
     for name in ("inclusion.json", "consistency.json"):
         assert verify_proof((FOLDER / name).read_bytes(), [key])
+    witness = parse_witness_vkey((FOLDER / "witness.vkey").read_text())
+    assert require_witnesses((FOLDER / "cosigned.note").read_bytes(), [witness], 1)[0].moment == START
+    assert verify_checkpoint((FOLDER / "two-keys.note").read_bytes(), [OTHER_KEY.verifier]).size == 0
+    result = verify_tiles(FOLDER / "tiles", [key], saved=[("cosigned", (FOLDER / "cosigned.note").read_bytes())])
+    assert (result.verified, result.size) == (True, 18)

@@ -1,0 +1,111 @@
+"""Which files a folder of tiles has, and which of them belong there."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from placet.audit.durable import STAGING
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, COSIGNED
+from placet.audit.tiles import ENTRIES, WIDTH, Tile, edge_of, full_in, levels_of, width_at
+
+_TILE: Final = re.compile(
+    r"tile/(?P<level>entries|[0-7])/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?", re.ASCII
+)
+_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_STAGED: Final = (f"{STAGING}/{CHECKPOINT}", f"{STAGING}/part")
+
+
+class Listing:
+    """Every file below a folder, by what it is.
+
+    Attributes:
+        tiles: (level, index) -> widths of the files that there are.
+        exported: sizes that ``checkpoints`` has a file for, the smallest first.
+        cosigned: names in ``cosigned``, sorted.
+        foreign: paths of files that are of no known kind, or no plain files, sorted.
+        unfinished: paths of what an interrupted writer has left behind.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.tiles: dict[tuple[int, int], set[int]] = {}
+        self.exported: list[int] = []
+        self.cosigned: list[str] = []
+        self.foreign: list[str] = []
+        self.unfinished: list[str] = []
+        for path in _files(root):
+            self._sort(path, plain=(root / path).is_file() and not (root / path).is_symlink())
+        self.exported.sort()
+        self.cosigned.sort()
+        self.foreign.sort()
+
+    def has(self, tile: Tile) -> bool:
+        """Whether the file of a tile is there."""
+        return tile.width in self.tiles.get((tile.level, tile.index), ())
+
+    def missing(self, size: int, exported: Sequence[int]) -> Iterator[Tile]:
+        """Tiles that have to be there and are not: full ones, and those of each checkpoint.
+
+        Where the full tile of a partial one is there, that is enough.
+        """
+        for level in (ENTRIES, *levels_of(size)):
+            for index in range(full_in(size, level)):
+                if not self.has(Tile(level, index)):
+                    yield Tile(level, index)
+        needed = {tile for one in {size, *exported} if one <= size for tile in edge_of(one)}
+        for tile in sorted(needed):
+            if tile.index >= full_in(size, tile.level) and not self.has(tile) and not self.has(tile.full):
+                yield tile
+
+    def surplus(self, size: int, exported: Sequence[int], pending: int | None) -> Iterator[tuple[Tile, bool]]:
+        """Tiles that no checkpoint needs, and of each whether an unfinished run may have left it.
+
+        Args:
+            size: of the published tree.
+            exported: sizes of checkpoints that are there and are the log's, the smallest first.
+            pending: size that the unfinished run leads to; None where there is none.
+        """
+        sizes = sorted({*exported, size})
+        for (level, index), widths in sorted(self.tiles.items()):
+            each = 8 * max(level, 0)
+            for width in sorted(widths):
+                tile = Tile(level, index, width)
+                if width == WIDTH:
+                    needed = index < full_in(size, level)
+                else:
+                    first = (index * WIDTH + width) << each
+                    place = bisect_left(sizes, first)
+                    needed = place < len(sizes) and sizes[place] >> each == index * WIDTH + width
+                if not needed:
+                    yield tile, pending is not None and width <= width_at(pending, level, index)
+
+    def _sort(self, path: str, *, plain: bool) -> None:
+        folder, _, name = path.rpartition("/")
+        found = _TILE.fullmatch(path) if plain else None
+        if found is not None and int(found["width"] or 1) < WIDTH:
+            level = ENTRIES if found["level"] == "entries" else int(found["level"])
+            index = int(found["index"].replace("x", "").replace("/", ""))
+            width = int(found["width"]) if found["width"] else WIDTH
+            if Tile(level, index, width).path == path:
+                self.tiles.setdefault((level, index), set()).add(width)
+                return
+        if plain and folder == CHECKPOINTS and _SIZE.fullmatch(name):
+            self.exported.append(int(name))
+        elif plain and folder == COSIGNED:
+            (self.unfinished if name.startswith(".") else self.cosigned).append(path)
+        elif plain and path in _STAGED:
+            self.unfinished.append(path)
+        elif path != CHECKPOINT or not plain:
+            self.foreign.append(path)
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Paths of everything that is no folder; a link to a folder is not followed and is one of them."""
+    for folder, folders, names in os.walk(root):
+        below = Path(folder)
+        for name in [*names, *(one for one in folders if (below / one).is_symlink())]:
+            yield (below / name).relative_to(root).as_posix()

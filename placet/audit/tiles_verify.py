@@ -1,0 +1,348 @@
+"""Verify a folder of tiles: is every entry, every tile and every file what the log's key has signed?
+
+One pass over the entries. The hashes of a bundle and those of its tile of level 0 are held against each other, and
+where they differ, against the level above or the signed root, which says which of the two was changed. The levels above
+are made anew and compared. Nothing that is read is believed but the signatures of the given keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from placet.audit.claims import Claim, ClaimCheck, Source
+from placet.audit.findings import Findings, Verification
+from placet.audit.merkle import Frontier, hash_leaf
+from placet.audit.note import VerifierKey
+from placet.audit.pace import Pace
+from placet.audit.record import DECISION, HEARTBEAT, parse_leaf
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, read_note, read_tile
+from placet.audit.tile_listing import Listing
+from placet.audit.tile_writer import MARK
+from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
+from placet.errors import FormatError, InputError, TamperError
+
+Progress = Callable[[int, int], None]
+
+
+def verify_tiles(
+    root: Path,
+    keys: Sequence[VerifierKey],
+    *,
+    saved: Sequence[tuple[str, bytes]] = (),
+    progress: Progress = lambda _done, _total: None,
+) -> Verification:
+    """Verify a folder of tiles, without changing it.
+
+    Args:
+        root: of the folder.
+        keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
+        saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
+        progress: told leaves done and leaves there are.
+
+    Raises:
+        InputError: there is no such folder, nothing was published in it yet, or a saved checkpoint is none of this log.
+        AuditError: a file can't be read.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
+    return _TilesVerifier(root, keys, saved, progress).run()
+
+
+class _TilesVerifier:
+    """The state of one pass."""
+
+    def __init__(
+        self, root: Path, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]], progress: Progress
+    ) -> None:
+        self._root = root
+        self._keys = keys
+        self._progress = progress
+        self._findings = Findings()
+        self._listing = Listing(root)
+        self._notes: list[str] = []
+        self._saved_given = len(saved)
+        self._saved = [self._saved_claim(name, raw) for name, raw in saved]
+        self._pending = self._read_pending()
+        self._exported = self._read_exported()
+        self._size, self._root_signed = self._read_checkpoint()
+        self._claims = ClaimCheck(iter(self._store_claims()), [*self._saved, *self._cosigned_claims()])
+        self._tree = TileTree()
+        self._frontier = Frontier()
+        self._broken = False
+        self._above: list[tuple[Tile, int]] = []
+        self._types: Counter[str] = Counter()
+        self._answers: Counter[int] = Counter()
+        self._pace = Pace()
+
+    def run(self) -> Verification:
+        """The whole of it."""
+        self._report_files()
+        self._claims.meet(self._frontier, self._frontier, None)
+        for index in range(-(-self._size // WIDTH)):
+            self._bundle(index)
+            self._progress(min((index + 1) * WIDTH, self._size), self._size)
+        for tile, raw in self._tree.partial():
+            if tile.level:
+                self._compare_above(tile, raw)
+        self._report_above()
+        self._claims.finish(self._frontier.size, self._findings, broken=self._broken)
+        return self._result()
+
+    # -- what is signed
+
+    def _saved_claim(self, name: str, raw: bytes) -> Claim:
+        try:
+            checkpoint = verify_checkpoint(raw, self._keys)
+        except (FormatError, TamperError) as exc:
+            raise InputError(
+                f"{name} can't be held against the tiles: {exc}", code="checkpoint_invalid", hint=exc.hint
+            ) from exc
+        return Claim(checkpoint.size, checkpoint.root, Source.SAVED, name)
+
+    def _opened(self, path: str) -> VerifiedCheckpoint | None:
+        """A checkpoint of the folder; None where it is not there, or is not the log's, which is a finding."""
+        try:
+            raw = read_note(self._root / path)
+            return None if raw is None else verify_checkpoint(raw, self._keys)
+        except (FormatError, TamperError) as exc:
+            self._findings.add("checkpoint_invalid", f"{path}: {exc}")
+            return None
+
+    def _read_pending(self) -> int | None:
+        """The size that an unfinished run leads to, as the log has signed it."""
+        found = self._opened(MARK)
+        if found is not None:
+            self._notes.append(f"a run of `placet audit tiles` towards {found.size} leaves is under way or was stopped")
+        return None if found is None else found.size
+
+    def _read_exported(self) -> dict[int, bytes]:
+        roots = {}
+        for size in self._listing.exported:
+            found = self._opened(f"{CHECKPOINTS}/{size}")
+            if found is not None and found.size != size:
+                self._findings.add("checkpoint_invalid", f"{CHECKPOINTS}/{size} is a checkpoint of {found.size} leaves")
+            elif found is not None:
+                roots[size] = found.root
+        return roots
+
+    def _read_checkpoint(self) -> tuple[int, bytes]:
+        before = self._findings.total
+        found = self._opened(CHECKPOINT)
+        if found is not None:
+            if found.size not in self._listing.exported:
+                self._findings.add("checkpoint_missing", f"{CHECKPOINTS}/{found.size} is not there")
+            return found.size, found.root
+        known = [size for size in self._exported if self._pending is None or size < self._pending]
+        if not known and self._findings.total == before:
+            raise InputError(
+                f"{self._root} has no checkpoint: nothing was published in it yet",
+                hint="Run `placet audit tiles --out` to its end.",
+            )
+        if self._findings.total == before:
+            self._findings.add("checkpoint_missing", f"{CHECKPOINT} is not there")
+        largest = max(known, default=0)
+        return largest, self._exported.get(largest, b"")
+
+    def _store_claims(self) -> list[Claim]:
+        claims = {(size, raw) for size, raw in self._exported.items()} | {(self._size, self._root_signed)}
+        unfinished = self._pending or 0
+        return [
+            Claim(size, raw, Source.STORE)
+            for size, raw in sorted(claims)
+            if raw and not self._size < size <= unfinished
+        ]
+
+    def _cosigned_claims(self) -> Iterator[Claim]:
+        for path in self._listing.cosigned:
+            found = self._opened(path)
+            if found is not None and not self._size < found.size <= (self._pending or 0):
+                yield Claim(found.size, found.root, Source.SAVED, path)
+
+    # -- which files there are
+
+    def _report_files(self) -> None:
+        for path in self._listing.foreign:
+            self._findings.add("file_added", f"{path} does not belong into a folder of tiles")
+        sizes = sorted(self._exported)
+        left = len(self._listing.unfinished)
+        for tile, unfinished in self._listing.surplus(self._size, sizes, self._pending):
+            left += unfinished
+            if not unfinished:
+                sentence = f"{tile.path} is not needed by any checkpoint: it was added, or its checkpoint removed"
+                self._findings.add("file_added", sentence)
+        if left:
+            self._notes.append(f"{left} files are those of an unfinished run, and were not looked at")
+        for tile in self._listing.missing(self._size, sizes):
+            kind = "missing" if tile.level == ENTRIES else "tile_missing"
+            if tile.width < WIDTH and tile.width < width_at(self._size, tile.level, tile.index):
+                kind = "tile_missing"  # an older checkpoint's: no entry is lost
+            start, end = tile.span
+            self._findings.add(kind, f"{tile.path} is not there", index=start, end=end)
+
+    # -- entries and level 0
+
+    def _bundle(self, index: int) -> None:
+        width = width_at(self._size, ENTRIES, index)
+        leaves = self._read_leaves(index, width)
+        tile = self._read_hashes(index, width)
+        entries = None if leaves is None else [hash_leaf(leaf) for leaf in leaves]
+        hashes = self._judge(index, width, entries, tile)
+        for place, leaf in enumerate(leaves or ()):
+            if place < width and (hashes is None or hash_leaf(leaf) == hashes[place]):
+                self._count(index * WIDTH + place, leaf)
+        if hashes is None:
+            self._broken = True  # from here on no root can be made
+            return
+        for level in (ENTRIES, 0):
+            self._compare_level(level, index, hashes)
+        if not self._broken:
+            self._grow(hashes)
+
+    def _read_leaves(self, index: int, width: int) -> list[bytes] | None:
+        raw = self._raw(Tile(ENTRIES, index, width))
+        return None if raw is None else split_bundle(raw)[0]
+
+    def _read_hashes(self, index: int, width: int) -> list[bytes] | None:
+        raw = self._raw(Tile(0, index, width))
+        return None if raw is None else [raw[start : start + 32] for start in range(0, len(raw) - 31, 32)]
+
+    def _raw(self, tile: Tile) -> bytes | None:
+        try:
+            return read_tile(self._root, tile)
+        except FormatError:
+            return b""  # too large to be one; comparing says so
+
+    def _judge(
+        self, index: int, width: int, entries: list[bytes] | None, tile: list[bytes] | None
+    ) -> list[bytes] | None:
+        """The hashes that the log has there, as far as can be told: those that what lies above vouches for."""
+        candidates = [one[:width] for one in (entries, tile) if one is not None and len(one) >= width]
+        if not candidates:
+            return None
+        if all(one == candidates[0] for one in candidates):
+            return candidates[0]
+        for one in candidates:
+            if self._vouched(index, one):
+                return one
+        return candidates[0]
+
+    def _vouched(self, index: int, hashes: list[bytes]) -> bool:
+        if index < full_in(self._size, 0):
+            parent, place = divmod(index, WIDTH)
+            raw = self._raw(Tile(1, parent, width_at(self._size, 1, parent))) or b""
+            return raw[place * 32 : place * 32 + 32] == root_of(hashes)
+        if self._broken:
+            return False
+        tree = self._frontier.copy()
+        for one in hashes:
+            tree.append(one)
+        return tree.root() == self._root_signed
+
+    def _compare_level(self, level: int, index: int, hashes: list[bytes]) -> None:
+        """Hold every file of one tile, full or partial, against its hashes."""
+        for width in sorted(self._listing.tiles.get((level, index), ())):
+            if width > len(hashes):
+                continue  # no checkpoint needs it, which is said already; or of the unfinished run
+            tile = Tile(level, index, width)
+            raw = self._raw(tile)
+            if raw is not None:
+                self._compare_file(tile, raw, hashes[:width])
+
+    def _compare_file(self, tile: Tile, raw: bytes, hashes: list[bytes]) -> None:
+        if tile.level == ENTRIES:
+            leaves, whole = split_bundle(raw)
+            found = [hash_leaf(leaf) for leaf in leaves]
+            kind, what = "leaf_changed", "entry"
+        else:
+            found, whole = [raw[start : start + 32] for start in range(0, len(raw), 32)], True
+            kind, what = "tile_changed", "hash"
+        if found == hashes and whole:
+            return
+        start = tile.index * WIDTH
+        wrong = [place for place, one in enumerate(hashes) if place >= len(found) or found[place] != one]
+        first = start + (wrong[0] if wrong else len(hashes))
+        if len(found) < len(hashes) and found == hashes[: len(found)]:
+            kind = "truncated" if tile.level == ENTRIES else kind
+            self._findings.add(kind, f"{tile.path} is cut short", index=first, end=start + len(hashes))
+        elif len(found) != len(hashes) or not whole:
+            kind = "inserted" if tile.level == ENTRIES and len(found) > len(hashes) else kind
+            sentence = f"{tile.path} has {len(found)} of {what} where the log has {len(hashes)}"
+            self._findings.add(kind, sentence, index=first)
+        else:
+            moved = {hashes[place] for place in wrong} & {found[place] for place in wrong}
+            for place in wrong:
+                swapped = tile.level == ENTRIES and found[place] in moved and hashes[place] in moved
+                words = "the entry is another one of this log, in this one's place" if swapped else f"the {what}"
+                sentence = f"{tile.path}: {words if swapped else f'{words} is not the one that the log has there'}"
+                self._findings.add("reordered" if swapped else kind, sentence, index=start + place)
+
+    def _count(self, index: int, raw: bytes) -> None:
+        try:
+            leaf = parse_leaf(raw)
+        except FormatError as exc:
+            self._findings.add("leaf_malformed", str(exc), index=index)
+            return
+        self._types[leaf.type] += 1
+        if leaf.type == DECISION and leaf.columns.allowed is not None:
+            self._answers[leaf.columns.allowed] += 1
+        if "spooled" not in leaf.body:  # it is dated when it was decided, while the store was away
+            self._pace.add(index, leaf.columns.time, leaf.body.get("interval_s") if leaf.type == HEARTBEAT else None)
+
+    def _grow(self, hashes: list[bytes]) -> None:
+        for one in hashes:
+            self._frontier.append(one)
+            self._claims.meet(self._frontier, self._frontier, one)
+            for tile, raw in self._tree.append(one):
+                if tile.level:
+                    self._compare_above(tile, raw)
+
+    # -- the levels above
+
+    def _compare_above(self, tile: Tile, raw: bytes) -> None:
+        expected = parse_hashes(raw)
+        for width in sorted(self._listing.tiles.get((tile.level, tile.index), ())):
+            if width > len(expected):
+                continue  # counted as a file that no checkpoint needs, or of the unfinished run
+            found = self._raw(Tile(tile.level, tile.index, width)) or b""
+            if found == b"".join(expected[:width]):
+                continue
+            places = [place for place in range(width) if found[place * 32 : place * 32 + 32] != expected[place]]
+            self._above.append((Tile(tile.level, tile.index, width), places[0] if places else width - 1))
+
+    def _report_above(self) -> None:
+        """A level above that differs was changed itself, unless the signed root speaks against the entries."""
+        sound = not self._broken and self._frontier.root() == self._root_signed
+        for tile, place in self._above:
+            each = 1 << 8 * tile.level
+            start = (tile.index * WIDTH + place) * each
+            if sound or self._broken:
+                sentence = f"{tile.path}: hash {place} is not that of the tile below"
+                self._findings.add("tile_changed", sentence, index=start, end=start + each)
+            else:
+                sentence = f"entries and hashes of leaves agree with each other, and not with {tile.path}"
+                self._findings.add("rewritten", sentence, index=start, end=start + each)
+
+    # -- the answer
+
+    def _result(self) -> Verification:
+        if self._size > self._claims.held_size and not self._broken and not self._findings.total:
+            self._notes.append("no checkpoint signs for these leaves")
+        return Verification(
+            origin=self._keys[0].name,
+            size=self._size,
+            root=self._frontier.root(),
+            by_type=dict(sorted(self._types.items())),
+            allowed=self._answers[1],
+            denied=self._answers[0],
+            checkpoints=self._claims.held,
+            saved=tuple(self._claims.held_saved),
+            saved_given=self._saved_given + len(self._listing.cosigned),
+            signed_size=self._claims.held_size,
+            findings=tuple(self._findings.listed),
+            findings_total=self._findings.total,
+            first_bad_index=self._findings.first_index,
+            notes=(*self._notes, *self._pace.notes()),
+        )
