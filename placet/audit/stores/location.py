@@ -1,0 +1,146 @@
+"""Where a record is: a SQLite file, or a database of a PostgreSQL server by its address without a password."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from placet.audit.stores import Auditable, Store
+from placet.errors import InputError
+
+SCHEMES: Final = ("postgresql://", "postgres://")
+OPEN_DEADLINE_S: Final = 5.0
+# What libpq takes in an address, but for what is secret and for ``options``, which would change how the server works.
+_PARAMETERS: Final = frozenset(
+    {
+        "application_name",
+        "channel_binding",
+        "connect_timeout",
+        "dbname",
+        "gssencmode",
+        "host",
+        "hostaddr",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "krbsrvname",
+        "passfile",
+        "port",
+        "require_auth",
+        "service",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "target_session_attrs",
+        "tcp_user_timeout",
+        "user",
+    }
+)
+_SECRETS: Final = (
+    "Give the password by PGPASSWORD, PGPASSFILE or PGSERVICE in the environment: an address is shown and recorded."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrl:
+    """Address of a PostgreSQL database.
+
+    Attributes:
+        text: ``postgresql://user@host:port/database?sslmode=...``; nothing in it is secret.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+StoreLocation: TypeAlias = Path | DatabaseUrl
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is the address of a database, and not the path of a file."""
+    return text.startswith(SCHEMES)
+
+
+def parse_location(text: str, *, folder: Path | None = None) -> StoreLocation:
+    """What ``record.store``, ``--store`` and ``PLACET_AUDIT_STORE`` name.
+
+    Args:
+        text: the path of a file, or the address of a database.
+        folder: what a relative path starts from; the working folder without it.
+
+    Raises:
+        InputError: the address holds a password, or says what an address may not. The message never repeats it.
+    """
+    if not is_url(text):
+        return Path(text) if folder is None else folder / text
+    try:
+        parts = urlsplit(text)
+        password = parts.password
+        names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))]
+    except ValueError as exc:
+        raise InputError("the address of the record's database can't be read", hint=_form()) from exc
+    if password is not None or "password" in names:
+        raise InputError("the address of the record's database holds a password", hint=_SECRETS)
+    if parts.fragment or (unknown := sorted(set(names) - _PARAMETERS)):
+        what = "#" if parts.fragment else ", ".join(unknown)
+        raise InputError(
+            f"the address of the record's database may not say {what[:64]!r}",
+            hint=f"It may say {', '.join(sorted(_PARAMETERS))}.",
+        )
+    return DatabaseUrl(text)
+
+
+def open_store(
+    location: StoreLocation, *, origin: str, create: bool = True, deadline_s: float = OPEN_DEADLINE_S
+) -> Store:
+    """Open a record to write to it.
+
+    Args:
+        location: where it is.
+        origin: the log that is, or will be, kept there.
+        create: whether a missing file is made. Tables of a database are made by `placet audit init-store` alone.
+        deadline_s: seconds to wait for another process that holds it.
+
+    Raises:
+        StoreUnavailable: it can't be opened.
+        AuditError: it is no record, that of another log, or may not be written durably.
+        TamperError: its state row is missing.
+    """
+    if isinstance(location, Path):
+        from placet.audit.stores.sqlite import SqliteStore  # noqa: PLC0415 - it imports the readers, and they this
+
+        return SqliteStore.open(location, origin=origin, create=create, deadline_s=deadline_s)
+    from placet.audit.stores.postgres.store import PostgresStore  # noqa: PLC0415 - libpq only for who needs it
+
+    return PostgresStore.open(location, origin=origin, deadline_s=deadline_s)
+
+
+def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
+    """One view of a record, which it can't change.
+
+    Raises:
+        InputError: there is no such file.
+        AuditError: ``store_foreign`` when it is not a record of this version.
+        StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
+    """
+    if isinstance(location, Path):
+        from placet.audit.stores.file import open_readonly  # noqa: PLC0415 - see open_store
+
+        return open_readonly(location)
+    from placet.audit.stores.postgres.store import open_view  # noqa: PLC0415 - libpq only for who needs it
+
+    return open_view(location)
+
+
+def _form() -> str:
+    return "Write it as postgresql://user@host:port/database?sslmode=verify-full."
