@@ -20,8 +20,8 @@ from flask import Flask
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_informer, load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
+from placet.audit.location import open_store
 from placet.audit.query import Query, find
-from placet.audit.stores.sqlite import SqliteStore
 from placet.breakglass.record import LogGlass
 from placet.canary import CanaryKey
 from placet.config import Config, load_config
@@ -403,7 +403,7 @@ def _judges_otherwise(former: Generation, generation: Generation) -> bool:
 
 
 def _open_log(config: Config) -> MeasuredLog:
-    store = SqliteStore.open(config.store, origin=config.origin)
+    store = open_store(config.store, origin=config.origin)
     try:
         return MeasuredLog(store, key=load_own_log_key(config))
     except PlacetError:

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.findings import Findings, Verification
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
 from placet.audit.record import DECISION, Leaf, attachment_digests, parse_leaf
 from placet.audit.stores import Auditable, RawRow
-from placet.audit.stores.file import open_readonly
 from placet.audit.stores.reader import COLUMNS, values_of
 from placet.audit.stores.schema import TABLES
 from placet.canonical import Digest
@@ -38,16 +37,16 @@ _PROGRESS_EVERY: Final = 256
 
 
 def verify_file(
-    path: Path,
+    path: StoreLocation,
     keys: Sequence[VerifierKey],
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
 ) -> Verification:
-    """Verify a SQLite store, live or a copy, without changing it.
+    """Verify a store, live or a copy, without changing it.
 
     Args:
-        path: of the file.
+        path: of the file, or the address of the database.
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
@@ -58,7 +57,7 @@ def verify_file(
     """
     verifier = _Verifier(keys, _saved_claims(saved, keys), progress)
     try:
-        with open_readonly(path) as reader:
+        with open_reader(path) as reader:
             verifier.run(reader)
     except StoreUnavailable as exc:
         if exc.code == "store_locked":

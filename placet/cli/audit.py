@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from placet.audit.findings import Verification
+from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey, generate_log_key, load_log_key
 from placet.audit.proof import (
     MAX_PROOF_BYTES,
@@ -116,7 +117,7 @@ def audit() -> None:
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
 @output_option("table", "json", "yaml")
 def list_records(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     decision: str | None,
     leaf_type: str,
@@ -175,7 +176,7 @@ def list_records(
 @click.argument("record", shell_complete=complete_decision)
 @log_keys_option(required=False)
 @output_option("json", "yaml")
-def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
+def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
     r"""Show one record: RECORD is a decision id, the uid of a request, or an index.
 
     With --log-key it is also proved that a signed checkpoint has it.
@@ -231,7 +232,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 )
 @output_option("json", "yaml")
 def verify(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     proof: Path | None,
     log_keys: tuple[str, ...],
@@ -287,7 +288,11 @@ def verify(
 )
 @log_keys_option(required=True)
 def prove(
-    store: Path | None, config_file: Path, record: str | None, consistency: Path | None, log_keys: tuple[str, ...]
+    store: StoreLocation | None,
+    config_file: Path,
+    record: str | None,
+    consistency: Path | None,
+    log_keys: tuple[str, ...],
 ) -> None:
     r"""Write a file that proves a record, and verifies alone, to stdout.
 
@@ -320,7 +325,7 @@ def prove(
 
 @audit.command()
 @record_options
-def checkpoint(store: Path | None, config_file: Path) -> None:
+def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
     r"""Write the last signed checkpoint to stdout, to be kept where others look after it.
 
     Each one that is kept closes the record up to its size: `placet audit verify --checkpoint` holds it against it.

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import psycopg
 
-from placet.audit.stores.location import DatabaseUrl
+from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.schema import create_statements, grant_statements
 from tests.simulators.tampering import ORIGIN
 
@@ -111,7 +111,7 @@ class PostgresServer:
     @contextlib.contextmanager
     def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
         """A connection that may do anything."""
-        with psycopg.connect(self.url(database, "postgres").text, autocommit=True) as connection:
+        with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
             yield connection
 
     def make_database(self, name: str, *, template: str = "template0") -> None:

@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 
+from placet.audit.location import DatabaseUrl
 from placet.audit.log import AuditLog
-from placet.audit.stores.location import DatabaseUrl
 from placet.audit.stores.postgres.store import PostgresStore
 from placet.errors import AuditError, TamperError
 from tests.simulators.tampering import LOG_KEY, ORIGIN, decision

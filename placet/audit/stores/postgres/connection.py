@@ -16,7 +16,7 @@ from psycopg import conninfo
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
-from placet.audit.stores.location import DatabaseUrl
+from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres import schema
 from placet.audit.stores.postgres.failure import INIT_HINT, foreign, unavailable
 from placet.errors import AuditError
@@ -179,8 +179,8 @@ def _facts(link: Link) -> tuple[Any, ...]:
 
 def _conninfo(url: DatabaseUrl, environment: Callable[[str], str | None] = os.environ.get) -> str:
     """What libpq is told: the address, and that another machine must show who it is where nothing else is said."""
-    said = conninfo.conninfo_to_dict(url.text)
+    said = conninfo.conninfo_to_dict(url)
     host = str(said.get("host") or said.get("hostaddr") or environment("PGHOST") or "")
     own = all(one in {"", "localhost", "127.0.0.1", "::1"} or one.startswith(("/", "@")) for one in host.split(","))
     decided = said.get("sslmode") or said.get("service") or environment("PGSSLMODE") or environment("PGSERVICE")
-    return url.text if own or decided else conninfo.make_conninfo(url.text, sslmode="verify-full")
+    return url if own or decided else conninfo.make_conninfo(url, sslmode="verify-full")

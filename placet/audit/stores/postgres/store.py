@@ -17,7 +17,7 @@ from typing import Final
 
 import psycopg
 
-from placet.audit.stores.location import DatabaseUrl
+from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.connection import Link, connect, require_durable, require_role, require_version
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.reader import PostgresReader

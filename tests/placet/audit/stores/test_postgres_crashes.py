@@ -84,7 +84,7 @@ def _wait_for(condition: Callable[[], bool], errors: Callable[[], str]) -> None:
 def test_what_was_answered_is_in_the_record_whoever_was_killed(postgres: PostgresServer, tmp_path: Path) -> None:
     chance = random.Random(39)
     url = postgres.make_record("crashes")
-    replicas = _Replicas(url.text, tmp_path)
+    replicas = _Replicas(url, tmp_path)
     try:
         for _ in range(_REPLICAS):
             replicas.start()

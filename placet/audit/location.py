@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from placet.audit.stores import Auditable, Store
 from placet.errors import InputError
+
+if TYPE_CHECKING:  # the configuration and every option need this module, and none of them opens a store
+    from placet.audit.stores import Auditable, Store
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 OPEN_DEADLINE_S: Final = 5.0
@@ -49,18 +50,10 @@ _SECRETS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseUrl:
-    """Address of a PostgreSQL database.
+class DatabaseUrl(str):
+    """Address of a PostgreSQL database, ``postgresql://user@host:port/database?sslmode=...``; it holds no secret."""
 
-    Attributes:
-        text: ``postgresql://user@host:port/database?sslmode=...``; nothing in it is secret.
-    """
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
+    __slots__ = ()
 
 
 StoreLocation: TypeAlias = Path | DatabaseUrl
@@ -117,7 +110,7 @@ def open_store(
         TamperError: its state row is missing.
     """
     if isinstance(location, Path):
-        from placet.audit.stores.sqlite import SqliteStore  # noqa: PLC0415 - it imports the readers, and they this
+        from placet.audit.stores.sqlite import SqliteStore  # noqa: PLC0415 - as above
 
         return SqliteStore.open(location, origin=origin, create=create, deadline_s=deadline_s)
     from placet.audit.stores.postgres.store import PostgresStore  # noqa: PLC0415 - libpq only for who needs it
@@ -140,6 +133,11 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
     from placet.audit.stores.postgres.store import open_view  # noqa: PLC0415 - libpq only for who needs it
 
     return open_view(location)
+
+
+def is_here(location: StoreLocation) -> bool:
+    """Whether a record can be expected there: a file that is not on this machine can't, a database always."""
+    return not isinstance(location, Path) or location.is_file()
 
 
 def _form() -> str:
