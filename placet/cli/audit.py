@@ -22,6 +22,7 @@ from placet.audit.proof import (
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.audit.verify import verify_file
+from placet.cli.audit_store import init_store, migrate_store
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
 from placet.cli.options import output_option
@@ -368,6 +369,10 @@ def key(file: Path, name: str, new: bool) -> None:
     """
     made = generate_log_key(file, name=name) if new else load_log_key(file, name=name)
     click.echo(str(made.verifier))
+
+
+audit.add_command(init_store)
+audit.add_command(migrate_store)
 
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:

@@ -103,6 +103,20 @@ def connect(url: DatabaseUrl, *, idle_s: float, application: str = "placet") -> 
     return link
 
 
+def require_database(link: Link, where: DatabaseUrl) -> None:
+    """Check that a record can be kept in the database.
+
+    Raises:
+        AuditError: ``store_foreign``.
+        psycopg.Error: it can't be read.
+    """
+    server, encoding, *_ = _facts(link)
+    if server < MINIMUM_SERVER:
+        raise foreign(where, f"is on PostgreSQL {server // 10000}", "Use PostgreSQL 15 or newer.")
+    if encoding != "UTF8":
+        raise foreign(where, f"has the encoding {encoding}", "Make a database with ENCODING 'UTF8'.")
+
+
 def require_version(link: Link, where: DatabaseUrl) -> None:
     """Check that the database holds a record of the version that this program writes.
 
@@ -110,11 +124,8 @@ def require_version(link: Link, where: DatabaseUrl) -> None:
         AuditError: ``store_foreign``.
         psycopg.Error: it can't be read.
     """
-    server, encoding, comment, *_ = _facts(link)
-    if server < MINIMUM_SERVER:
-        raise foreign(where, f"is on PostgreSQL {server // 10000}", "Use PostgreSQL 15 or newer.")
-    if encoding != "UTF8":
-        raise foreign(where, f"has the encoding {encoding}", "Make a database with ENCODING 'UTF8'.")
+    require_database(link, where)
+    comment = _facts(link)[2]
     if comment is None or not comment.startswith(schema.COMMENT_START):
         raise foreign(where, "holds no record of placet", INIT_HINT)
     if comment != schema.COMMENT:

@@ -12,15 +12,23 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import psycopg
 
 from placet.audit.location import DatabaseUrl
-from placet.audit.stores.postgres.connection import Link, connect, require_durable, require_role, require_version
+from placet.audit.stores.postgres.connection import (
+    Link,
+    connect,
+    require_database,
+    require_durable,
+    require_role,
+    require_version,
+)
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.reader import PostgresReader
+from placet.audit.stores.postgres.schema import NAMESPACE
 from placet.audit.stores.postgres.transaction import PostgresTransaction
 from placet.errors import AuditError, TamperError
 
@@ -249,3 +257,27 @@ def _connect_reader(url: DatabaseUrl, *, give_up: float, idle_s: float) -> Link:
         link.close()
         raise
     return link
+
+
+def apply_statements(url: DatabaseUrl, statements: Sequence[str]) -> None:
+    """Run what makes a record, all or nothing, as the owner of the database.
+
+    Raises:
+        AuditError: ``store_exists``: there is one already; ``store_foreign``: it is no database for a record.
+        StoreUnavailable: it can't be reached, or the role may not do it.
+    """
+    try:
+        link = connect(url, idle_s=0, application="placet init-store")
+        try:
+            require_database(link, url)
+            with link.transaction():
+                for statement in statements:
+                    link.execute(statement)
+        finally:
+            link.close()
+    except psycopg.errors.DuplicateSchema as exc:
+        raise AuditError(
+            f"{url} has a schema {NAMESPACE} already", code="store_exists", hint="One database keeps one record."
+        ) from exc
+    except psycopg.Error as exc:
+        raise store_error(exc) from exc
