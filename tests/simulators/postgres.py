@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -57,6 +58,8 @@ class PostgresServer:
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
+        self._made: set[str] = set()
+        self._numbers = itertools.count()
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
             self._as = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
@@ -122,10 +125,29 @@ class PostgresServer:
     def make_record(self, name: str, *, origin: str = ORIGIN) -> DatabaseUrl:
         """A new database with an empty record; its address for the gate's role."""
         self.make_database(name)
+        self._made.add(name)
         with self.admin(name) as connection, connection.transaction():
             for statement in (*create_statements(origin), *grant_statements(gate=GATE, auditor=AUDITOR)):
                 connection.execute(statement)
         return self.url(name)
+
+    @contextlib.contextmanager
+    def own_record(self) -> Iterator[DatabaseUrl]:
+        """An empty record that is gone afterwards."""
+        if "empty" not in self._made:
+            self.make_record("empty")
+        with self.copy_of("empty") as url:
+            yield url
+
+    @contextlib.contextmanager
+    def copy_of(self, template: str) -> Iterator[DatabaseUrl]:
+        """A copy of a database that nobody is connected to, gone afterwards."""
+        name = f"copy_{next(self._numbers)}"
+        self.make_database(name, template=template)
+        try:
+            yield self.url(name)
+        finally:
+            self.drop_database(name)
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
