@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
 
 from placet.errors import InputError
 
@@ -45,6 +44,7 @@ _PARAMETERS: Final = frozenset(
         "user",
     }
 )
+_FORM: Final = "Write it as postgresql://user@host:port/database?sslmode=verify-full."
 _SECRETS: Final = (
     "Give the password by PGPASSWORD, PGPASSFILE or PGSERVICE in the environment: an address is shown and recorded."
 )
@@ -76,18 +76,18 @@ def parse_location(text: str, *, folder: Path | None = None) -> StoreLocation:
     """
     if not is_url(text):
         return Path(text) if folder is None else folder / text
+    import psycopg  # noqa: PLC0415 - libpq itself says what it would read; only for who needs it
+    from psycopg import conninfo  # noqa: PLC0415
+
     try:
-        parts = urlsplit(text)
-        password = parts.password
-        names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))]
-    except ValueError as exc:
-        raise InputError("the address of the record's database can't be read", hint=_form()) from exc
-    if password is not None or "password" in names:
+        names = set(conninfo.conninfo_to_dict(text))
+    except (psycopg.Error, ValueError):
+        raise InputError("the address of the record's database can't be read", hint=_FORM) from None
+    if "password" in names:
         raise InputError("the address of the record's database holds a password", hint=_SECRETS)
-    if parts.fragment or (unknown := sorted(set(names) - _PARAMETERS)):
-        what = "#" if parts.fragment else ", ".join(unknown)
+    if unknown := sorted(names - _PARAMETERS):
         raise InputError(
-            f"the address of the record's database may not say {what[:64]!r}",
+            f"the address of the record's database may not say {', '.join(unknown)}",
             hint=f"It may say {', '.join(sorted(_PARAMETERS))}.",
         )
     return DatabaseUrl(text)
@@ -138,7 +138,3 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
 def is_here(location: StoreLocation) -> bool:
     """Whether a record can be expected there: a file that is not on this machine can't, a database always."""
     return not isinstance(location, Path) or location.is_file()
-
-
-def _form() -> str:
-    return "Write it as postgresql://user@host:port/database?sslmode=verify-full."

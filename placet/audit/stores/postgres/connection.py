@@ -89,7 +89,7 @@ def connect(url: DatabaseUrl, *, idle_s: float, application: str = "placet") -> 
         psycopg.Error: there is none.
     """
     link = Link.connect(
-        _conninfo(url),
+        conninfo_of(url),
         autocommit=True,
         connect_timeout=_CONNECT_S,
         application_name=application,
@@ -188,7 +188,7 @@ def _facts(link: Link) -> tuple[Any, ...]:
     return row if row is not None else (0, "", None, "", "", "")
 
 
-def _conninfo(url: DatabaseUrl, environment: Callable[[str], str | None] = os.environ.get) -> str:
+def conninfo_of(url: DatabaseUrl, environment: Callable[[str], str | None] = os.environ.get) -> str:
     """What libpq is told: the address, and that another machine must show who it is where nothing else is said."""
     said = conninfo.conninfo_to_dict(url)
     host = str(said.get("host") or said.get("hostaddr") or environment("PGHOST") or "")
