@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -33,6 +33,11 @@ _INSERT: Final = (
     f"VALUES ({', '.join(['%s'] * (3 + len(COLUMNS)))})"
 )
 _INSERT_BLOB: Final = "INSERT INTO blobs (idx, name, sha256, content) VALUES (%s, %s, %s, %s)"
+# COPY needs no other right than INSERT, fires the same triggers, and takes a third of the time of as many INSERTs.
+_COPY: Final = f"COPY leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+_TYPES: Final = ("int8", "bytea", "bytea", *("int8" if name in {"allowed", "approved"} else "text" for name in COLUMNS))
+_COPY_BLOBS: Final = "COPY blobs (idx, name, sha256, content) FROM STDIN (FORMAT BINARY)"
+_BLOB_TYPES: Final = ("int8", "text", "bytea", "bytea")
 _FIND_UIDS: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid = ANY(%s::text[])"
 _NEWEST_NOTE: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _PUT_CHECKPOINT: Final = (
@@ -111,9 +116,12 @@ class PostgresTransaction:
         ]
         with self._guarded():
             cursor = self._link.cursor()
-            cursor.executemany(_INSERT, leaves)
-            if blobs:
+            if len(leaves) == 1:  # what there is as long as nobody waits
+                cursor.execute(_INSERT, leaves[0])
                 cursor.executemany(_INSERT_BLOB, blobs)
+            else:
+                _copy(cursor, _COPY, _TYPES, leaves)
+                _copy(cursor, _COPY_BLOBS, _BLOB_TYPES, blobs)
 
     def put_state(self, frontier: Frontier) -> None:
         """See ``Transaction``."""
@@ -156,6 +164,13 @@ class PostgresTransaction:
 
     def _guarded(self) -> _Translated:
         return _Translated(self.spoil)
+
+
+def _copy(cursor: psycopg.Cursor[Any], statement: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
 
 
 class _Translated:
