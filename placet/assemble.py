@@ -24,8 +24,10 @@ from placet.policy.engine import PolicyEngine
 from placet.policy.wasm import EmbeddedEngine
 from placet.record import Recorder
 from placet.residents import KubernetesResidents, NoResidents, Residents
+from placet.spool.spool import Spool
 from placet.trust import FileTrust
 
+_MEBIBYTE: Final = 1024 * 1024
 LOG_KEY_PASSPHRASE: Final = "PLACET_LOG_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 OPA_TOKEN: Final = "PLACET_OPA_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -112,6 +114,14 @@ def build_trust(
 def build_exemptions(config: Config) -> Exemptions:
     """Where exemptions come from."""
     return NoExemptions() if config.exemptions is None else FolderExemptions(config.exemptions)
+
+
+def build_spool(config: Config) -> Spool | None:
+    """Where denials wait while the store is away, begun; None where the configuration names no folder."""
+    spool = config.spool
+    if spool.folder is None:
+        return None
+    return Spool(spool.folder, max_bytes=spool.max_mebibytes * _MEBIBYTE, max_denials=spool.max_denials)
 
 
 def build_cluster_facts(config: Config) -> ClusterFacts:

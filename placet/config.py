@@ -103,6 +103,21 @@ class LookupsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolConfig:
+    """Where denials wait while the record's store is away.
+
+    Attributes:
+        folder: of the spool, or None for none.
+        max_mebibytes: that the denials of one replica may take.
+        max_denials: of one replica that may wait.
+    """
+
+    folder: Path | None
+    max_mebibytes: int
+    max_denials: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -140,6 +155,8 @@ class Config:
         lookups: what is remembered of look-ups.
         server: how the webhook listens.
         log: what is logged.
+        checkpoints: folder of saved checkpoints, or None.
+        spool: where denials wait while the store is away.
     """
 
     file: Path
@@ -162,6 +179,8 @@ class Config:
     kubeconfig: Path | None
     server: ServerConfig
     log: LogConfig
+    checkpoints: Path | None
+    spool: SpoolConfig
 
 
 def load_config(file: Path) -> Config:
@@ -187,6 +206,7 @@ def build_config(settings: Settings) -> Config:
     policy, server = _section(value, "policy"), _section(value, "server")
     top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
     canary = _section(value, "canary")
+    spool = {**_defaults(SCHEMA["properties"]["record"]["properties"]["spool"]), **record.get("spool", {})}
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -238,6 +258,12 @@ def build_config(settings: Settings) -> Config:
             max_body_mib=server["max_body_mebibytes"],
         ),
         log=LogConfig(level=log["level"], format=log["format"]),
+        checkpoints=path(record.get("checkpoints")),
+        spool=SpoolConfig(
+            folder=path(spool.get("folder")),
+            max_mebibytes=spool["max_mebibytes"],
+            max_denials=spool["max_denials"],
+        ),
     )
 
 

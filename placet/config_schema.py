@@ -53,6 +53,37 @@ SCHEMA: Final[dict[str, Any]] = {
                     "minLength": 1,
                     "description": "Origin line of checkpoints; placet.dev/log/<cluster> by default.",
                 },
+                "checkpoints": {
+                    **_PATH,
+                    "description": "Folder into which each signed checkpoint is written, and with which the record is "
+                    "compared at the start; on another volume than the store.",
+                },
+                "spool": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["folder"],
+                    "properties": {
+                        "folder": {
+                            **_PATH,
+                            "description": "Folder in which denials wait while the store is away; on another volume "
+                            "than the store. Without it they are logged alone.",
+                        },
+                        "max_mebibytes": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 16384,
+                            "default": 64,
+                            "description": "The most that the denials of one replica may take, MiB.",
+                        },
+                        "max_denials": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": 1000000,
+                            "default": 10000,
+                            "description": "The most denials of one replica that may wait.",
+                        },
+                    },
+                },
             },
         },
         "policy": {

@@ -18,7 +18,7 @@ from placet.breakglass.record import Glass, NoGlass
 from placet.canonical import render_canonical
 from placet.cluster import Ceiling, ClusterFacts
 from placet.deadline import Deadline, DeadlineExceeded
-from placet.decision import Decision, Receipt, gate_violation
+from placet.decision import Decision, Receipt, Spooled, gate_violation
 from placet.detection import read_rules
 from placet.environments import EnvironmentCheck, Namespaces, NoNamespaces
 from placet.errors import AuditError, PlacetError
@@ -314,11 +314,37 @@ class Gate:
         except (AuditError, DeadlineExceeded) as error:
             refused = self._unrecorded(decision, error)
             if error.code != "record_too_large":
-                return refused
+                return self._put_aside(refused, error, _attachments(decision), deadline, latency_us=latency_us)
         try:  # what is too large to be kept beside the record is refused, and the refusal is kept
             return self._keep(self._recorder, refused, {}, deadline, latency_us=latency_us)
         except (AuditError, DeadlineExceeded) as error:
-            return self._unrecorded(refused, error)
+            return self._put_aside(self._unrecorded(refused, error), error, {}, deadline, latency_us=latency_us)
+
+    def _put_aside(
+        self,
+        refused: Decision,
+        cause: PlacetError,
+        attachments: Mapping[str, bytes],
+        deadline: Deadline,
+        *,
+        latency_us: int,
+    ) -> Decision:
+        """What was refused and could not be recorded waits for the store, where there is a place for that."""
+        if self._recorder is None:
+            return refused
+        kept = self._recorder.put_aside(
+            refused,
+            cause=cause,
+            cluster=self._cluster,
+            engine=self._engine,
+            data_digest=self._policy_data.digest,
+            attachments=attachments,
+            latency_us=latency_us,
+            deadline_s=deadline.remaining_s(),
+        )
+        if kept is None:
+            return refused
+        return self._replayed(refused, kept) if kept.replayed else replace(refused, spooled=kept)
 
     def _keep(
         self,
@@ -340,7 +366,8 @@ class Gate:
             latency_us=latency_us,
             deadline_s=deadline.remaining_s(),
         )
-        if recorded.replayed:  # the same request was decided at the same time, and that decision came first
+        # the same request was decided at the same time, and that decision came first
+        if isinstance(recorded, Spooled) or recorded.replayed:
             return self._replayed(decision, recorded)
         return replace(decision, recorded=recorded)
 
@@ -357,8 +384,8 @@ class Gate:
             recorded=None,
         )
 
-    def _replayed(self, decision: Decision, stored: Receipt) -> Decision:
-        """A request that was decided before gets the answer that the record holds."""
+    def _replayed(self, decision: Decision, stored: Receipt | Spooled) -> Decision:
+        """A request that was decided before gets the answer that the record holds, or will hold."""
         leaf = stored.leaf
         return replace(
             decision,
@@ -369,7 +396,8 @@ class Gate:
                 Violation(rule=item["rule"], code=item["code"], mode="enforce", severity="", details={})
                 for item in leaf["violations"]
             ),
-            recorded=stored,
+            recorded=stored if isinstance(stored, Receipt) else None,
+            spooled=stored if isinstance(stored, Spooled) else None,
         )
 
 

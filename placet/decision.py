@@ -44,6 +44,19 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """That a denial waits on the gate's disk until the record's store is back.
+
+    Attributes:
+        leaf: the body that will be recorded.
+        replayed: whether it was there before.
+    """
+
+    leaf: Mapping[str, Any]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LabelChange:
     """What a write does to the label of a Namespace that names its environment.
 
@@ -112,6 +125,7 @@ class Decision:
         passage: that it was let in by break-glass; None for everything else.
         events: of break-glass, to be kept before the decision is.
         recorded: where it stands in the record; None for a dry run, a plan, or a denial that could not be kept.
+        spooled: that it is a denial which waits to be recorded.
     """
 
     request: AdmissionRequest
@@ -139,6 +153,13 @@ class Decision:
     passage: Passage | None = None
     events: tuple[GlassEvent, ...] = ()
     recorded: Receipt | None = None
+    spooled: Spooled | None = None
+
+    @property
+    def told_before(self) -> Mapping[str, Any] | None:
+        """What was kept of it when the same request was decided before; None where it is decided now."""
+        kept = self.recorded or self.spooled
+        return kept.leaf if kept is not None and kept.replayed else None
 
     @property
     def decision_id(self) -> str:

@@ -37,8 +37,8 @@ def render_refusal(decision: Decision) -> str:
     """The message without its last line, as the record keeps it."""
     if decision.allowed:
         return ""
-    if decision.recorded is not None and decision.recorded.replayed:
-        return str(decision.recorded.leaf["message"])
+    if (before := decision.told_before) is not None:
+        return str(before["message"])
     lines = [_headline(decision)]
     lines += [line for violation in _in_order(decision)[:_MAX_LINES] for line in _explain(violation, decision)]
     if len(decision.violations) > _MAX_LINES:
@@ -48,8 +48,8 @@ def render_refusal(decision: Decision) -> str:
 
 def render_warnings(decision: Decision) -> tuple[str, ...]:
     """Warnings for the deployer: few, short, one line each."""
-    if decision.recorded is not None and decision.recorded.replayed:
-        return tuple(str(text) for text in decision.recorded.leaf["advice"])
+    if (before := decision.told_before) is not None:
+        return tuple(str(text) for text in before["advice"])
     texts = [
         f"placet: {'would deny: ' if item in decision.tolerated else ''}{item.rule}: {_sentence(item, decision)}"
         for item in decision.warnings
@@ -90,6 +90,8 @@ def _headline(decision: Decision) -> str:
 def _footer(decision: Decision) -> str:
     if decision.recorded is not None:
         return f"decision {decision.decision_id}; to read it: placet audit show {decision.decision_id}"
+    if decision.spooled is not None:
+        return f"decision {decision.decision_id}, to be recorded once the store of the record is back"
     return f"decision {decision.decision_id}, not in the record"
 
 

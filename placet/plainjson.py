@@ -90,6 +90,35 @@ def parse_plain(raw: bytes, *, max_depth: int, allow_floats: bool) -> Any:
     return NOT_PLAIN
 
 
+def parse_canonical(raw: bytes, *, max_depth: int) -> Any:
+    """The value of JSON that is canonical (RFC 8785) without floats, or ``NOT_PLAIN`` where the strict way must answer.
+
+    The value is rendered once, with its keys sorted: equal bytes say that they are canonical, and that no key stands
+    twice. What that leaves open is floats and depth, which are looked for in the value.
+    """
+    try:
+        value = orjson.loads(raw)
+        rendered = orjson.dumps(value, option=_RENDER)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return NOT_PLAIN
+    if rendered != raw or not (raw.isascii() or _BEYOND_BMP.search(raw) is None):
+        return NOT_PLAIN
+    level: list[Any] = [[value]]
+    for _ in range(max_depth):  # one less than may be: an empty object at the bottom is not looked into
+        inside: list[Any] = []
+        for container in level:  # a plain loop: there are a hundred values in a leaf, and a call for each costs more
+            for item in container.values() if type(container) is dict else container:
+                kind = type(item)
+                if kind is float:
+                    return NOT_PLAIN
+                if item and (kind is dict or kind is list):
+                    inside.append(item)
+        if not inside:
+            return value
+        level = inside
+    return NOT_PLAIN
+
+
 def _as_go_writes(rendered: bytes) -> bytes:
     for character, escape in _ESCAPED_BY_GO:
         rendered = rendered.replace(character, escape)

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog, admitted_in, approved_in
 from placet.canonical import Digest
-from placet.decision import Decision, Receipt
-from placet.errors import AuditError
+from placet.decision import Decision, Receipt, Spooled
+from placet.errors import AuditError, PlacetError
 from placet.messages import render_refusal, render_warnings
 from placet.model import Workload
 from placet.policy.decision import Violation
@@ -33,7 +33,7 @@ _MAX_IMAGES_BYTES: Final = 6 * 1024
 class Recorder(Protocol):
     """Keeps decisions."""
 
-    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """The stored decision of a request that was decided before.
 
         Raises:
@@ -50,12 +50,26 @@ class Recorder(Protocol):
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """Append durably, or raise.
 
         Raises:
             AuditError: the decision is not in the record.
         """
+
+    def put_aside(
+        self,
+        decision: Decision,
+        *,
+        cause: PlacetError,
+        cluster: str,
+        engine: PolicyEngine,
+        data_digest: Digest,
+        attachments: Mapping[str, bytes],
+        latency_us: int,
+        deadline_s: float,
+    ) -> Spooled | None:
+        """Keep a denial that ``keep`` could not, to be recorded later; None where it is kept nowhere. Never raises."""
 
 
 class LogRecorder:
@@ -66,7 +80,7 @@ class LogRecorder:
         self._cluster = cluster
         self._seen: set[tuple[str, str]] = set()
 
-    def find(self, request: AdmissionRequest, environment: str) -> Receipt | None:
+    def find(self, request: AdmissionRequest, environment: str) -> Receipt | Spooled | None:
         """See :class:`Recorder`."""
         stored = self._log.find_uid(request.uid)
         if stored is None:
@@ -126,7 +140,7 @@ class LogRecorder:
         attachments: Mapping[str, bytes],
         latency_us: int,
         deadline_s: float,
-    ) -> Receipt:
+    ) -> Receipt | Spooled:
         """See :class:`Recorder`."""
         body = render_record(
             decision,
@@ -146,6 +160,18 @@ class LogRecorder:
         return Receipt(
             appended.index, appended.leaf_hash, appended.leaf, appended.checkpoint, replayed=appended.replayed
         )
+
+    def put_aside(
+        self,
+        decision: Decision,  # noqa: ARG002 - the Protocol's names
+        *,
+        cause: PlacetError,  # noqa: ARG002
+        attachments: Mapping[str, bytes],  # noqa: ARG002
+        deadline_s: float,  # noqa: ARG002
+        **_terms: Any,
+    ) -> Spooled | None:
+        """See :class:`Recorder`: there is nowhere to put it."""
+        return None
 
 
 class StoredHistory:

@@ -180,6 +180,8 @@ def _annotations(decision: Decision) -> dict[str, str]:
         answer["leaf-hash"] = str(decision.recorded.leaf_hash)
         answer["checkpoint"] = decision.recorded.checkpoint
         answer["policy-revision"] = str(decision.recorded.leaf["policy"]["revision"])
+    if decision.spooled is not None:
+        answer["spooled"] = str(decision.spooled.leaf["spooled"]["at"])
     if decision.exemption is not None:
         answer["exemption"] = f"{decision.exemption.exemption_id} until {decision.exemption.expires:%Y-%m-%dT%H:%M:%SZ}"
     if (flag := _break_glass(decision)) is not None:

@@ -40,6 +40,10 @@ _KEYS: Final = {
     "store": "record.store",
     "log_key": "record.log_key",
     "origin": "record.origin",
+    "checkpoints": "record.checkpoints",
+    "spool.folder": "record.spool.folder",
+    "spool.max_mebibytes": "record.spool.max_mebibytes",
+    "spool.max_denials": "record.spool.max_denials",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
@@ -48,7 +52,7 @@ _KEYS: Final = {
     "server.max_body_mib": "server.max_body_mebibytes",
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
-_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "server", "lookups")
+_RESTART_FIELDS: Final = ("cluster", "store", "log_key", "origin", "checkpoints", "spool", "server", "lookups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "lookups.cache": lambda before, after: after == "informer" != before,
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
+    "record.checkpoints": lambda before, after: before and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),

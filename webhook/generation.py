@@ -35,6 +35,8 @@ from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.record import LogRecorder, render_time
 from placet.residents import Residents
+from placet.spool.recorder import SpoolingRecorder
+from placet.spool.spool import Spool
 from placet.trust import FileTrust
 from webhook.measured import MeasuredEngine
 from webhook.metrics import Metrics
@@ -85,8 +87,10 @@ class GenerationBuilder:
         kept: KeptRevocations,
         clock: Callable[[], datetime],
         informer: Informer | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._log = log
+        self._spool = spool
         self._informer = informer
         self._metrics = metrics
         self._kept = kept
@@ -115,7 +119,7 @@ class GenerationBuilder:
             trust = self._trust(config, former, roots)
             facts, parents, residents, namespaces = self._cluster(config, former)
             exemptions = build_exemptions(config)
-            recorder = LogRecorder(self._log, cluster=config.cluster)
+            recorder = self._recorder(config)
             gate = build_gate(
                 config,
                 trust=trust,
@@ -152,6 +156,11 @@ class GenerationBuilder:
         if former is not None and _is_trusted(former.trust, self._clock()):
             trust.load(self._clock())  # what can trust nothing does not replace what does
         return trust
+
+    def _recorder(self, config: Config) -> LogRecorder:
+        if self._spool is None:
+            return LogRecorder(self._log, cluster=config.cluster)
+        return SpoolingRecorder(self._log, cluster=config.cluster, spool=self._spool, clock=self._clock)
 
     def _remembered(self, config: Config) -> Informer | None:
         """The memory of the process, where it is one of the API server that this configuration names."""

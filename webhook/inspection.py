@@ -18,12 +18,14 @@ from placet.errors import AuditError, EngineError, PlacetError, TamperError
 from placet.exemptions.survey import survey
 from placet.informer.informer import Informer
 from placet.revoked import RevocationRecord
+from placet.spool.spool import Spool
 from webhook import logs, remembered
 from webhook.generation import Generation
 from webhook.measured import MeasuredLog
 from webhook.metrics import Metrics
 from webhook.readiness import PARTS, Finding, Report, add_finding
 from webhook.selftest import self_test
+from webhook.spooled import add_warnings
 
 BUSY_S: Final = 2.0
 PENDING: Final = "checkpoint_pending"
@@ -48,8 +50,10 @@ class Inspector:
         glass: Glass,
         clock: Callable[[], datetime],
         informer: Informer | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._log = log
+        self._spool = spool
         self._informer = informer
         self._checkpointer = checkpointer
         self._metrics = metrics
@@ -78,6 +82,7 @@ class Inspector:
         self._look_at_exemptions(generation, now, warnings)
         self._look_at_break_glass(now, problems, warnings)
         self._look_at_record(now, problems, warnings)
+        add_warnings(self._spool, warnings)
         if engine := self._look_at_engine(generation):
             problems["engine"] = engine
         if waiting := remembered.find_problem(self._informer):
@@ -181,10 +186,12 @@ class Inspector:
             passing = health.code in _PASSING and not self._locked_before
             add_finding(warnings if passing else problems, "record", found)
         self._locked_before = health.code in _PASSING
-        if checkpoint := self._look_at_checkpoint(now, health, busy=busy):
+        if checkpoint := self._look_at_checkpoint(now, health, warnings, busy=busy):
             problems["checkpoint"] = checkpoint
 
-    def _look_at_checkpoint(self, now: datetime, health: Health, *, busy: bool) -> Finding | None:
+    def _look_at_checkpoint(
+        self, now: datetime, health: Health, warnings: dict[str, Finding], *, busy: bool
+    ) -> Finding | None:
         signed = self._checkpointer.signed_at
         if signed is None:
             return Finding(PENDING, "the record is being compared with its last checkpoint")
@@ -193,6 +200,11 @@ class Inspector:
             self._unsigned_since = max(self._unsigned_since or now, signed)
         else:
             self._unsigned_since = None
+        if (unsaved := self._checkpointer.save_failure) is not None:
+            found = Finding(unsaved.code, str(unsaved))
+            if isinstance(unsaved, TamperError):
+                return found
+            add_finding(warnings, "checkpoint", found)
         if self._unsigned_since is not None and now - self._unsigned_since > STALE_CHECKPOINT:
             return Finding("checkpoint_stale", f"last signed at {signed.isoformat()}, and not all since is signed for")
         return None

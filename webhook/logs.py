@@ -90,8 +90,9 @@ def told(text: object) -> str:
 
 def say_decision(decision: Decision, *, seconds: float) -> None:
     """The line of one decision; at error where it could not be kept in the record."""
-    unrecorded = decision.recorded is None and not decision.request.dry_run
-    level = logging.ERROR if unrecorded else logging.INFO
+    waits = decision.spooled is not None
+    unrecorded = decision.recorded is None and not waits and not decision.request.dry_run
+    level = logging.ERROR if unrecorded else logging.WARNING if waits else logging.INFO
     if not LOG.isEnabledFor(level):
         return
     fields = _decision_fields(decision, seconds=seconds)
@@ -99,6 +100,8 @@ def say_decision(decision: Decision, *, seconds: float) -> None:
         say(logging.WARNING, "break-glass used", **_passage_fields(decision, decision.passage))
     if unrecorded:
         say(level, "denied without a record", **fields, **_unrecorded_fields(decision))
+    elif waits:
+        say(level, "denied, to be recorded later", **fields)
     else:
         say(level, "decision", **fields)
 
@@ -140,7 +143,7 @@ def _decision_fields(decision: Decision, *, seconds: float) -> dict[str, Any]:
         "latency_us": round(seconds * 1_000_000),
         "log_index": None if kept is None else kept.index,
         **({} if decision.exemption is None else {"exemption": decision.exemption.exemption_id}),
-        **({"replayed": True} if kept is not None and kept.replayed else {}),
+        **({} if decision.told_before is None else {"replayed": True}),
     }
 
 

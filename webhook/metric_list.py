@@ -69,7 +69,9 @@ DENIALS: Final = Metric(
     ("code",),
 )
 UNRECORDED: Final = Metric(
-    Counter, "placet_unrecorded_denials", "Refusals that could not be kept in the record; each is logged as an error."
+    Counter,
+    "placet_unrecorded_denials",
+    "Refusals that could be kept neither in the record nor in the spool; each is logged as an error.",
 )
 EXEMPTED: Final = Metric(
     Counter, "placet_exemptions_used", "Workloads, and what was made of them, that a signed exemption let in, dry runs "
@@ -170,12 +172,24 @@ WOULD_DENY: Final = Metric(
     Counter, "placet_would_deny", "Reviews that were allowed only because a mode warns or audits where `enforce` would "
     "have refused. `mode` is the weaker of those that let it in.", ("environment", "mode", "dry_run"),
 )  # fmt: skip
+SPOOL_WAITING: Final = Metric(
+    Gauge, "placet_spool_waiting", "Denials that wait on this process's disk to be recorded. Shown with `record.spool`."
+)
+SPOOL_BYTES: Final = Metric(Gauge, "placet_spool_bytes", "Bytes that they take.")
+SPOOL_FULL: Final = Metric(
+    Gauge, "placet_spool_full", "1 where the last denial that the record did not take found no room in the spool."
+)
+SPOOL_DENIALS: Final = Metric(
+    Counter, "placet_spool_denials", "Denials that the record did not take at once, by what became of them: `kept` in "
+    "the spool, `recorded` from there, `lost` (no room, or the disk failed; each is logged in full), `set_aside` "
+    "(damaged, or the record refuses it for good).", ("outcome",),
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
     READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS, OVERLOAD,
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
-    BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY,
+    BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY, SPOOL_WAITING, SPOOL_BYTES, SPOOL_FULL, SPOOL_DENIALS,
 )  # fmt: skip
 
 

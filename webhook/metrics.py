@@ -21,6 +21,7 @@ from placet.decision import GUARD, Decision
 from placet.exemptions.survey import STATES
 from placet.informer.informer import Informer
 from placet.model import LEVELS, ROLES
+from placet.spool.spool import Spool
 from webhook.metric_list import (
     APPEND,
     BREAK_GLASS,
@@ -54,6 +55,10 @@ from webhook.metric_list import (
     REQUESTS,
     SERVER_EVENTS,
     SIGNATURES,
+    SPOOL_BYTES,
+    SPOOL_DENIALS,
+    SPOOL_FULL,
+    SPOOL_WAITING,
     STALE,
     UNRECORDED,
     WAITING,
@@ -70,6 +75,7 @@ _MAX_CODES: Final = 128
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _REJECTIONS: Final = frozenset(RejectionCode)
 _MODES: Final = frozenset({"enforce", "warn", "audit"})
+_SPOOLED: Final = ("kept", "recorded", "lost", "set_aside")
 
 
 # A second series for each, of the time that the process began.
@@ -102,6 +108,7 @@ class Metrics:
         self._server: ServerState | None = None
         self._informer: Informer | None = None
         self._lookups = (0, 0)
+        self._spool: Spool | None = None
         self._server_counts: dict[tuple[str, str], int] = {}
         for reason in OVERLOADS:  # an increase from nothing is none to Prometheus
             self._child(OVERLOAD, reason)
@@ -110,6 +117,7 @@ class Metrics:
         """The text of a scrape, of ``CONTENT_TYPE``."""
         self._ask_server()
         self._ask_informer()
+        self._ask_spool()
         return generate_latest(self.registry)
 
     def decided(self, decision: Decision, *, seconds: float) -> None:
@@ -135,7 +143,7 @@ class Metrics:
         fresh = decision.recorded is not None and not decision.recorded.replayed
         if fresh and decision.passage is not None and decision.passage.by == "token":
             self._child(BREAK_GLASS, environment).inc()
-        if decision.recorded is None and not decision.request.dry_run:
+        if decision.recorded is None and decision.spooled is None and not decision.request.dry_run:
             self._made[UNRECORDED.name].inc()
         if decision.findings is not None:
             self._checked(decision)
@@ -243,6 +251,23 @@ class Metrics:
     def follow_informer(self, informer: Informer | None) -> None:
         """Show how its memory stands, from now on."""
         self._informer = informer
+
+    def follow_spool(self, spool: Spool | None) -> None:
+        """Show how it stands, from now on."""
+        self._spool = spool
+        for outcome in () if spool is None else _SPOOLED:  # an increase from nothing is none to Prometheus
+            self._child(SPOOL_DENIALS, outcome)
+
+    def _ask_spool(self) -> None:
+        if self._spool is None:
+            return
+        found = self._spool.standing()
+        self._made[SPOOL_WAITING.name].set(found.waiting)
+        self._made[SPOOL_BYTES.name].set(found.bytes)
+        self._made[SPOOL_FULL.name].set(int(found.full))
+        with self._lock:  # as above
+            for outcome in _SPOOLED:
+                self._add(SPOOL_DENIALS, outcome, getattr(found, outcome))
 
     def _ask_informer(self) -> None:
         if self._informer is None:

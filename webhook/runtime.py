@@ -20,7 +20,6 @@ from flask import Flask
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_informer, load_own_log_key
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
-from placet.audit.location import open_store
 from placet.audit.query import Query, find
 from placet.breakglass.record import LogGlass
 from placet.canary import CanaryKey
@@ -37,9 +36,11 @@ from webhook.inspection import Inspector
 from webhook.measured import MeasuredLog
 from webhook.metrics import CONTENT_TYPE, Metrics
 from webhook.readiness import PROCESS, Finding, Readiness, Report
+from webhook.recording import Recording, open_recording
 from webhook.selftest import SelfTestError
 from webhook.server_state import ServerState
 from webhook.settings import Access, HttpSettings, load_access
+from webhook.spooled import Draining
 from webhook.watch import Watcher
 
 RETRY_S: Final = 15.0
@@ -62,6 +63,7 @@ class Runtime:
         metrics: what /metrics shows.
         checkpointer: signs checkpoints and appends heartbeats.
         canaries: sends what must be refused, to see that it is.
+        draining: records what waits in the spool; None without one.
 
     Example::
 
@@ -72,7 +74,7 @@ class Runtime:
     def __init__(
         self,
         config: Config,
-        log: MeasuredLog,
+        recording: Recording,
         metrics: Metrics,
         *,
         access: Access,
@@ -84,7 +86,9 @@ class Runtime:
         self.metrics = metrics
         self.access = access
         self._clock = clock
+        log, spool = recording.log, recording.spool
         self._log = log
+        self._recording = recording
         self._readiness = Readiness()
         self._reloading = threading.Lock()
         self._looking = threading.Lock()
@@ -97,7 +101,11 @@ class Runtime:
         revoked.learn(clock())
         self._informer = build_informer(config)
         metrics.follow_informer(self._informer)
-        self._builder = GenerationBuilder(log, metrics, kept=self._kept, clock=clock, informer=self._informer)
+        metrics.follow_spool(spool)
+        self.draining = None if spool is None else Draining(spool, log, cluster=config.cluster, clock=clock)
+        self._builder = GenerationBuilder(
+            log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool
+        )
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_key = digest_file(config.log_key)
@@ -108,7 +116,7 @@ class Runtime:
         except BaseException:
             self._generation.engine.close()
             raise
-        self.checkpointer = Checkpointer(log)
+        self.checkpointer = Checkpointer(log, save=recording.save)
         self._inspector = Inspector(
             log,
             self.checkpointer,
@@ -117,6 +125,7 @@ class Runtime:
             glass=LogGlass(log, cluster=config.cluster),
             clock=clock,
             informer=self._informer,
+            spool=spool,
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
@@ -162,12 +171,12 @@ class Runtime:
         logs.configure(config.log)
         access = load_access(config.server, environment)
         metrics = Metrics(clock=clock)
-        log = (open_log or _open_log)(config)
-        log.report_to(metrics.appended)
+        recording = open_recording(config, open_log)
+        recording.log.report_to(metrics.appended)
         try:
             runtime = cls(
                 config,
-                log,
+                recording,
                 metrics,
                 access=access,
                 limits=limits or HttpSettings(),
@@ -175,7 +184,7 @@ class Runtime:
                 canary=CanaryKey.derive(load_own_log_key(config)),
             )
         except BaseException:
-            log.close()
+            recording.close()
             raise
         runtime.look()
         if background:
@@ -198,6 +207,8 @@ class Runtime:
         if self._informer is not None:
             self._informer.start()
         self._keeper.start()
+        if self.draining is not None:
+            self.draining.start()
         self._watcher.start()
         self.canaries.start()
 
@@ -241,12 +252,14 @@ class Runtime:
             self._inspector.record_revocations(self._clock())
         except AuditError as error:
             logs.say(logging.ERROR, "last revocations not recorded", code=error.code, detail=logs.told(error))
+        if self.draining is not None:
+            self.draining.stop()
         try:
-            self._log.checkpoint()
+            self.checkpointer.finish()
         except AuditError as error:
             logs.say(logging.ERROR, "last checkpoint failed", code=error.code, detail=logs.told(error))
         self._generation.engine.close()
-        self._log.close()
+        self._recording.close()
         logs.say(logging.INFO, "stopped")
 
     # -- reload
@@ -400,15 +413,6 @@ def _judges_otherwise(former: Generation, generation: Generation) -> bool:
         generation.data.digest,
         generation.roots,
     )
-
-
-def _open_log(config: Config) -> MeasuredLog:
-    store = open_store(config.store, origin=config.origin)
-    try:
-        return MeasuredLog(store, key=load_own_log_key(config))
-    except PlacetError:
-        store.close()
-        raise
 
 
 def _part_of(error: PlacetError) -> str:

@@ -40,8 +40,21 @@ class Checkpointer:
         checkpoint_every_s: int = CHECKPOINT_EVERY_S,
         checkpoint_leaves: int = CHECKPOINT_LEAVES,
         heartbeat_every_s: int = HEARTBEAT_EVERY_S,
+        save: Callable[[str], None] | None = None,
     ) -> None:
+        """Put the parts together.
+
+        Args:
+            log: to append to and to sign.
+            checkpoint_every_s: a new leaf is signed for after so many seconds.
+            checkpoint_leaves: or once so many are new.
+            heartbeat_every_s: between heartbeats.
+            save: given each signed note, to be kept outside of the store; raises AuditError where it can't.
+        """
         self._log = log
+        self._save = save
+        self._unsaved = ""
+        self._save_failure: AuditError | None = None
         self._checkpoint_every = timedelta(seconds=checkpoint_every_s)
         self._checkpoint_leaves = checkpoint_leaves
         self._heartbeat_every_s = heartbeat_every_s
@@ -52,6 +65,11 @@ class Checkpointer:
     def signed_at(self) -> datetime | None:
         """When this process last made or confirmed a checkpoint; None before the first."""
         return self._signed_at
+
+    @property
+    def save_failure(self) -> AuditError | None:
+        """Why the last checkpoint could not be saved outside of the store; None where it is."""
+        return self._save_failure
 
     def run_once(self, now: datetime) -> Round:
         """Do what is due.
@@ -66,6 +84,7 @@ class Checkpointer:
         Raises:
             StoreUnavailable: the store can't be read or written; the next call tries again.
             TamperError: the store is not what was signed; nothing is signed.
+            AuditError: a checkpoint was signed, and could not be saved; the next call tries again.
         """
         heartbeat = self._log.heartbeat(now, interval_s=self._heartbeat_every_s) if self._heartbeat_due(now) else None
         if heartbeat is not None:
@@ -74,11 +93,33 @@ class Checkpointer:
         if self._checkpoint_due(now):
             checkpoint = self._log.checkpoint()
             self._signed_at = now
+            self._unsaved = checkpoint
+        self._save_signed()
         return Round(heartbeat, checkpoint)
+
+    def finish(self) -> None:
+        """Sign what there is, and save it.
+
+        Raises:
+            AuditError: as ``run_once`` does.
+        """
+        self._unsaved = self._log.checkpoint()
+        self._save_signed()
+
+    def _save_signed(self) -> None:
+        if self._save is None or not self._unsaved:
+            return
+        try:
+            self._save(self._unsaved)
+        except AuditError as exc:
+            self._save_failure = exc
+            raise
+        self._unsaved, self._save_failure = "", None
 
     def _heartbeat_due(self, now: datetime) -> bool:
         interval = timedelta(seconds=self._heartbeat_every_s)
-        if self._last_heartbeat is not None and now - self._last_heartbeat < interval:
+        # A clock that was set back must not silence it until it has caught up.
+        if self._last_heartbeat is not None and timedelta(0) <= now - self._last_heartbeat < interval:
             return False
         recorded = self._log.last_heartbeat()
         if recorded:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -29,6 +30,7 @@ class Source(Enum):
 
     STORE = "a checkpoint in the store"
     SAVED = "a saved checkpoint"
+    WITNESS = "a checkpoint in the API server's log"
     STATE = "the state row"
 
 
@@ -37,13 +39,15 @@ class Claim:
     """The log has, or had, this root at this size.
 
     Attributes:
-        name: file name of a saved checkpoint, else "".
+        note: the signed note, where the claim is one.
+        name: file name of a saved checkpoint, or where an API server's log has it, else "".
     """
 
     size: int
     root: bytes
     source: Source
     name: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def stored_claims(
             findings.add("checkpoint_invalid", f"the row of the checkpoint of {size} leaves is not what its note says")
             if verified.size != size:
                 continue  # out of order
-        yield Claim(verified.size, verified.root, Source.STORE)
+        yield Claim(verified.size, verified.root, Source.STORE, note=verified.note)
 
 
 class ClaimCheck:
@@ -78,20 +82,35 @@ class ClaimCheck:
     Args:
         stored: claims of the store in order of size.
         others: saved checkpoints and the state row, in any order.
+        witnessed: claims of an API server's log, in order of size.
+        start: the tree that the leaves go on from; claims of less are passed over.
     """
 
-    def __init__(self, stored: Iterator[Claim], others: Sequence[Claim]) -> None:
+    def __init__(
+        self,
+        stored: Iterator[Claim],
+        others: Sequence[Claim],
+        witnessed: Iterable[Claim] = (),
+        start: Frontier | None = None,
+    ) -> None:
         ordered = sorted(others, key=lambda claim: claim.size)
-        self._claims = heapq.merge(stored, ordered, key=lambda claim: claim.size)
-        self._next: Claim | None = next(self._claims, None)
-        self._good = Frontier()  # at the last claim that held, and the size of the one before
-        self._before = 0
-        self._window: list[bytes] = []
+        self._good = Frontier() if start is None else start.copy()
+        merged = heapq.merge(stored, ordered, witnessed, key=lambda claim: claim.size)
+        self._claims = itertools.dropwhile(lambda claim: claim.size < self._good.size, merged)
+        self._before = self._good.size  # ``_good`` is the tree of the last claim that held, this the size before it
+        self._window: deque[bytes] = deque(maxlen=_WINDOW)
         self._failed: list[_Failed] = []
         self._explain: list[Claim] = []
         self.held = 0
-        self.held_size = 0
+        self.held_size = self._good.size
+        self.held_note = ""
         self.held_saved: list[str] = []
+        self._next: Claim | None = next(self._claims, None)
+
+    @property
+    def held_tree(self) -> Frontier | None:
+        """The tree of the last claim that held, and of which ``held_note`` is the note; None once one has failed."""
+        return None if self._failed or self._explain or not self.held_note else self._good.copy()
 
     def meet(self, computed: Frontier, stored: Frontier, new_hash: bytes | None) -> None:
         """Hold the claims of this size against the tree, once it has it.
@@ -106,8 +125,6 @@ class ClaimCheck:
             if self._explain:
                 self._fail(self._explain)
                 self._explain = []
-            if len(self._window) > _WINDOW:
-                self._window.pop(0)
         while self._next is not None and self._next.size <= computed.size:
             claim, self._next = self._next, next(self._claims, None)
             if claim.root in (computed.root(), stored.root()):
@@ -124,16 +141,18 @@ class ClaimCheck:
             broken: whether leaves between others are missing, which is why later claims can't hold.
         """
         self._fail(self._explain)
-        rewritten = (
-            False  # one history fails every later claim: it is reported once, and once for each saved checkpoint
-        )
+        # One history fails every later claim: it is reported once, and once for each saved checkpoint.
+        rewritten = forked = False
         for failed in sorted(self._failed, key=lambda failed: failed.claim.source is Source.STATE):
             source = failed.claim.source
             contradicted = self.held_size >= failed.claim.size
             if contradicted and source is Source.STATE:
                 findings.add("state_changed", "its frontier is not that of the leaves, which are signed for")
-            elif contradicted:
+            elif contradicted and not (source is Source.WITNESS and forked):
                 _report_fork(failed, findings)
+                forked = forked or source is Source.WITNESS
+            elif contradicted:
+                continue
             elif not broken and (source is Source.SAVED or not rewritten):
                 _report(failed, findings)
                 rewritten = True
@@ -146,7 +165,8 @@ class ClaimCheck:
         if tree.size > self._good.size:
             self._before = self._good.size
         self._good = tree.copy()
-        self._window = []
+        self._window.clear()
+        self.held_note = claim.note
         self.held += claim.source is Source.STORE
         self.held_size = max(self.held_size, claim.size)
         if claim.source is Source.SAVED:
@@ -156,21 +176,22 @@ class ClaimCheck:
         for claim in claims[: max(_MAX_KEPT - len(self._failed), 0)]:
             kind, index = "rewritten", self._good.size
             if not self._failed and self._good.size + len(self._window) >= claim.size:
-                kind, index = _explanation(self._good, self._window, claim) or (kind, index)
+                kind, index = _explanation(self._good, list(self._window), claim) or (kind, index)
             since = self._good.size if self._good.size < claim.size else self._before
             self._failed.append(_Failed(claim, since, kind, index))
 
     def _report_beyond(self, size: int, findings: Findings) -> None:
         """Claims of more leaves than there are."""
         beyond = list(itertools.chain([self._next] if self._next else [], self._claims))
-        inside = [claim.size for claim in beyond if claim.source is not Source.SAVED]
+        elsewhere = (Source.SAVED, Source.WITNESS)
+        inside = [claim.size for claim in beyond if claim.source not in elsewhere]
+        witnessed = [claim for claim in beyond if claim.source is Source.WITNESS][-1:]
         if inside:
             sentence = f"the store says that it has had {max(inside)} leaves, and has {size}"
             findings.add("truncated", sentence, index=size, end=max(inside))
-        for claim in beyond:
-            if claim.source is Source.SAVED:
-                sentence = f"{claim.name} was signed over {claim.size} leaves, and the store has {size}"
-                findings.add("truncated" if inside else "rolled_back", sentence, index=size, end=claim.size)
+        for claim in [*(claim for claim in beyond if claim.source is Source.SAVED), *witnessed]:
+            sentence = f"{claim.name} was signed over {claim.size} leaves, and the store has {size}"
+            findings.add("truncated" if inside else "rolled_back", sentence, index=size, end=claim.size)
 
 
 def _report_fork(failed: _Failed, findings: Findings) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from placet.audit.doubts import CrossCheck
+
 MAX_FINDINGS: Final = 100
 
 # kind of tampering -> what it means
@@ -25,6 +27,16 @@ KINDS: Final[Mapping[str, str]] = {
     "attachment_changed": "what is kept beside a leaf is not what the leaf has the digest of",
     "schema_changed": "tables, indexes or triggers are not those that placet made",
     "store_corrupt": "the file is damaged",
+    "unasked": "the API server admitted a workload of which the record has no leaf",
+    "unrecorded": "the API server admitted a workload on an answer that has no leaf",
+    "refused_admitted": "the API server admitted what the record refused",
+    "unwitnessed": "a leaf allows what the API server was never asked",
+    "leaf_missing": "a leaf that the API server's log names is not there",
+    "leaf_differs": "a leaf is not the one whose hash the API server's log has",
+    "leaf_reused": "two requests in the API server's log have the same leaf",
+    "admission_differs": "the API server's log has the leaf of another request beside a request",
+    "annotation_invalid": "annotations in the API server's log are not of the form that placet writes, or not signed",
+    "witness_damaged": "the API server's log has lines that are no audit events",
     "proof_invalid": "the proof does not show that the leaf is in the log",
 }
 
@@ -93,6 +105,8 @@ class Verification:
         findings_total: how many there are.
         first_bad_index: smallest index of a leaf that is concerned, or None.
         notes: what is not wrong but worth knowing.
+        resumed_at: leaves at the beginning that were not read, since an earlier run had verified them.
+        crosscheck: what came of holding it against an API server's log; None where none was given.
     """
 
     origin: str
@@ -109,16 +123,19 @@ class Verification:
     findings_total: int
     first_bad_index: int | None
     notes: tuple[str, ...]
+    resumed_at: int = 0
+    crosscheck: CrossCheck | None = None
 
     @property
     def verified(self) -> bool:
         """Whether nothing is wrong."""
-        return self.findings_total == 0
+        return self.findings_total == 0 and (self.crosscheck is None or not self.crosscheck.counts)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of tampering, each once, in the order in which they were found."""
-        return tuple(dict.fromkeys(finding.kind for finding in self.findings))
+        crossed = () if self.crosscheck is None else self.crosscheck.counts
+        return tuple(dict.fromkeys([*(finding.kind for finding in self.findings), *crossed]))
 
     def render(self) -> dict[str, Any]:
         """JSON value."""
@@ -127,6 +144,7 @@ class Verification:
             "verified": self.verified,
             "origin": self.origin,
             "size": self.size,
+            "resumed_at": self.resumed_at,
             "root": self.root.hex(),
             "signed_size": self.signed_size,
             "leaves": dict(self.by_type),
@@ -140,6 +158,7 @@ class Verification:
             "findings": [finding.render() for finding in self.findings],
             "findings_total": self.findings_total,
             "notes": list(self.notes),
+            "apiserver": None if self.crosscheck is None else self.crosscheck.render(),
         }
 
     def lines(self) -> Iterator[str]:
@@ -157,6 +176,8 @@ class Verification:
             yield f"{finding.kind}{finding.where}: {finding.sentence}"
         if self.findings_total > len(self.findings):
             yield f"and {self.findings_total - len(self.findings)} more"
+        if self.crosscheck is not None:
+            yield from self.crosscheck.lines()
 
     def _saved_words(self) -> str:
         """What was given, and how much of it holds: what does not is among the findings."""

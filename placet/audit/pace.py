@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from placet.audit.record import HEARTBEAT, Leaf
-
 _PATIENCE: Final = 2  # intervals without any leaf before silence is noted
+_MINUTE: Final = len("2026-11-22T18:00")  # no heartbeat is due more often
 
 
 class Pace:
@@ -23,17 +22,21 @@ class Pace:
         self._longest = timedelta(0)
         self._longest_before = 0
 
-    def add(self, index: int, leaf: Leaf) -> None:
-        """The next leaf."""
-        time = leaf.columns.time
+    def add(self, index: int, time: str, interval_s: object) -> None:
+        """The next leaf.
+
+        Args:
+            index: where it stands.
+            time: as it says.
+            interval_s: of a heartbeat, as it says; None for another leaf.
+        """
         if time < self._last:
             self._first_backwards = self._first_backwards if self._backwards else index
             self._backwards += 1
-        elif self._interval_s and self._last:
+        elif self._interval_s and self._last and time[:_MINUTE] != self._last[:_MINUTE]:
             self._listen(index, time)
         self._last = max(time, self._last)
-        interval_s = leaf.body.get("interval_s")
-        if leaf.type == HEARTBEAT and isinstance(interval_s, int):
+        if isinstance(interval_s, int):
             self._interval_s = interval_s
 
     def _listen(self, index: int, time: str) -> None:

@@ -10,6 +10,7 @@ searched by are a function of the leaf and nothing else: ``search_columns``.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Final
 from placet.audit.merkle import hash_leaf
 from placet.canonical import MAX_DEPTH, Digest, parse_json, render_canonical
 from placet.errors import AuditError, CanonicalError, FormatError
+from placet.plainjson import NOT_PLAIN, parse_canonical
 
 SCHEMA: Final = "placet.dev/record/v1"
 MAX_LEAF_BYTES: Final = 32 * 1024
@@ -26,10 +28,16 @@ HEARTBEAT: Final = "heartbeat"
 CONFIGURATION: Final = "configuration"
 REVOCATION: Final = "revocation"
 BREAK_GLASS: Final = "break-glass"
-LEAF_TYPES: Final = (DECISION, HEARTBEAT, "keyring", "policy", CONFIGURATION, REVOCATION, BREAK_GLASS)
+OUTAGE: Final = "outage"
+RESTORED: Final = "restored"
+LEAF_TYPES: Final = (DECISION, HEARTBEAT, "keyring", "policy", CONFIGURATION, REVOCATION, BREAK_GLASS, OUTAGE, RESTORED)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
 _DIGEST_FIELD: Final = "_digest"
+_KNOWN: Final = frozenset(LEAF_TYPES)
+# Members of a decision under the columns from ``cluster`` to ``requester``, in their order.
+_TEXTS: Final = ("cluster", "environment", "namespace", "kind", "name", "user")
+_NOT_SAID: Final = ("", "", "", "", "", "", "", None, None, "")  # the columns after ``cluster`` of other types
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +124,38 @@ def parse_leaf(raw: bytes) -> Leaf:
     Raises:
         FormatError: not a type, a new line and the canonical JSON of a body that says the same type.
     """
+    body = parse_body(raw)
+    return Leaf(raw, body, search_columns(body))
+
+
+def parse_body(raw: bytes) -> dict[str, Any]:
+    """Read the body of a leaf; what ``search_values`` asks of it is not asked here.
+
+    Raises:
+        FormatError: as ``parse_leaf``.
+    """
     if len(raw) > MAX_LEAF_BYTES:
         raise FormatError(f"a leaf of {len(raw)} bytes, more than {MAX_LEAF_BYTES}", code="leaf_malformed")
     word, newline, document = raw.partition(b"\n")
     leaf_type = word.decode("ascii", errors="replace")
-    if not newline or not _TYPE.fullmatch(leaf_type):
+    if not newline or (leaf_type not in _KNOWN and not _TYPE.fullmatch(leaf_type)):
         raise FormatError("the leaf does not start with its type and a new line", code="leaf_malformed")
-    body = _parse_canonical(document)
+    body = parse_canonical(document, max_depth=MAX_DEPTH)
+    if body is NOT_PLAIN:
+        body = _parse_canonical(document)
     if not isinstance(body, dict) or body.get("type") != leaf_type:
         raise FormatError("the body of the leaf is not of the type that it starts with", code="leaf_malformed")
-    return Leaf(raw, body, search_columns(body))
+    return body
 
 
 def attachment_digests(body: Mapping[str, Any]) -> dict[str, str]:
     """What may be kept beside the leaf: name -> ``sha256:hex``, of the members ``<name>_digest`` of the body."""
-    return {
-        key.removesuffix(_DIGEST_FIELD): value
-        for key, value in body.items()
-        if key.endswith(_DIGEST_FIELD) and isinstance(value, str)
-    }
+    return {name: value for key, name in _digest_members(tuple(body)) if isinstance(value := body[key], str)}
+
+
+@functools.lru_cache(maxsize=256)  # leaves have few sets of members, and many leaves have the same one
+def _digest_members(members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, key.removesuffix(_DIGEST_FIELD)) for key in members if key.endswith(_DIGEST_FIELD))
 
 
 def search_columns(body: Mapping[str, Any]) -> Columns:
@@ -143,6 +164,11 @@ def search_columns(body: Mapping[str, Any]) -> Columns:
     Raises:
         FormatError: the body lacks its schema, type or time, or a decision lacks its uid, id, request digest or answer.
     """
+    return Columns(*search_values(body))
+
+
+def search_values(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of ``search_columns`` in the order of ``Columns``; raises as it does."""
     leaf_type = _require_text(body, "type")
     if body.get("schema") != SCHEMA:
         raise FormatError(f"the body of the leaf is not of the schema {SCHEMA}", code="leaf_malformed")
@@ -150,31 +176,31 @@ def search_columns(body: Mapping[str, Any]) -> Columns:
     if not _TIME.fullmatch(time):
         raise FormatError("the time of the leaf is not of the form 2026-11-22T18:00:00.000000Z", code="leaf_malformed")
     if leaf_type != DECISION:
-        return Columns(leaf_type, time, cluster=_text(body, "cluster"))
+        return (leaf_type, time, None, None, None, _text(body, "cluster"), *_NOT_SAID)
     allowed = body.get("allowed")
     if not isinstance(allowed, bool):
         raise FormatError("the decision does not say whether it allowed", code="leaf_malformed")
-    return Columns(
+    get = body.get
+    said = [found if isinstance(found := get(name), str) else "" for name in _TEXTS]
+    model = get("model")
+    return (
         leaf_type,
         time,
-        uid=_require_text(body, "uid"),
-        decision_id=_require_text(body, "decision_id"),
-        request_digest=str(Digest.parse(_require_text(body, "request_digest"))),
-        cluster=_text(body, "cluster"),
-        environment=_text(body, "environment"),
-        namespace=_text(body, "namespace"),
-        kind=_text(body, "kind"),
-        object_name=_text(body, "name"),
-        requester=_text(body, "user"),
-        model=_text(body.get("model"), "name"),
-        projection=_text(body, "projection"),
-        allowed=int(allowed),
-        approved=int(body.get("approved") is True),
-        violations=_violations(body.get("violations")),
+        _require_text(body, "uid"),
+        _require_text(body, "decision_id"),
+        str(Digest.parse(_require_text(body, "request_digest"))),
+        *said,
+        _text(model, "name"),
+        _text(body, "projection"),
+        int(allowed),
+        int(get("approved") is True),
+        _violations(get("violations")),
     )
 
 
 def _violations(entries: object) -> str:
+    if not entries:
+        return ""
     words: set[str] = set()
     for entry in entries if isinstance(entries, list | tuple) else ():
         rule, code = _text(entry, "rule"), _text(entry, "code")
@@ -183,7 +209,8 @@ def _violations(entries: object) -> str:
 
 
 def _text(body: object, key: str) -> str:
-    value = body.get(key) if isinstance(body, Mapping) else None
+    # a dict nearly always, and asking the abstract class takes ten times as long
+    value = body.get(key) if isinstance(body, (dict, Mapping)) else None
     return value if isinstance(value, str) else ""
 
 

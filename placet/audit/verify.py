@@ -13,27 +13,32 @@ Nothing that the store says is believed; only its leaves and the signatures of t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from placet.audit.attachments import Attachments
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
+from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
-from placet.audit.record import DECISION, Leaf, attachment_digests, parse_leaf
+from placet.audit.record import HEARTBEAT, parse_body, search_values
+from placet.audit.resume import Prefix
 from placet.audit.stores import Auditable, RawRow
-from placet.audit.stores.reader import COLUMNS, values_of
+from placet.audit.stores.reader import COLUMNS
 from placet.audit.stores.schema import TABLES
-from placet.canonical import Digest
+from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
+Keep = Callable[[Prefix], None]
 _MAX_MISMATCHES: Final = 10_000
-_KEPT: Final = ("input", "content", "envelope")  # beside a decision or a revocation until it is erased
 _PROGRESS_EVERY: Final = 256
+_KEEP_EVERY: Final = 65_536
+_ALLOWED: Final = COLUMNS.index("allowed")
 
 
 def verify_file(
@@ -42,6 +47,10 @@ def verify_file(
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
+    witness: Witness | None = None,
+    governed: Sequence[str] = (),
+    prefix: Prefix | None = None,
+    keep: Keep | None = None,
 ) -> Verification:
     """Verify a store, live or a copy, without changing it.
 
@@ -50,12 +59,16 @@ def verify_file(
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
+        witness: an API server's audit log that was loaded before this; the record is held against it.
+        governed: namespaces that it is held against; see ``check_witness``.
+        prefix: of leaves that an earlier run has verified and that are not read again; not together with a witness.
+        keep: told how far a later run need not begin before, now and then while nothing was found.
 
     Raises:
         InputError: there is no such file, or a saved checkpoint is not one of this log.
         AuditError: the file is no record of this version.
     """
-    verifier = _Verifier(keys, _saved_claims(saved, keys), progress)
+    verifier = _Verifier(keys, _saved_claims(saved, keys), progress, witness=witness, prefix=prefix, keep=keep)
     try:
         with open_reader(path) as reader:
             verifier.run(reader)
@@ -63,7 +76,7 @@ def verify_file(
         if exc.code == "store_locked":
             raise
         verifier.findings.add("store_corrupt", str(exc))
-    return verifier.result()
+    return verifier.result(governed)
 
 
 def verify_store(
@@ -91,14 +104,27 @@ def _saved_claims(saved: Sequence[tuple[str, bytes]], keys: Sequence[VerifierKey
 class _Verifier:
     """The state of one pass."""
 
-    def __init__(self, keys: Sequence[VerifierKey], saved: Sequence[Claim], progress: Progress) -> None:
+    def __init__(
+        self,
+        keys: Sequence[VerifierKey],
+        saved: Sequence[Claim],
+        progress: Progress,
+        *,
+        witness: Witness | None = None,
+        prefix: Prefix | None = None,
+        keep: Keep | None = None,
+    ) -> None:
         self._keys = keys
+        self._witness = witness
+        self._keep = keep
+        self._start = Frontier() if prefix is None else prefix.tree
+        self._kept = self._start.size
         self._saved = list(saved)
         self._progress = progress
         self.findings = Findings()
-        self._tree = Frontier()  # of the leaves as they are
-        self._stored_tree = Frontier()  # of the hashes that stand beside them
-        self._rows = 0
+        self._tree = self._start.copy()  # of the leaves as they are
+        self._stored_tree = self._tree  # of the hashes that stand beside them: another one from the first that differs
+        self._rows = self._start.size
         self._broken = False
         self._mismatches: list[tuple[int, bytes, Any]] = []
         self._types: Counter[str] = Counter()
@@ -118,21 +144,49 @@ class _Verifier:
         if TABLES.intersection(changed):
             return  # what is called so now could be anything
         claims = [*self._saved, *self._read_state(reader)]
-        self._claims = ClaimCheck(stored_claims(reader.raw_checkpoints(), self._keys, self.findings), claims)
+        stored = stored_claims(reader.raw_checkpoints(), self._keys, self.findings)
+        witnessed = () if self._witness is None else self._witness.claims()
+        self._claims = ClaimCheck(stored, claims, witnessed, start=self._start)
         self._claims.meet(self._tree, self._stored_tree, None)
-        attachments = _Attachments(reader.raw_blobs(), self.findings)
-        for row in reader.raw_rows():
+        self._require_prefix(reader)
+        attachments = Attachments(reader.raw_blobs(self._rows), self.findings)
+        for row in reader.raw_rows(self._rows):
             self._row(row, attachments)
             if self._rows % _PROGRESS_EVERY == 0:
                 self._progress(self._rows, max(self._rows, self._state_size or 0))
+                self._keep_now(at_least=_KEEP_EVERY)
         attachments.finish()
         self._report_mismatches()
         self._claims.finish(self._rows, self.findings, broken=self._broken)
         self._report_surplus()
+        self._keep_now(at_least=1)
         self._progress(self._rows, self._rows)
 
-    def result(self) -> Verification:
+    def _require_prefix(self, reader: Auditable) -> None:
+        """That the store still has as many leaves as were verified before; what they are is not read again."""
+        size = self._start.size
+        if size and (self._state_size or 0) < size:
+            words = (
+                f"the first {size} leaves were verified before, and the store says that it has {self._state_size or 0}"
+            )
+            self.findings.add("rolled_back", words, index=self._state_size or 0, end=size)
+        elif size and next(reader.leaves(size - 1, size), None) is None:
+            words = f"the first {size} leaves were verified before, and the last of them is not there"
+            self.findings.add("missing", words, index=size - 1)
+
+    def _keep_now(self, *, at_least: int) -> None:
+        """Say how far the leaves are signed for, as long as nothing is wrong with any of them."""
+        if self._keep is None or self.findings.total or self._mismatches:
+            return
+        tree = self._claims.held_tree
+        if tree is not None and tree.size - self._kept >= at_least:
+            self._kept = tree.size
+            self._keep(Prefix(tree, self._claims.held_note))
+
+    def result(self, governed: Sequence[str] = ()) -> Verification:
         """What was found so far."""
+        crosscheck = None if self._witness is None else check_witness(self._witness, governed=governed)
+        indexes = [self.findings.first_index, None if crosscheck is None else crosscheck.first_bad_index]
         return Verification(
             origin=self._keys[0].name,
             size=self._rows,
@@ -146,7 +200,9 @@ class _Verifier:
             signed_size=self._claims.held_size,
             findings=tuple(self.findings.listed),
             findings_total=self.findings.total,
-            first_bad_index=self.findings.first_index,
+            first_bad_index=min((index for index in indexes if index is not None), default=None),
+            resumed_at=self._start.size,
+            crosscheck=crosscheck,
             notes=tuple(self._notes()),
         )
 
@@ -170,48 +226,54 @@ class _Verifier:
         self._state_size = tree.size
         return [Claim(tree.size, tree.root(), Source.STATE)]
 
-    def _row(self, row: RawRow, attachments: _Attachments) -> None:
-        if row.index != self._rows and not self._broken:
-            self._broken = True  # from here on every index and every root is another
-            kind, words = (
-                ("missing", "is missing") if row.index > self._rows else ("inserted", "stands before the first")
-            )
-            first, end = min(self._rows, row.index), max(self._rows, row.index)
-            self.findings.add(kind, f"leaf {first} {words}", index=first, end=end if end - first > 1 else None)
+    def _row(self, row: RawRow, attachments: Attachments) -> None:
+        index, raw_hash, raw_columns, raw_leaf = row
+        if index != self._rows and not self._broken:
+            self._break_at(index)
         self._rows += 1
-        raw_leaf = row.raw_leaf if isinstance(row.raw_leaf, bytes) else b""
-        leaf_hash = hash_leaf(raw_leaf)
-        if leaf_hash != row.raw_hash and len(self._mismatches) < _MAX_MISMATCHES:
-            self._mismatches.append((row.index, leaf_hash, row.raw_hash))
-        self._tree.append(leaf_hash)
-        self._stored_tree.append(row.raw_hash if isinstance(row.raw_hash, bytes) else b"")
+        leaf_hash = self._hash(index, raw_leaf if isinstance(raw_leaf, bytes) else b"", raw_hash)
+        body: Mapping[str, Any] | None
         try:
-            leaf = parse_leaf(raw_leaf)
+            body = parse_body(raw_leaf if isinstance(raw_leaf, bytes) else b"")
+            columns = search_values(body)
         except FormatError as exc:
-            self.findings.add("leaf_malformed", str(exc), index=row.index)
-            leaf = None
-        if leaf is not None:
-            self._count(row.index, leaf)
-            self._compare_columns(row, leaf)
-        self._erased += attachments.check(row.index, leaf)
+            self.findings.add("leaf_malformed", str(exc), index=index)
+            body = None
+        else:
+            self._types[columns[0]] += 1
+            self._answers[columns[_ALLOWED]] += 1
+            if "spooled" not in body:  # it is dated when it was decided, while the store was away
+                self._pace.add(index, columns[1], body.get("interval_s") if columns[0] == HEARTBEAT else None)
+            if columns != raw_columns:
+                self._report_columns(index, columns, raw_columns)
+        if self._witness is not None:
+            self._witness.add_leaf(index, leaf_hash, body)
+        self._erased += attachments.check(index, body)
         if not self._broken:
             self._claims.meet(self._tree, self._stored_tree, leaf_hash)
 
-    def _count(self, index: int, leaf: Leaf) -> None:
-        self._types[leaf.type] += 1
-        if leaf.type == DECISION and leaf.columns.allowed is not None:
-            self._answers[leaf.columns.allowed] += 1
-        self._pace.add(index, leaf)
+    def _hash(self, index: Any, raw_leaf: bytes, raw_hash: Any) -> bytes:
+        """Add the leaf to both trees, which are one until a stored hash is wrong."""
+        leaf_hash = hash_leaf(raw_leaf)
+        if leaf_hash != raw_hash:
+            if len(self._mismatches) < _MAX_MISMATCHES:
+                self._mismatches.append((index, leaf_hash, raw_hash))
+            if self._stored_tree is self._tree:
+                self._stored_tree = self._tree.copy()
+        if self._stored_tree is not self._tree:
+            self._stored_tree.append(raw_hash if isinstance(raw_hash, bytes) else b"")
+        self._tree.append(leaf_hash)
+        return leaf_hash
 
-    def _compare_columns(self, row: RawRow, leaf: Leaf) -> None:
-        said = values_of(leaf.columns)
-        if said != row.raw_columns:
-            names = ", ".join(
-                name for name, ours, theirs in zip(COLUMNS, said, row.raw_columns, strict=True) if ours != theirs
-            )
-            self.findings.add(
-                "column_changed", f"the leaf does not say what stands beside it: {names}", index=row.index
-            )
+    def _break_at(self, index: int) -> None:
+        self._broken = True  # from here on every index and every root is another
+        kind, words = ("missing", "is missing") if index > self._rows else ("inserted", "stands before the first")
+        first, end = min(self._rows, index), max(self._rows, index)
+        self.findings.add(kind, f"leaf {first} {words}", index=first, end=end if end - first > 1 else None)
+
+    def _report_columns(self, index: int, said: tuple[Any, ...], stored: tuple[Any, ...]) -> None:
+        names = ", ".join(name for name, ours, theirs in zip(COLUMNS, said, stored, strict=True) if ours != theirs)
+        self.findings.add("column_changed", f"the leaf does not say what stands beside it: {names}", index=index)
 
     def _report_mismatches(self) -> None:
         """A leaf whose hash stands beside another one that does not fit either was moved, not changed."""
@@ -240,54 +302,8 @@ class _Verifier:
             yield "no checkpoint signs for these leaves: only that they agree with each other was checked"
         elif not self._broken and (unsigned := self._rows - self._claims.held_size):
             yield f"the last {unsigned} leaves are not signed for yet: keep the next checkpoint and verify again"
+        if self._start.size:
+            yield f"the first {self._start.size} leaves were verified before and were not read again"
         if self._erased:
             yield f"{self._erased} attachments were erased or never kept; the leaves still have their digests"
         yield from self._pace.notes()
-
-
-class _Attachments:
-    """Walks the attachments beside the leaves, both in order of index."""
-
-    def __init__(self, rows: Iterator[tuple[Any, Any, Any, Any]], findings: Findings) -> None:
-        self._rows = rows
-        self._findings = findings
-        self._next: tuple[int, Any, Any, Any] | None = None
-        self._advance()
-
-    def check(self, index: int, leaf: Leaf | None) -> int:
-        """Compare those of one leaf with the digests in it.
-
-        Returns:
-            How many that could be there are not.
-        """
-        digests = attachment_digests(leaf.body) if leaf is not None else {}
-        expected = {name for name in _KEPT if name in digests}
-        while self._next is not None and self._next[0] <= index:
-            at, name, sha256, content = self._next
-            self._advance()
-            self._compare(at, name, sha256, content, digests if at == index else {})
-            if at == index:
-                expected.discard(name)
-        return len(expected)
-
-    def finish(self) -> None:
-        """What is left stands beside no leaf."""
-        while self._next is not None:
-            self._compare(*self._next, {})
-            self._advance()
-
-    def _advance(self) -> None:
-        for row in self._rows:
-            if isinstance(row[0], int):
-                self._next = row
-                return
-            self._findings.add("attachment_changed", "an attachment stands beside no leaf")
-        self._next = None
-
-    def _compare(self, index: int, name: Any, sha256: Any, content: Any, digests: dict[str, str]) -> None:
-        found = Digest.of(content) if isinstance(content, bytes) else None
-        if found is None or digests.get(name) != str(found) or sha256 != bytes.fromhex(found.hex):
-            where = index if isinstance(index, int) else None
-            self._findings.add(
-                "attachment_changed", f"the attachment {name!r} is not what the leaf has the digest of", index=where
-            )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -21,7 +22,17 @@ from placet.audit.proof import (
 )
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import LEAF_TYPES
+from placet.audit.resume import write_state
 from placet.audit.verify import verify_file
+from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_crosscheck import (
+    crosscheck_options,
+    find_prefix,
+    open_witness,
+    read_cross_options,
+    resume_option,
+)
+from placet.cli.audit_spool import spool
 from placet.cli.audit_store import init_store, migrate_store
 from placet.cli.complete import complete_decision, complete_environment, complete_recorded, complete_rule
 from placet.cli.group import Group
@@ -31,6 +42,7 @@ from placet.cli.progress import Progress
 from placet.cli.record import LISTED_HEAD, listed_row, shown_lines
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
+    aware,
     find_named,
     find_store,
     log_keys_option,
@@ -155,8 +167,8 @@ def list_records(
     query = Query(
         type="" if leaf_type == "any" else leaf_type,
         allowed=None if decision is None else decision == "allow",
-        since=now() - timedelta(days=days) if days is not None else _aware(since),
-        until=_aware(until),
+        since=now() - timedelta(days=days) if days is not None else aware(since),
+        until=aware(until),
         **texts,
     )
     with open_record(store, config_file) as reader:
@@ -231,6 +243,8 @@ def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: 
     type=click.Path(path_type=Path),
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
+@crosscheck_options
+@resume_option
 @output_option("json", "yaml")
 def verify(
     store: StoreLocation | None,
@@ -239,16 +253,25 @@ def verify(
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     output: str,
+    resume: Path | None,
+    **crossed: Any,
 ) -> None:
     r"""Verify the whole record, or one proof, against the log's key.
 
     Every leaf, every checkpoint, and what stands beside them; checkpoints that were kept elsewhere show a record that
     was cut back or written anew. Shows how far it is where stderr is a terminal.
 
+    With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
+    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
+
+    With --resume an interrupted run goes on, and a nightly one reads what is new. The file is proved by the log's key
+    before it is used, and speaks for the leaves as they were then: read all of them from time to time.
+
     \b
     Examples:
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
+      placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey
 
     \b
@@ -265,14 +288,26 @@ def verify(
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
+    cross = read_cross_options(resume=resume, **crossed)
     keys = read_keys(log_keys)
     if proof is not None:
         _verify_proof(proof, keys, output)
         return
     file = find_store(store, config_file)
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
-    with Progress("leaves") as progress:
-        result = verify_file(file, keys, saved=checkpoints, progress=progress)
+    keep = None if resume is None else functools.partial(write_state, resume)
+    prefix = find_prefix(resume, keys, checkpoints)
+    with open_witness(cross, keys) as witness, Progress("leaves") as progress:
+        result = verify_file(
+            file,
+            keys,
+            saved=checkpoints,
+            progress=progress,
+            witness=witness,
+            governed=cross.governed,
+            prefix=prefix,
+            keep=keep,
+        )
     if output != "text":
         print_result(result.render(), output)
     else:
@@ -371,8 +406,8 @@ def key(file: Path, name: str, new: bool) -> None:
     click.echo(str(made.verifier))
 
 
-audit.add_command(init_store)
-audit.add_command(migrate_store)
+for command in (init_store, migrate_store, accept_rollback, spool):
+    audit.add_command(command)
 
 
 def _verify_proof(path: Path, keys: list[VerifierKey], output: str) -> None:
@@ -411,7 +446,3 @@ def _print_verification(result: Verification) -> None:
         click.echo(style("VERIFIED", "green", bold=True))
     else:
         click.echo(style("NOT VERIFIED", "red", bold=True))
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

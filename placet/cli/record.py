@@ -69,6 +69,9 @@ def _decision_lines(body: Mapping[str, Any]) -> Iterator[str]:
     )
     yield _line("request", f"{_text(body, 'operation')} by {_text(body, 'user')}")
     yield from _origin_lines(body)
+    if "spooled" in body:
+        spooled = _mapping(body, "spooled")
+        yield _line("spooled", f"{_text(spooled, 'at')}, as the record was away: {_text(spooled, 'cause')}")
     if "place" in body:
         place = _mapping(body, "place")
         label = f'"{place["label"]}"' if isinstance(place.get("label"), str) else "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -128,3 +129,8 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     if len(raw) > max_bytes:
         raise InputError(f"{path} has more than {max_bytes} bytes")
     return raw
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """A moment that somebody typed; UTC unless it says otherwise."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -1,71 +1,24 @@
-"""What controllers of custom resources make passes by the templates in them, and nothing that only says so."""
+"""What controllers of custom resources make passes by the templates in them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from placet.decision import Decision
 from placet.messages import render_message
-from placet.policy.wasm import EmbeddedEngine
-from tests.simulators.cluster import ObjectStore, owned, pod, replica_set, review_of
+from placet.parents import Parents
+from tests.attack.customs import ROLES, Json, admit, ask, codes, leaf, load, other_uid, passes
+from tests.simulators.cluster import ObjectStore, owned, pod, replica_set
 from tests.simulators.controllers import group_pod, job_of, leaders_of, replica_set_of, workers_of
 from tests.simulators.gate import GateDesk, example
-from tests.simulators.kinds import CASES, KINDS, OTHER_IMAGE, changed
-
-ROLES = ("technical", "security", "business", "executive")
-CONTROLLER = "system:serviceaccount:argo-rollouts:argo-rollouts"
-Json = dict[str, Any]
+from tests.simulators.kinds import OTHER_IMAGE, changed
 
 
 @pytest.fixture
-def store() -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine, store: ObjectStore) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
-    yield opened
-    opened.log.close()
-
-
-def load(name: str) -> Json:
-    return next(one for one in CASES if one.name == name).load()
-
-
-def ask(desk: GateDesk, obj: Json, *, old: Json | None = None, username: str = CONTROLLER) -> Decision:
-    asked = review_of(obj, old=old, username=username)
-    resource = getattr(KINDS.find(obj), "resource", None)
-    if resource is not None:
-        asked["request"]["resource"]["resource"] = resource
-    return desk.decide(asked)
-
-
-def admit(desk: GateDesk, store: ObjectStore, manifest: Json, *, old: Json | None = None) -> Json:
-    """A custom resource that was approved and is there."""
-    signed = desk.approve(manifest, *ROLES)
-    decision = ask(desk, signed, old=old, username="dora@example.org")
-    assert decision.allowed, decision.violations
-    return store.put(signed)
-
-
-def codes(decision: Decision) -> set[str]:
-    return {item.code for item in (*decision.violations, *decision.notes) if item.rule == "gate.origin"}
-
-
-def leaf(decision: Decision) -> Json:
-    assert decision.recorded is not None
-    return dict(decision.recorded.leaf)
-
-
-def passes(decision: Decision) -> bool:
-    assert decision.allowed, decision.violations
-    return decision.change == "child"
+def parents(store: ObjectStore) -> Parents:
+    return store
 
 
 def test_the_replica_set_of_a_rollout_and_its_pod_pass(desk: GateDesk, store: ObjectStore) -> None:
@@ -221,158 +174,6 @@ def test_jobs_and_sets_get_no_more_than_their_part_may_have(desk: GateDesk, stor
     assert codes(ask(desk, workers)) == {"parent_exceeded"}
 
 
-def other_uid(child: Json) -> None:
-    child["metadata"]["ownerReferences"][0]["uid"] = "00000000-0000-0000-0000-000000000000"
-
-
-def other_name(child: Json) -> None:
-    child["metadata"]["ownerReferences"][0]["name"] = "nobody"
-
-
-def odd_name(child: Json) -> None:
-    child["metadata"]["ownerReferences"][0]["name"] = "../../secrets"
-
-
-def other_version(child: Json) -> None:
-    child["metadata"]["ownerReferences"][0]["apiVersion"] += "9"
-
-
-def two_controllers(child: Json) -> None:
-    child["metadata"]["ownerReferences"] *= 2
-
-
-def no_uid(child: Json) -> None:
-    child["metadata"]["ownerReferences"][0]["uid"] = ""
-
-
-def spec_of(child: Json) -> Json:
-    spec: Json = child["spec"]["template"]["spec"]
-    return spec
-
-
-def other_image(child: Json) -> None:
-    spec_of(child)["containers"][0]["image"] = OTHER_IMAGE
-
-
-def other_arguments(child: Json) -> None:
-    spec_of(child)["containers"][0]["args"] = ["--trust-remote-code"]
-
-
-def added_variable(child: Json) -> None:
-    spec_of(child)["containers"][0]["env"].append({"name": "LD_PRELOAD", "value": "/models/x.so"})
-
-
-def added_container(child: Json) -> None:
-    spec_of(child)["containers"].append({"name": "beside", "image": OTHER_IMAGE})
-
-
-def other_account(child: Json) -> None:
-    spec_of(child)["serviceAccountName"] = "cluster-admin"
-
-
-def added_volume(child: Json) -> None:
-    spec_of(child)["volumes"] = [{"name": "root", "hostPath": {"path": "/"}}]
-
-
-FORGED = {
-    other_uid: "parent_replaced",
-    other_name: "parent_not_found",
-    odd_name: "parent_not_found",
-    other_version: "parent_kind_unknown",
-    two_controllers: "controllers_ambiguous",
-    no_uid: "controller_malformed",
-    other_image: "content",
-    other_arguments: "content",
-    added_variable: "content",
-    added_container: "content",
-    other_account: "content",
-    added_volume: "content",
-}
-# What refuses other content: where earlier contents of the object count, the record is asked first.
-OF_CONTENT = {"rollout": "parent_unapproved", "jobset": "content_differs", "leaderworkerset": "parent_unapproved"}
-MAKE: dict[str, Callable[[Json], Json]] = {"rollout": replica_set_of, "jobset": job_of, "leaderworkerset": leaders_of}
-
-
-@pytest.mark.parametrize("name", MAKE)
-@pytest.mark.parametrize(("forge", "code"), FORGED.items())
-def test_a_stolen_owner_reference_gets_nothing_in(
-    desk: GateDesk, store: ObjectStore, name: str, forge: Callable[[Json], None], code: str
-) -> None:
-    child = copy.deepcopy(MAKE[name](admit(desk, store, load(name))))
-    assert passes(ask(desk, child))
-    forge(child)
-    expected = OF_CONTENT[name] if code == "content" else code
-    if name == "leaderworkerset" and forge is other_version:
-        expected = ""  # a StatefulSet that names what nobody knows is judged by itself without a word
-    for username in (CONTROLLER, "mallory@example.org"):
-        refused = ask(desk, child, username=username)
-        assert (refused.allowed, codes(refused)) == (False, {expected} - {""})
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_a_namesake_of_the_parent_elsewhere_or_made_anew_is_not_the_parent(
-    desk: GateDesk, store: ObjectStore, name: str
-) -> None:
-    parent = admit(desk, store, load(name))
-    child = MAKE[name](parent)
-    elsewhere = {**child, "metadata": {**child["metadata"], "namespace": "elsewhere"}}
-    assert codes(ask(desk, elsewhere)) == {"parent_not_found"}
-    store.remove(parent)
-    assert codes(ask(desk, child)) == {"parent_not_found"}
-    again = {key: value for key, value in parent["metadata"].items() if key != "uid"}
-    store.put({**parent, "metadata": again})
-    assert codes(ask(desk, child)) == {"parent_replaced"}
-    store.answering = False
-    refused = ask(desk, child)
-    assert [(item.rule, item.code) for item in refused.violations] == [("gate.origin", "parent_unavailable")]
-
-
-def leader_address(address: str) -> Callable[[Json], None]:
-    def forge(child: Json) -> None:
-        child["spec"]["containers"][0]["env"][0]["value"] = address
-
-    return forge
-
-
-def group_size(child: Json) -> None:
-    child["spec"]["containers"][0]["env"][1]["value"] = "$(curl evil)"
-
-
-def address_from_a_field(child: Json) -> None:
-    child["spec"]["containers"][0]["env"][0] = {
-        "name": "LWS_LEADER_ADDRESS",
-        "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['x']"}},
-    }
-
-
-def variable_of_another_name(child: Json) -> None:
-    child["spec"]["containers"][0]["env"].append({"name": "LWS_LEADER", "value": "1"})
-
-
-@pytest.mark.parametrize(
-    "forge",
-    [
-        leader_address("evil.example.org"),
-        leader_address("evil-0.evil.ml-serving"),
-        leader_address("llama-0.llama.other-namespace"),
-        leader_address("llama-0.llama.ml-serving.evil.example.org"),
-        leader_address("llama-0xllama.ml-serving"),
-        leader_address("llama-0.llama.ml-serving\n"),
-        group_size,
-        address_from_a_field,
-        variable_of_another_name,
-    ],
-)
-def test_what_a_controller_adds_counts_in_any_other_form(
-    desk: GateDesk, store: ObjectStore, forge: Callable[[Json], None]
-) -> None:
-    lws = admit(desk, store, load("leaderworkerset"))
-    leader = group_pod(lws, store.put(leaders_of(lws)), ordinal=0)
-    assert passes(ask(desk, leader))
-    forge(leader)
-    assert codes(ask(desk, leader)) == {"parent_unapproved"}
-
-
 def test_an_annotation_that_a_container_reads_is_one_word_or_counts(desk: GateDesk, store: ObjectStore) -> None:
     manifest = load("jobset")
     key = "jobset.sigs.k8s.io/job-index"
@@ -394,7 +195,7 @@ def test_a_claim_of_another_name_counts(desk: GateDesk, store: ObjectStore) -> N
     manifest["spec"]["volumeClaimPolicies"] = [{"templates": [claim]}]
     job = job_of(admit(desk, store, manifest))
     assert passes(ask(desk, job))
-    spec_of(job)["volumes"][0]["persistentVolumeClaim"]["claimName"] = "weights-of-another"
+    job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "weights-of-another"
     assert codes(ask(desk, job)) == {"content_differs"}
 
 

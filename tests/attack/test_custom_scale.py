@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from placet.decision import Decision
 from placet.messages import render_message
-from placet.parents import NoParents
+from placet.parents import NoParents, Parents
 from placet.policy.wasm import EmbeddedEngine
-from tests.attack.test_custom_children import admit, load
+from tests.attack.customs import Json, admit, load
 from tests.simulators.cluster import LowerHistory, ObjectStore, scale_review
 from tests.simulators.gate import GateDesk
 from tests.simulators.kinds import OTHER_IMAGE, changed
 
-Json = dict[str, Any]
 PLURALS = {"rollout": "rollouts", "leaderworkerset": "leaderworkersets"}
 
 
 @pytest.fixture
-def store() -> ObjectStore:
-    return ObjectStore()
-
-
-@pytest.fixture
-def desk(tmp_path: Path, engine: EmbeddedEngine, store: ObjectStore) -> Iterator[GateDesk]:
-    opened = GateDesk.open(tmp_path, engine=engine, parents=store)
-    yield opened
-    opened.log.close()
+def parents(store: ObjectStore) -> Parents:
+    return store
 
 
 def codes(decision: Decision) -> set[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from placet.audit.note import load_log_key
+from placet.audit.record import parse_leaf, render_leaf
 from tests.e2e.clusterlife import (
     DATA,
     DEPLOYER,
@@ -31,6 +35,7 @@ from tests.e2e.controlplane import ControlPlane
 from tests.e2e.exempting import add_exempter, exempt, exempt_for, proxy
 from tests.e2e.gateprocess import Team
 from tests.e2e.registration import Registration
+from tests.simulators.tampering import cover_up, delete, put_leaf, raw_leaf, sign_anew, surgery
 
 SELECTOR = {"matchLabels": {"placet.dev/environment": "production"}}
 CONTROLLERS = "system:serviceaccount:kube-system:"
@@ -571,3 +576,66 @@ def test_two_persons_break_the_glass_for_one_release_and_a_third_reviews_it(worl
     assert listed[0]["record"]["person"] == "rita"
     world.kubectl("delete", "deployment/glass")
     wait_for("no pod", lambda: not children(world.plane, "pods", "glass"), team)
+
+
+def crossed(world: World, folder: Path, store: Path | None = None, *, log: bool = True, expect: int = 0) -> Json:
+    """What ``placet audit verify`` says of the record, or of a copy, beside the API server's log so far."""
+    audit_log = folder / "audit.log"
+    audit_log.write_text("".join(f"{json.dumps(event)}\n" for event in world.plane.audit_events()), encoding="utf-8")
+    options = ("--apiserver-log", str(audit_log)) if log else ()
+    done = world.team.run("audit", "verify", "--store", str(store or "record.sqlite"), "--log-key", "keys/log.vkey",
+                          *options, "-o", "json", expect=expect)  # fmt: skip
+    return dict(json.loads(done.stdout))
+
+
+def tampered(world: World, path: Path, change: Callable[[sqlite3.Connection], object]) -> Path:
+    """A copy of the record in which something was changed, all else made to agree with it, and signed by its key."""
+    with contextlib.closing(sqlite3.connect(world.team.folder / "record.sqlite")) as database:
+        database.execute("VACUUM INTO ?", (str(path),))
+    with surgery(path) as database:
+        change(database)
+        cover_up(database)
+        sign_anew(database, load_log_key(world.team.folder / "keys" / "log.key", name="placet.dev/log/e2e"))
+    return path
+
+
+def test_the_api_servers_log_shows_what_the_record_leaves_out_or_says_wrongly(world: World, tmp_path: Path) -> None:
+    story = world.release("crossed")
+    story.admitted(replicas=1)
+    wait_for("a pod", lambda: len(children(world.plane, "pods", "crossed")) == 1, world.team)
+    honest = crossed(world, tmp_path)
+    assert honest["verified"], honest
+    told = honest["apiserver"]
+    assert told["namespaces"] == [NAMESPACE]
+    assert told["leaves"]["admitted"] >= 3  # a Deployment, its ReplicaSet and its Pod
+    index = decisions(world.team, kind="Deployment", name="crossed", allowed=True)[0]["index"]
+    end = honest["size"]
+
+    gone = tampered(world, tmp_path / "gone.sqlite", lambda database: delete(database, index, index + 1))
+    assert crossed(world, tmp_path, gone, log=False)["verified"]
+    found = crossed(world, tmp_path, gone, expect=1)["apiserver"]
+    assert next(one["index"] for one in found["findings"] if one["kind"] == "leaf_differs") == index
+    assert found["counts"]["leaf_missing"] == 1
+    assert next(one["index"] for one in found["findings"] if one["kind"] == "leaf_missing") <= end - 1
+
+    def rewrite(database: sqlite3.Connection) -> None:
+        body = dict(parse_leaf(raw_leaf(database, index)).body) | {"user": "somebody@example.com"}
+        put_leaf(database, index, render_leaf(body).raw)
+
+    other = tampered(world, tmp_path / "other.sqlite", rewrite)
+    assert crossed(world, tmp_path, other, log=False)["verified"]
+    found = crossed(world, tmp_path, other, expect=1)["apiserver"]
+    assert found["counts"] == {"leaf_differs": 1}
+    (named,) = found["findings"]
+    assert named["index"] == index
+    assert f"deployments {NAMESPACE}/crossed by {DEPLOYER}" in named["sentence"]
+
+    assert world.registration is not None
+    world.registration.remove()
+    world.kubectl("create", "deployment", "unseen", "--image=registry.example/model:1")
+    world.plane.wait_for_audit_event(lambda event: event["objectRef"].get("name") == "unseen")
+    bypassed = crossed(world, tmp_path, expect=1)
+    assert set(bypassed["apiserver"]["counts"]) == {"unasked"}
+    sentences = [one["sentence"] for one in bypassed["apiserver"]["findings"]]
+    assert any(f"deployments {NAMESPACE}/unseen by {DEPLOYER} was admitted" in sentence for sentence in sentences)
+    assert bypassed["findings_total"] == 0

@@ -289,6 +289,9 @@ class FailingRecorder:
     def keep(self, decision: Decision, **_: Any) -> Receipt:
         raise self._error
 
+    def put_aside(self, decision: Decision, **_: Any) -> None:
+        return None
+
 
 @pytest.mark.parametrize("at", ["find", "keep"])
 @pytest.mark.parametrize("code", ["store_full", "store_locked", "store_readonly"])

@@ -27,11 +27,20 @@ class FaultyStore:
         self._step = ""
         self._after = False
         self._error: BaseException = unavailable("store_unavailable", "injected")
+        self._away: BaseException | None = None
 
     def fail(self, step: str, *, after: bool, error: BaseException | None = None) -> None:
         """Raise at the next such step."""
         self._step, self._after = step, after
         self._error = error or unavailable("store_full", "injected")
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Be away from now on, for whoever writes or reads."""
+        self._away = error or unavailable("store_unavailable", "injected")
+
+    def come_back(self) -> None:
+        """Be there again."""
+        self._away = None
 
     def strike(self, step: str, *, after: bool) -> None:
         """Raise if it is time."""
@@ -44,6 +53,8 @@ class FaultyStore:
         return self._store.origin
 
     def begin(self, *, deadline_s: float) -> Transaction:
+        if self._away is not None:
+            raise self._away
         self.strike("begin", after=False)
         transaction = FaultyTransaction(self, self._store.begin(deadline_s=deadline_s))
         try:
@@ -54,6 +65,8 @@ class FaultyStore:
         return transaction
 
     def reading(self) -> AbstractContextManager[Reader]:
+        if self._away is not None:
+            raise self._away
         return self._store.reading()
 
     def close(self) -> None:

@@ -100,6 +100,7 @@ class OpaProcess:
         """Alive and silent: SIGSTOP until the end of the block."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)  # a thread of it may still be answering
         try:
             yield
         finally:

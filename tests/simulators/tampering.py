@@ -156,6 +156,19 @@ def cover_up(database: sqlite3.Connection) -> None:
     database.execute("UPDATE state SET size = ?, frontier = ?", (tree.size, tree.render()))
 
 
+def sign_anew(database: sqlite3.Connection, key: LogKey) -> None:
+    """Sign what is there, as somebody can who has the log's key; after ``cover_up``."""
+    sizes = [size for (size,) in database.execute("SELECT size FROM checkpoints ORDER BY size")]
+    database.execute("DELETE FROM checkpoints")
+    tree = Frontier()
+    for (leaf_hash,) in database.execute("SELECT leaf_hash FROM leaves ORDER BY idx").fetchall():
+        tree.append(leaf_hash)
+        if tree.size in sizes:
+            note = sign_checkpoint(key, size=tree.size, root=tree.root()).note
+            values = (tree.size, tree.root(), tree.render(), note)
+            database.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?)", values)
+
+
 def raw_leaf(database: sqlite3.Connection, index: int) -> bytes:
     """Bytes of a leaf."""
     (raw,) = database.execute("SELECT leaf FROM leaves WHERE idx = ?", (index,)).fetchone()

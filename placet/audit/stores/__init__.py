@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from placet.audit.merkle import Frontier
 from placet.audit.record import Leaf
@@ -135,8 +135,7 @@ class Reader(Protocol):
         """Leaves that meet every condition, newest first; see ``placet.audit.query``."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
+class RawRow(NamedTuple):
     """A row of leaves exactly as stored, for the verifier: values of any type, whatever the schema once said.
 
     Attributes:
@@ -161,14 +160,14 @@ class Auditable(Reader, Protocol):
     def raw_states(self) -> list[tuple[Any, Any, Any]]:
         """Origin, size and frontier of every state row; there should be one."""
 
-    def raw_rows(self) -> Iterator[RawRow]:
-        """Every leaf in order of index."""
+    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+        """Every leaf with ``start`` <= index, and with no number for one where ``start`` is 0, in order of index."""
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
 
-    def raw_blobs(self) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Index, name, SHA-256 and content of every attachment in order of index."""
+    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Index, name, SHA-256 and content of every attachment of such leaves in order of index."""
 
 
 class Store(Protocol):

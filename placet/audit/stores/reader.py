@@ -39,7 +39,8 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
 ORDER BY idx DESC LIMIT :limit"""
-_RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves ORDER BY idx"  # noqa: S608 - our own names
+_RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves"  # noqa: S608 - our own names
+_RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
 CONDITIONS: Final = {
@@ -176,18 +177,20 @@ class TableReader(ABC):
         """See ``Auditable``."""
         return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
 
-    def raw_rows(self) -> Iterator[RawRow]:
+    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        for index, leaf_hash, leaf, *columns in self._many(_RAW_ROWS):
-            yield RawRow(index, leaf_hash, tuple(columns), leaf)
+        where = " WHERE idx >= :start" if start else ""
+        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **({"start": start} if start else {})):
+            yield RawRow(row[0], row[1], row[3:], row[2])
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
         return self._many(f"{_CHECKPOINT} ORDER BY size")
 
-    def raw_blobs(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
-        return self._many("SELECT idx, name, sha256, content FROM blobs ORDER BY idx, name")
+        where = " WHERE idx >= :start" if start else ""
+        return self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **({"start": start} if start else {}))
 
     def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
         for row in self._rows(statement, **values):

@@ -55,9 +55,11 @@ class Link(psycopg.Connection[TupleRow]):
 
     Attributes:
         give_up: moment on the monotonic clock after which no answer is waited for; None without an end.
+        answer_s: the longest that one answer is waited for, seconds; None without an end.
     """
 
     give_up: float | None = None
+    answer_s: float | None = None
 
     def wait(self, gen: PQGen[T], interval: float = _POLL_S, timeout: float | None = None) -> T:
         """See ``psycopg.Connection``.
@@ -65,13 +67,16 @@ class Link(psycopg.Connection[TupleRow]):
         Raises:
             psycopg.OperationalError: there was no answer in time; the connection is closed.
         """
-        if self.give_up is None or timeout is not None:
+        ends = [] if self.give_up is None else [self.give_up]
+        if self.answer_s is not None:
+            ends.append(time.monotonic() + self.answer_s)
+        if not ends or timeout is not None:
             return super().wait(gen, interval, timeout)
-        left_s = max(self.give_up - time.monotonic(), 0.001)
+        end = min(ends)
         try:
-            return super().wait(gen, interval, left_s)
+            return super().wait(gen, interval, max(end - time.monotonic(), 0.001))
         except psycopg.OperationalError:
-            if time.monotonic() < self.give_up:
+            if time.monotonic() < end:
                 raise
             self.pgconn.finish()
             raise psycopg.OperationalError("the database server does not answer") from None

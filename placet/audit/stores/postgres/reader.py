@@ -43,14 +43,14 @@ class PostgresReader(TableReader):
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 
-    def raw_rows(self) -> Iterator[RawRow]:
+    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        for row in super().raw_rows():
+        for row in super().raw_rows(start):
             yield RawRow(row.index, row.raw_hash, tuple(map(read_back, row.raw_columns)), row.raw_leaf)
 
-    def raw_blobs(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
-        return ((index, read_back(name), sha256, content) for index, name, sha256, content in super().raw_blobs())
+        return ((index, read_back(name), sha256, content) for index, name, sha256, content in super().raw_blobs(start))
 
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
         try:

@@ -34,7 +34,7 @@ from placet.errors import AuditError, TamperError
 
 MAX_READERS: Final = 8
 _READER_WAIT_S: Final = 1.0
-_READ_S: Final = 30.0  # the longest that a gate waits for one view: its signer reads all that is new
+_ANSWER_S: Final = 3.0  # a signer reads all that is new, answer by answer, which may take longer than any decision
 _WRITER_IDLE_S: Final = 10.0
 _READER_IDLE_S: Final = 60.0
 _GRACE_S: Final = 5.0  # a commit under way is not cut short at once: what it did would not be known
@@ -197,14 +197,13 @@ class PostgresStore:
             pass
         else:
             try:
-                link.give_up = self._clock() + _READ_S
                 link.execute(_BEGIN_READING)
             except psycopg.Error:
                 link.close()  # it broke while nobody used it, and so may have the others
                 self._close_readers()
             else:
                 return link
-        return _connect_reader(self.url, give_up=self._clock() + _READ_S, idle_s=_READER_IDLE_S)
+        return _connect_reader(self.url, answer_s=_ANSWER_S, idle_s=_READER_IDLE_S)
 
     def _require_usable(self) -> None:
         if self._process != os.getpid():
@@ -237,8 +236,8 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
     """
     link: Link | None = None
     try:
-        link = _connect_reader(url, give_up=time.monotonic() + deadline_s, idle_s=0)
-        link.give_up = None
+        link = _connect_reader(url, answer_s=deadline_s, idle_s=0)
+        link.answer_s = None  # a search without an index may take a while
         yield PostgresReader(link)
     except psycopg.Error as exc:
         raise store_error(exc) from exc
@@ -247,10 +246,10 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
             link.close()
 
 
-def _connect_reader(url: DatabaseUrl, *, give_up: float, idle_s: float) -> Link:
+def _connect_reader(url: DatabaseUrl, *, answer_s: float, idle_s: float) -> Link:
     link = connect(url, idle_s=idle_s, application="placet reader")
     try:
-        link.give_up = give_up
+        link.answer_s = answer_s
         require_version(link, url)
         link.execute(_BEGIN_READING)
     except BaseException:

@@ -238,11 +238,15 @@ def test_a_server_that_does_not_answer_is_left(
     postgres: PostgresServer, log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("placet.audit.stores.postgres.store._GRACE_S", 0.1)
+    monkeypatch.setattr("placet.audit.stores.postgres.store._ANSWER_S", 0.1)
     append(log, 0)
+    assert log.size() == 1
     postgres.pause()
     try:
         with pytest.raises(StoreUnavailable, match="does not answer"):
             log.append(decision(1), uid="uid-1", deadline_s=0.1)
+        with pytest.raises(StoreUnavailable, match="time"):  # nor does it take a new connection
+            log.size()
     finally:
         postgres.resume()
     append(log, 1)

@@ -1,0 +1,191 @@
+"""Records a second and core that `placet audit verify` verifies, beside plain hashing of the same bytes.
+
+    python benchmarks/bench_verify.py [--quick] [--records 50000] [--json FILE]
+
+In one run, by one thread of one process, of one store in the page cache:
+
+* plain hashing: SHA-256 of each leaf and of each attachment, already in memory. No verifier that hashes is faster;
+* reading: every column of every leaf and attachment, through SQLite, and nothing done with it;
+* parsing: JSON of each leaf to Python values and back with sorted keys, which is what canonical form and columns need;
+* verifying: all that `placet audit verify` does but the store's own check of its pages, which is timed alone.
+
+Two sizes of record: that of a real admission with two attachments, and a small one without any. With --memory also the
+most memory that verifying takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # records are those of the tests
+
+import orjson  # noqa: E402 - after the path is set
+
+from benchmarks.machine import say  # noqa: E402
+from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
+from placet.audit.stores.file import open_readonly  # noqa: E402
+from placet.audit.verify import verify_file, verify_store  # noqa: E402
+from tests.simulators.bulk import build_bulk, plain  # noqa: E402
+from tests.simulators.tampering import LOG_KEY, Body  # noqa: E402
+
+KEYS: Final = [LOG_KEY.verifier]
+_SIZES: Final = {"input": 1450, "content": 470}  # bytes, as the records of the end-to-end tests have them on average
+
+
+def real(number: int) -> tuple[Body, dict[str, bytes]]:
+    """A decision of 2.7 KB with two attachments, as an admission leaves it."""
+    body, _ = plain(number)
+    digest = hashlib.sha256(str(number).encode()).hexdigest()
+    approval = {
+        "approval_id": digest[:32],
+        "role": "security",
+        "key": f"sha256:{digest}",
+        "person": "sam",
+        "statement": f"sha256:{digest}",
+        "expires": "2026-12-22T18:00:00.000000Z",
+    }
+    changes: Body = {
+        "advice": [],
+        "approvals": [approval, approval],
+        "coverage": {"cause": "strict", "governed": True, "object": "new", "reasons": []},
+        "images": [f"registry.example.com/serving/vllm-openai@sha256:{digest}"] * 2,
+        "message": "no valid approval; next, by someone who may sign: placet approve. " * 4,
+        "place": {"environment": "production", "label": "production", "uid": digest[:36]},
+        "policy": {"data_digest": f"sha256:{digest}", "engine": "embedded", "revision": f"sha256:{digest}"},
+    }
+    return body | changes, {name: (digest * 32).encode()[:size] for name, size in _SIZES.items()}
+
+
+def small(number: int) -> tuple[Body, dict[str, bytes]]:
+    """A decision of 1.2 KB with nothing beside it."""
+    body, _ = plain(number)
+    body.pop("input_digest")
+    return body, {}
+
+
+def measure(folder: Path, records: int, rounds: int, *, memory: bool) -> list[dict[str, Any]]:
+    """All rates of both kinds of record."""
+    rows = []
+    for name, made in (("as admissions leave them", real), ("small, alone", small)):
+        store = build_bulk(folder / f"{made.__name__}.db", records, made=made)
+        say(f"made {records} records, {name}")
+        rows.append({"name": name, "records": records, **_measure_store(store, records, rounds)})
+        if memory:
+            rows[-1]["peak_bytes"] = _peak(store)
+    return rows
+
+
+def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        leaves = [leaf for (leaf,) in database.execute("SELECT leaf FROM leaves ORDER BY idx")]
+        blobs = [blob for (blob,) in database.execute("SELECT content FROM blobs ORDER BY idx, name")]
+    steps: dict[str, Callable[[], object]] = {
+        "hashing": lambda: [hashlib.sha256(raw).digest() for raw in (*leaves, *blobs)],
+        "reading": lambda: _read(store),
+        "parsing": lambda: [_there_and_back(leaf) for leaf in leaves],
+        "pages": lambda: _check_pages(store),
+        "verifying": lambda: _verify(store, records),
+        "whole": lambda: verify_file(store, KEYS),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds):
+        for name, step in steps.items():
+            started = time.process_time()
+            step()
+            taken[name].append(records / (time.process_time() - started))
+        say(f"round {number + 1} of {rounds} done")
+    return {
+        "leaf_bytes": sum(map(len, leaves)) // records,
+        "attached_bytes": sum(map(len, blobs)) // records,
+        **{f"{name}_per_s": Spread.of(found).as_json() for name, found in taken.items()},
+    }
+
+
+def _read(store: Path) -> None:
+    with open_readonly(store) as reader:
+        for rows in (reader.raw_rows(), reader.raw_blobs()):
+            for _ in rows:
+                pass
+
+
+def _there_and_back(leaf: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(leaf.partition(b"\n")[2]), option=orjson.OPT_SORT_KEYS)
+
+
+def _check_pages(store: Path) -> None:
+    with open_readonly(store) as reader:
+        reader.damage()
+
+
+class _WithoutPages:
+    """A reader whose pages are not checked: that is SQLite's work and not the verifier's."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def damage(self) -> list[str]:
+        """None looked for."""
+        return []
+
+
+def _verify(store: Path, records: int) -> None:
+    with open_readonly(store) as reader:
+        result = verify_store(_WithoutPages(reader), KEYS)
+    if not result.verified or result.size != records:
+        raise SystemExit(f"the record does not verify: {result.findings}")
+
+
+def _peak(store: Path) -> int:
+    tracemalloc.start()
+    try:
+        verify_file(store, KEYS)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    """The table in Markdown."""
+    head = [
+        "records/s and core",
+        *(f"{row['name']} ({row['leaf_bytes']} + {row['attached_bytes']} bytes)" for row in rows),
+    ]
+    lines = [[name, *(str(Spread(**row[f"{name}_per_s"])) for row in rows)] for name in _steps(rows)]
+    ratios = (row["verifying_per_s"]["median"] / row["hashing_per_s"]["median"] for row in rows)
+    return render_table(head, [*lines, ["verifying: x plain hashing", *(f"{ratio:.2f}" for ratio in ratios)]])
+
+
+def _steps(rows: list[dict[str, Any]]) -> Iterator[str]:
+    return (name.removesuffix("_per_s") for name in rows[0] if name.endswith("_per_s"))
+
+
+def main() -> None:
+    """Measure and print."""
+    made = parser(__doc__)
+    made.add_argument("--records", type=int, help="of each store (default: 50000, quick 5000)")
+    made.add_argument("--rounds", type=int, help="default: 3, quick 1")
+    made.add_argument("--memory", action="store_true", help="also the most memory that Python takes; slow")
+    asked = made.parse_args()
+    records, rounds = asked.records or (5000 if asked.quick else 50_000), asked.rounds or (1 if asked.quick else 3)
+    with bench(asked) as (folder, results):
+        results["verify"] = measure(folder, records, rounds, memory=asked.memory)
+    print(render(results["verify"]))
+    for row in results["verify"]:
+        if "peak_bytes" in row:
+            print(f"{row['name']}: {row['peak_bytes'] / 2**20:.1f} MiB at most")
+
+
+if __name__ == "__main__":
+    run_command(main)
