@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from placet.audit.location import StoreLocation, parse_location
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
+from placet.errors import InputError
 from placet.settings_file import Settings, load_settings
 
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
@@ -140,7 +142,7 @@ class Config:
         root_threshold: how many of them must have signed, 1 to ``len(root_files)``.
         revocations: folder of signed revocations, or None.
         exemptions: folder of signed exemptions, or None.
-        store: SQLite file of the record.
+        store: SQLite file of the record, or the address of its database.
         log_key: private key that signs checkpoints.
         next_log_key: the one that is to take over and signs them too, or None.
         origin: origin line of checkpoints.
@@ -165,7 +167,7 @@ class Config:
     root_threshold: int
     revocations: Path | None
     exemptions: Path | None
-    store: Path
+    store: StoreLocation
     log_key: Path
     next_log_key: Path | None
     origin: str
@@ -220,7 +222,7 @@ def build_config(settings: Settings) -> Config:
         root_threshold=keyring["threshold"],
         revocations=path(keyring.get("revocations")),
         exemptions=path(keyring.get("exemptions")),
-        store=folder / record["store"],
+        store=_location(settings, folder),
         log_key=folder / record["log_key"],
         next_log_key=path(record.get("next_log_key")),
         origin=record.get("origin", f"placet.dev/log/{value['cluster']}"),
@@ -292,6 +294,13 @@ def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: d
             hint="Set `parents: lookup`, or `lookups.cache: none`.",
         )
     require_consistent_server(settings, server)
+
+
+def _location(settings: Settings, folder: Path) -> StoreLocation:
+    try:
+        return parse_location(settings.value["record"]["store"], folder=folder)
+    except InputError as exc:
+        raise settings.error(("record", "store"), str(exc), hint=exc.hint) from exc
 
 
 def _section(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -42,7 +42,11 @@ SCHEMA: Final[dict[str, Any]] = {
             "additionalProperties": False,
             "required": ["store", "log_key"],
             "properties": {
-                "store": {**_PATH, "description": "SQLite file of the log."},
+                "store": {
+                    **_PATH,
+                    "description": "SQLite file of the log, or the `postgresql://` address of its database; never "
+                    "with a password.",
+                },
                 "log_key": {**_PATH, "description": "Private key (PEM) that signs checkpoints."},
                 "next_log_key": {
                     **_PATH,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, Protocol
 
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog, admitted_in, approved_in
-from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.decision import Decision, Receipt, Spooled
 from placet.errors import AuditError, PlacetError
@@ -196,22 +195,22 @@ class LogRecorder:
 
 
 class StoredHistory:
-    """What the file of a record knows, opened to read alone; for the command line."""
+    """What a record knows, opened to read alone; for the command line."""
 
-    def __init__(self, store: Path, *, cluster: str) -> None:
+    def __init__(self, store: StoreLocation, *, cluster: str) -> None:
         self._store = store
         self._cluster = cluster
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
         """Whether the record shows that this model was approved and admitted in this environment."""
-        with open_readonly(self._store) as reader:
+        with open_reader(self._store) as reader:
             return reader.model_seen(cluster=self._cluster, environment=environment, model=model)
 
     def admitted(
         self, *, environment: str, namespace: str, kind: str, name: str, projection: Digest
     ) -> Sequence[Precedent] | None:
         """Decisions that admitted this content of the workload with every approval, the newest first, a few."""
-        with open_readonly(self._store) as reader:
+        with open_reader(self._store) as reader:
             return read_precedents(
                 admitted_in(
                     reader,
@@ -228,7 +227,7 @@ class StoredHistory:
         self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
     ) -> Sequence[Precedent] | None:
         """Decisions that admitted a custom resource with this pod template in it, newest first, a few."""
-        with open_readonly(self._store) as reader:
+        with open_reader(self._store) as reader:
             found = approved_in(
                 reader,
                 cluster=self._cluster,

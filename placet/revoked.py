@@ -9,13 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from placet.approvals.revocations import KeptRevocations, Revocation
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import Appended, AuditLog, leaf_malformed, read_stored, render_time
 from placet.audit.record import REVOCATION, SCHEMA
-from placet.audit.stores.file import open_readonly
 from placet.canonical import Digest
 from placet.errors import FormatError
 
@@ -69,7 +68,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def load_recorded(store: Path, *, cluster: str) -> tuple[Revocation, ...]:
+def load_recorded(store: StoreLocation, *, cluster: str) -> tuple[Revocation, ...]:
     """What a record, live or a copy, says was revoked in a cluster; to look at, never to write.
 
     Raises:
@@ -77,7 +76,7 @@ def load_recorded(store: Path, *, cluster: str) -> tuple[Revocation, ...]:
         AuditError: it is not a record of this version, or can't be read; TamperError: a leaf is not what was hashed, or
             does not say what it revokes.
     """
-    with open_readonly(store) as reader:
+    with open_reader(store) as reader:
         found = [(stored.index, read_stored(stored).body) for stored in reader.of_type(REVOCATION, start=0)]
     return _of_cluster(found, cluster)
 

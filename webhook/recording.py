@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from placet.assemble import build_spool, load_own_log_key
+from placet.audit.location import open_store
 from placet.audit.saved import SavedCheckpoints
-from placet.audit.stores.sqlite import SqliteStore
 from placet.config import Config
 from placet.errors import PlacetError
 from placet.spool.spool import Spool
@@ -70,7 +70,7 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
 
 
 def _open_log(config: Config) -> MeasuredLog:
-    store = SqliteStore.open(config.store, origin=config.origin)
+    store = open_store(config.store, origin=config.origin)
     try:
         return MeasuredLog(store, key=load_own_log_key(config))
     except PlacetError:

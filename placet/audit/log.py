@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.commit import GroupCommit, Pending
+from placet.audit.location import StoreLocation, open_store
 from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
 from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
 from placet.audit.stores import Reader, Store, StoredLeaf
 from placet.audit.stores.failure import unavailable
-from placet.audit.stores.sqlite import SqliteStore
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 
@@ -111,7 +110,7 @@ class AuditLog:
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: StoreLocation,
         *,
         origin: str,
         key: LogKey | None = None,
@@ -119,10 +118,11 @@ class AuditLog:
         create: bool = True,
         deadline_s: float = DEADLINE_S,
     ) -> AuditLog:
-        """Open the log in a SQLite file.
+        """Open the log in a SQLite file, or in a database whose tables are there.
 
         Args:
-            path: of the file; made when it is missing and ``create`` is set. Its folder must be there.
+            path: of the file, or the address of the database; a file is made when it is missing and
+                ``create`` is set. Its folder must be there.
             origin: name of the log, ``placet.dev/log/<cluster>``; the first line of its checkpoints.
             key: signs checkpoints; its name is the origin. None where this process does not sign.
             former_keys: verifier keys of this log from before a change of keys.
@@ -134,7 +134,7 @@ class AuditLog:
             AuditError: the file is no record, that of another log, or open since before a fork.
         """
         return cls(
-            SqliteStore.open(path, origin=origin, create=create, deadline_s=deadline_s),
+            open_store(path, origin=origin, create=create, deadline_s=deadline_s),
             key=key,
             former_keys=former_keys,
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.attachments import Attachments
@@ -22,13 +21,13 @@ from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
 from placet.audit.record import HEARTBEAT, parse_body, search_values
 from placet.audit.resume import Prefix
 from placet.audit.stores import Auditable, RawRow
-from placet.audit.stores.file import open_readonly
 from placet.audit.stores.reader import COLUMNS
 from placet.audit.stores.schema import TABLES
 from placet.audit.witness import Witness
@@ -43,7 +42,7 @@ _ALLOWED: Final = COLUMNS.index("allowed")
 
 
 def verify_file(
-    path: Path,
+    path: StoreLocation,
     keys: Sequence[VerifierKey],
     *,
     saved: Sequence[tuple[str, bytes]] = (),
@@ -53,10 +52,10 @@ def verify_file(
     prefix: Prefix | None = None,
     keep: Keep | None = None,
 ) -> Verification:
-    """Verify a SQLite store, live or a copy, without changing it.
+    """Verify a store, live or a copy, without changing it.
 
     Args:
-        path: of the file.
+        path: of the file, or the address of the database.
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
@@ -71,7 +70,7 @@ def verify_file(
     """
     verifier = _Verifier(keys, _saved_claims(saved, keys), progress, witness=witness, prefix=prefix, keep=keep)
     try:
-        with open_readonly(path) as reader:
+        with open_reader(path) as reader:
             verifier.run(reader)
     except StoreUnavailable as exc:
         if exc.code == "store_locked":

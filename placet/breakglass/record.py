@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from placet.approvals.envelope import parse_annotation, render_envelope
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog, leaf_malformed
 from placet.audit.record import BREAK_GLASS, parse_leaf
-from placet.audit.stores.file import open_readonly
 from placet.breakglass.state import GlassState, Reviewed, Use, parse_event
 from placet.errors import AuditError, FormatError
 
@@ -63,15 +62,15 @@ class NoGlass:
 
 
 class StoredGlass(NoGlass):
-    """What the file of a record knows, opened to read alone; for the command line."""
+    """What a record knows, opened to read alone; for the command line."""
 
-    def __init__(self, store: Path, *, cluster: str) -> None:
+    def __init__(self, store: StoreLocation, *, cluster: str) -> None:
         self._store = store
         self._cluster = cluster
 
     def state(self) -> GlassState:
         """See :class:`Glass`."""
-        with open_readonly(self._store) as reader:
+        with open_reader(self._store) as reader:
             bodies = [(one.index, parse_leaf(one.raw_leaf).body) for one in reader.of_type(BREAK_GLASS, start=0)]
         return _extend(GlassState(), bodies, self._cluster)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.query import read_found
 from placet.audit.record import find_attachments
 from placet.audit.stores import Reader, StoredLeaf
-from placet.audit.stores.file import open_readonly
 from placet.canonical import render_canonical
 from placet.cli.output import safe, say, style
 from placet.cli.session import Session
@@ -40,7 +40,7 @@ def show_workload(session: Session, workload: Workload, findings: Findings) -> N
         say(f"  assumed: {assumption}")
 
 
-def show_changes(session: Session, workload: Workload, *, record: Path | None, against: Path | None) -> None:
+def show_changes(session: Session, workload: Workload, *, record: StoreLocation | None, against: Path | None) -> None:
     """What changed since an earlier manifest, or since the record last shows the workload approved.
 
     Raises:
@@ -59,7 +59,7 @@ def show_changes(session: Session, workload: Workload, *, record: Path | None, a
     if record is None:
         say("  what changed since it was last approved is not known (--record or --against shows it)")
         return
-    with open_readonly(record) as reader:
+    with open_reader(record) as reader:
         found = reader.last_approved(
             environment=session.environment, namespace=workload.namespace, kind=workload.kind, name=workload.name
         )

@@ -19,6 +19,7 @@ from placet.approvals.key_files import load_private_pem
 from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import Signer, add_signature, load_signer, sign_statement
 from placet.approvals.statement import ApprovalStatement, Audience, parse_statement, render_statement
+from placet.audit.location import StoreLocation
 from placet.cli.approval_view import show_changes, show_workload
 from placet.cli.clock import now_utc
 from placet.cli.options import environment_option, filename_option, key_options, namespace_option, situation_options
@@ -97,7 +98,7 @@ def approve(
     kubeconfig: Path | None,
     environment: str,
     config_file: Path,
-    record: Path | None,
+    record: StoreLocation | None,
     requester: str,
     role: str,
     key_uri: str,

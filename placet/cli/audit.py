@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from placet.audit.findings import Verification
+from placet.audit.location import StoreLocation
 from placet.audit.proof import prove_inclusion
 from placet.audit.query import read_found
 from placet.cli.audit_accept import accept_rollback
@@ -22,6 +23,7 @@ from placet.cli.audit_keys import key, witness_key
 from placet.cli.audit_list import list_records, now
 from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
 from placet.cli.audit_spool import spool
+from placet.cli.audit_store import init_store, migrate_store
 from placet.cli.audit_tail import tail
 from placet.cli.audit_tiles import judge_saved, tiles, verify_published
 from placet.cli.audit_witness import witness
@@ -73,7 +75,7 @@ def audit() -> None:
 @click.argument("record", shell_complete=complete_decision)
 @log_keys_option(required=False)
 @output_option("json", "yaml")
-def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
+def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
     r"""Show one record: RECORD is a decision id, the uid of a request, or an index.
 
     With --log-key it is also proved that a signed checkpoint has it.
@@ -134,7 +136,7 @@ def show(store: Path | None, config_file: Path, record: str, log_keys: tuple[str
 @resume_option
 @output_option("json", "yaml")
 def verify(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     proof: Path | None,
     folder: Path | None,
@@ -215,7 +217,7 @@ def verify(
 
 @audit.command()
 @record_options
-def checkpoint(store: Path | None, config_file: Path) -> None:
+def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
     r"""Write the last signed checkpoint to stdout, to be kept where others look after it.
 
     Each one that is kept closes the record up to its size: `placet audit verify --checkpoint` holds it against it.
@@ -241,8 +243,10 @@ def checkpoint(store: Path | None, config_file: Path) -> None:
 
 for _command in (
     accept_rollback,
+    init_store,
     key,
     list_records,
+    migrate_store,
     prove,
     replay,
     spool,

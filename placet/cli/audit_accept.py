@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from placet.assemble import load_own_log_key, open_own_record
+from placet.audit.location import open_reader
 from placet.audit.saved import MAX_REASON, accept, find_misfits
-from placet.audit.stores.file import open_readonly
 from placet.cli.options import config_option_for
 from placet.cli.output import safe, say
 from placet.config import load_config
@@ -58,7 +58,7 @@ def accept_rollback(config_file: Path, size: int, reason: str) -> None:
     if not reason.strip() or len(reason) > MAX_REASON:
         raise InputError(f"--reason must have 1 to {MAX_REASON} characters")
     keys = [load_own_log_key(config).verifier]
-    misfits = find_misfits(config.checkpoints, keys, lambda: open_readonly(config.store))
+    misfits = find_misfits(config.checkpoints, keys, lambda: open_reader(config.store))
     if not misfits:
         raise InputError("the record fits its saved checkpoints; there is nothing to accept")
     largest = max(one.saved.size for one in misfits)

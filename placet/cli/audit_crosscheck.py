@@ -14,6 +14,7 @@ import click
 
 from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.findings import Verification
+from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
 from placet.audit.resume import Prefix, load_state, write_state
 from placet.audit.verify import verify_file
@@ -152,7 +153,7 @@ def find_prefix(resume: Path | None, keys: Sequence[VerifierKey], saved: Sequenc
 
 
 def verify_stored(
-    file: Path,
+    file: StoreLocation,
     keys: Sequence[VerifierKey],
     checkpoints: Sequence[tuple[str, bytes]],
     asked: CrossOptions,

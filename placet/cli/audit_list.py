@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from placet.audit.location import StoreLocation
 from placet.audit.query import Page, Query, find
 from placet.audit.record import LEAF_TYPES
 from placet.cli.audit_crosscheck import MOMENTS, aware
@@ -71,7 +72,7 @@ def now() -> datetime:
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
 @output_option("table", "json", "yaml", "jsonl", "csv", "parquet")
 def list_records(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     decision: str | None,
     leaf_type: str,

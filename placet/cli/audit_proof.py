@@ -13,6 +13,7 @@ import click
 
 from placet.approvals.keyring import load_keyring, load_roots
 from placet.audit.cosignature import WitnessKey, require_witnesses
+from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
 from placet.audit.proof import MAX_PROOF_BYTES, VerifiedInclusion, prove_consistency, prove_inclusion, verify_proof
 from placet.audit.stores import Reader
@@ -115,7 +116,7 @@ def proof_options(function: _F) -> _F:
 )
 @log_keys_option(required=True)
 def prove(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     record: str | None,
     leaf_only: bool,
@@ -176,7 +177,7 @@ def _prove_leaf(
 @record_options
 @click.argument("record", shell_complete=complete_decision)
 @output_option("json", "yaml")
-def replay(store: Path | None, config_file: Path, record: str, output: str) -> None:
+def replay(store: StoreLocation | None, config_file: Path, record: str, output: str) -> None:
     r"""Let the policies of then judge a decision's input again, from the record alone.
 
     RECORD is a decision id, the uid of a request, or an index. Input, policies and policy data are those that the

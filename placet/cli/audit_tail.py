@@ -11,9 +11,9 @@ from typing import Final
 
 import click
 
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.query import Found, Query, find, read_found
 from placet.audit.record import LEAF_TYPES
-from placet.audit.stores.file import open_readonly
 from placet.cli.listing import render_line
 from placet.cli.options import output_option
 from placet.cli.output import safe
@@ -43,7 +43,7 @@ _CHUNK: Final = 200  # records in memory at once
 )
 @output_option("jsonl")
 def tail(
-    store: Path | None,
+    store: StoreLocation | None,
     config_file: Path,
     *,
     follow: bool,
@@ -75,7 +75,7 @@ def tail(
     query = Query(
         type="" if leaf_type == "any" else leaf_type, allowed=None if decision is None else decision == "allow"
     )
-    with open_readonly(file) as reader:
+    with open_reader(file) as reader:
         size = reader.state().size
         newest = find(reader, query, limit=lines, after=str(size)).found if lines else ()
     _show(newest[::-1], output)
@@ -84,9 +84,9 @@ def tail(
         size = _show_new(file, query, size, output)
 
 
-def _show_new(file: Path, query: Query, size: int, output: str) -> int:
+def _show_new(file: StoreLocation, query: Query, size: int, output: str) -> int:
     """Show what was added since the record had ``size`` leaves; gives how many it has now."""
-    with open_readonly(file) as reader:
+    with open_reader(file) as reader:
         end = reader.state().size
         for start in range(size, end, _CHUNK):
             found = [read_found(stored) for stored in reader.leaves(start, min(start + _CHUNK, end))]

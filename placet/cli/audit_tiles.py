@@ -8,6 +8,7 @@ import click
 
 from placet.audit.cosignature import WitnessKey
 from placet.audit.findings import Verification
+from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
 from placet.audit.tile_folder import CHECKPOINT, COSIGNED, TileFolder, read_note
 from placet.audit.tile_writer import write_tiles
@@ -26,7 +27,7 @@ PUBLISHED_SCHEMA = "placet.dev/audit-tiles/v1"
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to publish into.")
 @log_keys_option(required=True)
 @output_option("json", "yaml")
-def tiles(store: Path | None, config_file: Path, out: Path, log_keys: tuple[str, ...], output: str) -> None:
+def tiles(store: StoreLocation | None, config_file: Path, out: Path, log_keys: tuple[str, ...], output: str) -> None:
     r"""Publish the record as C2SP tlog-tiles: static files that any web server can serve.
 
     Goes on from what the folder has to the newest signed checkpoint. Run it as often as you like; it may be stopped at

@@ -171,11 +171,11 @@ class _Checker:
 
     def _newest_version(self) -> int:
         """The newest keyring of the record, 0 when there is none or it can't be read: that is said elsewhere."""
+        from placet.audit.location import open_reader
         from placet.audit.query import read_found
-        from placet.audit.stores.file import open_readonly
 
         try:
-            with open_readonly(self._config.store) as reader:
+            with open_reader(self._config.store) as reader:
                 stored = reader.latest("keyring")
                 version = read_found(stored).body.get("version") if stored is not None else 0
         except (AuditError, InputError):
@@ -252,9 +252,9 @@ class _Checker:
         from placet.cli.record_check import check_store
 
         store = self._config.store
-        folder = store.parent
         sentence = check_store(store, origin=self._config.origin)
-        for place, rights, what in ((folder, os.W_OK | os.X_OK, "folder"), (store, os.R_OK | os.W_OK, "file")):
+        folder, file = (store.parent, store) if isinstance(store, Path) else (Path(), Path())
+        for place, rights, what in ((folder, os.W_OK | os.X_OK, "folder"), (file, os.R_OK | os.W_OK, "file")):
             if place.exists() and not os.access(place, rights):
                 hint = "Every decision is written before it is answered; without that, every review is refused."
                 yield self._check(PROBLEM, "record", ("record", "store"), f"the {what} {place} can't be written", hint)

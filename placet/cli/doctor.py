@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from placet.cli.options import cluster_options, output_option
+from placet.audit.location import StoreLocation
+from placet.cli.options import StoreParam, cluster_options, output_option
 from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS
 from placet.config import CONFIG_VARIABLE
 
@@ -39,7 +40,7 @@ _FILE = click.Path(path_type=Path)
     show_envvar=True,
     help="The gate's configuration, to compare its environments, look at its keyring and judge what runs.",
 )
-@click.option("--record", type=_FILE, help="A copy of the record, to know which models were there before.")
+@click.option("--record", type=StoreParam(), help="A copy of the record, to know which models were there before.")
 @click.option("-n", "--namespace", default="", help="Where placet runs; the namespace of its Service by default.")
 @click.option(
     "--trusted",
@@ -70,7 +71,7 @@ def doctor(
     kubeconfig: Path | None,
     context: str,
     config_file: Path | None,
-    record: Path | None,
+    record: StoreLocation | None,
     namespace: str,
     trusted: tuple[str, ...],
     excluded: tuple[str, ...],
@@ -169,9 +170,10 @@ def _open_probe(config_file: Path | None, api: ApiServer) -> Callable[[], Iterat
     return functools.partial(check_canaries, api, key, config.canary.namespaces)
 
 
-def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) -> Local:
+def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCluster) -> Local:
     """What the configuration adds; the gate itself is made only when it is needed."""
     from placet.assemble import build_gate, build_trust
+    from placet.audit.location import is_here
     from placet.cluster import KubernetesCluster, NoAutoscalers
     from placet.config import load_config
     from placet.decide import Gate, NoHistory
@@ -181,7 +183,7 @@ def _open_local(config_file: Path, record: Path | None, cluster: LiveCluster) ->
     from placet.record import StoredHistory
 
     config = load_config(config_file)
-    if record is not None and not record.is_file():
+    if record is not None and not is_here(record):
         raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
     data, trust = load_policy_data(config.policy.data), build_trust(config)
 

@@ -11,6 +11,7 @@ import click
 from placet.approvals.envelope import render_annotation
 from placet.approvals.rejections import Refusal
 from placet.approvals.signing import sign_payload
+from placet.audit.location import StoreLocation
 from placet.breakglass.review import check_review
 from placet.breakglass.state import Use
 from placet.breakglass.statement import (
@@ -60,7 +61,7 @@ def review(
     conclusion: str,
     form: str,
     config_file: Path,
-    record: Path | None,
+    record: StoreLocation | None,
     requester: str,
     passphrase_file: Path | None,
     yes: bool,

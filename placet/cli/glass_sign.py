@@ -13,6 +13,7 @@ from placet.approvals.envelope import Envelope, parse_annotation, render_annotat
 from placet.approvals.in_toto import workload_subjects
 from placet.approvals.rejections import RejectionCode
 from placet.approvals.signing import Signer, add_signature, sign_payload
+from placet.audit.location import StoreLocation
 from placet.breakglass.passage import OVERRIDDEN, RULE
 from placet.breakglass.statement import (
     LONGEST,
@@ -75,7 +76,7 @@ def sign(
     ticket: str,
     form: str,
     config_file: Path,
-    record: Path | None,
+    record: StoreLocation | None,
     requester: str,
     passphrase_file: Path | None,
     yes: bool,

@@ -11,6 +11,7 @@ from placet.approvals.envelope import Envelope, render_annotation
 from placet.approvals.key_files import load_private_pem
 from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import Signer, load_signer
+from placet.audit.location import StoreLocation
 from placet.cli.passphrase import secrets_from
 from placet.cli.session import Session, open_session
 from placet.cli.workloads import Source, write_annotations
@@ -27,7 +28,7 @@ def open_one(
     namespace: str | None,
     environment: str,
     config_file: Path,
-    record: Path | None,
+    record: StoreLocation | None,
     requester: str,
 ) -> tuple[Session, Manifest]:
     """A gate for the command line, and the one workload of the files.

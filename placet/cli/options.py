@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from placet.audit.location import is_url, parse_location
 from placet.cli.complete import (
     complete_context,
     complete_environment,
@@ -18,6 +19,21 @@ from placet.config import CONFIG_VARIABLE
 NO_NAMESPACE: Final = "default"
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE: Final = click.Path(path_type=Path)
+
+
+class StoreParam(click.Path):
+    """A record: the path of a file, or the address of a database without a password."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``.
+
+        Raises:
+            InputError: the address holds a password, or says what it may not.
+        """
+        return parse_location(value) if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
 
 
 def _apply(function: _F, options: tuple[Callable[[Any], Any], ...]) -> _F:
@@ -175,7 +191,7 @@ def situation_options(function: _F) -> _F:
             config_option,
             click.option(
                 "--record",
-                type=_FILE,
+                type=StoreParam(),
                 help="A record, to know whether the model was here before.",
             ),
             click.option("--as", "requester", default="", help="Who will apply it, as the cluster knows them."),

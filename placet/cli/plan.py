@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from placet.audit.location import StoreLocation
 from placet.cli.options import environment_option, output_option, situation_options, workload_options
 from placet.cli.output import EXIT_VIOLATIONS
 
@@ -21,7 +22,7 @@ def plan(
     output: str,
     environment: str | None,
     config_file: Path,
-    record: Path | None,
+    record: StoreLocation | None,
     requester: str,
     **named: Any,
 ) -> None:

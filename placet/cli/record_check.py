@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from placet.audit.location import StoreLocation, open_reader, open_store
 from placet.audit.note import LogKey, verify_note
-from placet.audit.stores.file import open_readonly
 from placet.errors import AuditError, FormatError, InputError, TamperError
 
 
-def check_store(store: Path, *, origin: str) -> str:
+def check_store(store: StoreLocation, *, origin: str) -> str:
     """What is to be said of a store that can be opened.
 
     Raises:
         AuditError: it is damaged, of another version, or of another log.
         InputError: its folder is not there.
     """
-    if not store.parent.is_dir():
-        raise InputError(f"{store.parent} is not there", hint="Make the folder of the record; the file makes itself.")
-    if not store.exists():
-        return f"{store}: is made at the first start"
-    with open_readonly(store) as reader:
+    if isinstance(store, Path):
+        if not store.parent.is_dir():
+            raise InputError(
+                f"{store.parent} is not there", hint="Make the folder of the record; the file makes itself."
+            )
+        if not store.exists():
+            return f"{store}: is made at the first start"
+    else:
+        open_store(store, origin=origin).close()  # may the role add to it, and would the server keep it
+    with open_reader(store) as reader:
         states = reader.raw_states()
         latest = reader.latest_checkpoint()
     if len(states) != 1:
@@ -38,10 +43,10 @@ def check_store(store: Path, *, origin: str) -> str:
     return f"{store}: {size} leaves, {signed} of them signed for"
 
 
-def check_signer(store: Path, key: LogKey) -> str:
+def check_signer(store: StoreLocation, key: LogKey) -> str:
     """Why the log's key may be the wrong one; "" where nothing speaks against it."""
     try:
-        with open_readonly(store) as reader:
+        with open_reader(store) as reader:
             latest = reader.latest_checkpoint()
         if latest is not None:
             verify_note(latest.raw_note, [key.verifier])

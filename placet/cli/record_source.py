@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from placet.audit.location import StoreLocation, is_here, open_reader
 from placet.audit.note import VerifierKey, parse_vkey
 from placet.audit.proof import find_leaf
-from placet.audit.stores import ProofSource
-from placet.audit.stores.file import open_readonly
-from placet.audit.stores.reader import SqliteReader
-from placet.cli.options import config_option_for
+from placet.audit.stores import Auditable, ProofSource
+from placet.cli.options import StoreParam, config_option_for
 from placet.config import load_config
 from placet.errors import FormatError, InputError
 
@@ -31,8 +31,9 @@ def record_options(function: _F) -> _F:
         "--store",
         envvar=STORE_VARIABLE,
         show_envvar=True,
-        type=click.Path(path_type=Path),
-        help="SQLite file of the record, live or a copy; the configuration's by default. It is not changed.",
+        type=StoreParam(),
+        help="SQLite file of the record, live or a copy, or the postgresql:// address of its database; the "
+        "configuration's by default. It is not changed.",
     )
     return store(
         config_option_for("The gate's configuration, which names the record where --store does not.")(function)
@@ -51,8 +52,8 @@ def log_keys_option(*, required: bool) -> Callable[[_F], _F]:
     )
 
 
-def find_store(store: Path | None, config_file: Path) -> Path:
-    """The file of the record that the options of the running command name.
+def find_store(store: StoreLocation | None, config_file: Path) -> StoreLocation:
+    """The record that the options of the running command name.
 
     What was typed counts before what the environment says, so ``--config`` also before ``PLACET_AUDIT_STORE``.
 
@@ -67,7 +68,7 @@ def find_store(store: Path | None, config_file: Path) -> Path:
     if not typed_config and not config_file.exists():
         raise InputError(f"no record is named, and there is no {config_file}", hint=_NAMED)
     found = load_config(config_file).store
-    if not found.is_file():
+    if not is_here(found):
         raise InputError(
             f"{found}, the record of {config_file}, is not a file",
             hint=f"It is made when the gate first starts, and may be on another machine. {_NAMED}",
@@ -75,9 +76,9 @@ def find_store(store: Path | None, config_file: Path) -> Path:
     return found
 
 
-def open_record(store: Path | None, config_file: Path) -> AbstractContextManager[SqliteReader]:
-    """One view of the record that the options name; raises as ``find_store`` and ``open_readonly`` do."""
-    return open_readonly(find_store(store, config_file))
+def open_record(store: StoreLocation | None, config_file: Path) -> AbstractContextManager[Auditable]:
+    """One view of the record that the options name; raises as ``find_store`` and ``open_reader`` do."""
+    return open_reader(find_store(store, config_file))
 
 
 def find_named(reader: ProofSource, wanted: str) -> Any:
@@ -128,3 +129,8 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     if len(raw) > max_bytes:
         raise InputError(f"{path} has more than {max_bytes} bytes")
     return raw
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """A moment that somebody typed; UTC unless it says otherwise."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -12,6 +12,7 @@ from typing import Final
 
 from placet.approvals.revocations import KeptRevocations
 from placet.assemble import build_gate, build_trust
+from placet.audit.location import StoreLocation, is_here
 from placet.breakglass.record import Glass, NoGlass, StoredGlass
 from placet.canonical import Digest
 from placet.cli.workloads import Source, no_workload
@@ -85,7 +86,7 @@ class Session:
 
 
 def open_session(
-    source: Source, *, environment: str | None, config_file: Path, record: Path | None, requester: str
+    source: Source, *, environment: str | None, config_file: Path, record: StoreLocation | None, requester: str
 ) -> Session:
     """Load everything that a judgement on the command line needs.
 
@@ -124,10 +125,10 @@ def open_session(
     )
 
 
-def _recorded(config: Config, record: Path | None) -> KeptRevocations:
+def _recorded(config: Config, record: StoreLocation | None) -> KeptRevocations:
     """What was once revoked, by the record that is named, else by the configuration's where it is on this machine."""
     store = record or config.store
-    return KeptRevocations(load_recorded(store, cluster=config.cluster) if record or store.is_file() else ())
+    return KeptRevocations(load_recorded(store, cluster=config.cluster) if record or is_here(store) else ())
 
 
 def _require_known(environment: str, known: Collection[str]) -> None:
@@ -141,15 +142,18 @@ def _require_known(environment: str, known: Collection[str]) -> None:
 
 
 def _sources(
-    config: Config, record: Path | None, source: Source, requester: str, manifests: Sequence[Manifest]
+    config: Config, record: StoreLocation | None, source: Source, requester: str, manifests: Sequence[Manifest]
 ) -> tuple[History, ClusterFacts, tuple[str, ...]]:
     assumptions: list[str] = []
     history: History = NoHistory()
     if record is None:
         assumptions.append("the model has never run in this environment (--record asks the record)")
     else:
-        if not record.is_file():
-            raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
+        if not is_here(record):
+            raise InputError(
+                f"there is no record {record}",
+                hint="--record takes the SQLite file of a gate's record.",
+            )
         history = StoredHistory(record, cluster=config.cluster)
     cluster: ClusterFacts = UnknownCluster()
     if source.cluster is not None:

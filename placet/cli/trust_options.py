@@ -8,6 +8,7 @@ from pathlib import Path
 
 from placet.approvals.keyring import VerifiedKeyring, load_keyring, load_roots, verify_keyring
 from placet.approvals.revocations import KeptRevocations, Revocation, Revocations, load_revocations
+from placet.audit.location import is_here
 from placet.config import load_config
 from placet.errors import InputError
 from placet.revoked import load_recorded
@@ -56,7 +57,7 @@ def load_trust(
         config = load_config(config_file)
         keyring_file, roots, threshold = config.keyring_file, config.root_files, config.root_threshold
         revocations, cluster = revocations or config.revocations, cluster or config.cluster
-        if config.store.is_file():
+        if is_here(config.store):
             recorded = load_recorded(config.store, cluster=config.cluster)
     pinned = load_roots(roots)
     keyring = verify_keyring(

@@ -141,6 +141,7 @@ def test_placet_reads_the_configuration_that_is_rendered(name: str, tmp_path: Pa
     assert config.cluster == "prod-eu-1"
     assert config.parents == SETS[name].get("parents", "lookup")
     assert all(file.read_text(encoding="utf-8") == PEM for file in config.root_files)
+    assert isinstance(config.store, Path)
     assert config.store.resolve() == tmp_path / "record" / "record.sqlite"
 
 

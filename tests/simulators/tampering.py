@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.checkpoint import sign_checkpoint
+from placet.audit.location import StoreLocation
 from placet.audit.log import AuditLog, render_time
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import LogKey
@@ -33,8 +34,10 @@ from placet.audit.record import parse_leaf, render_leaf
 from placet.audit.stores.reader import COLUMNS
 from placet.audit.stores.schema import OBJECTS
 from placet.canonical import Digest
+from tests.simulators.pgsurgery import database_surgery
 
 Body = dict[str, Any]
+_L = TypeVar("_L", bound=StoreLocation)
 
 ORIGIN: Final = "placet.dev/log/test"
 LOG_KEY: Final = LogKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -101,7 +104,7 @@ def append(log: AuditLog, number: int, **changes: Any) -> None:
     log.append(body, uid=body["uid"], attachments={"input": policy_input_of(number)})
 
 
-def build_log(path: Path, *, size: int = SIZE, signed: tuple[int, ...] = SIGNED, key: LogKey = LOG_KEY) -> Path:
+def build_log(path: _L, *, size: int = SIZE, signed: tuple[int, ...] = SIGNED, key: LogKey = LOG_KEY) -> _L:
     """A store with ``size`` leaves, a heartbeat third, and checkpoints at the given sizes; closed, without a WAL."""
     log = AuditLog.open(path, origin=ORIGIN, key=key)
     for number in range(size):
@@ -116,8 +119,12 @@ def build_log(path: Path, *, size: int = SIZE, signed: tuple[int, ...] = SIGNED,
 
 
 @contextlib.contextmanager
-def surgery(path: Path) -> Iterator[sqlite3.Connection]:
+def surgery(path: StoreLocation) -> Iterator[sqlite3.Connection]:
     """A connection that may do anything; the triggers are back afterwards."""
+    if not isinstance(path, Path):
+        with database_surgery(path) as database:
+            yield cast("sqlite3.Connection", database)  # takes the same statements
+        return
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")

@@ -16,9 +16,9 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from placet.assemble import load_own_log_key
+from placet.audit.location import open_store
 from placet.audit.query import Query, find
 from placet.audit.stores.file import open_readonly
-from placet.audit.stores.sqlite import SqliteStore
 from placet.config import Config, load_config
 from tests.e2e.gateprocess import Team
 from tests.simulators.faults import FaultyStore
@@ -138,7 +138,7 @@ def opened(
     stores: list[FaultyStore] = []
 
     def open_log(config: Config) -> MeasuredLog:
-        stores.append(FaultyStore(SqliteStore.open(config.store, origin=config.origin)))
+        stores.append(FaultyStore(open_store(config.store, origin=config.origin)))
         return MeasuredLog(stores[-1], key=load_own_log_key(config))
 
     runtime = Runtime.open(

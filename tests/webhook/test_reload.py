@@ -14,9 +14,9 @@ import pytest
 
 from placet.assemble import load_own_log_key
 from placet.audit.checkpoint import verify_checkpoint
+from placet.audit.location import open_reader
 from placet.audit.note import generate_log_key
 from placet.audit.stores.failure import unavailable
-from placet.audit.stores.file import open_readonly
 from placet.audit.verify import verify_file
 from placet.canonical import Digest
 from placet.config import load_config
@@ -196,7 +196,7 @@ def test_what_stands_beside_the_record_is_what_was_in_force(own_team: Team) -> N
     own_team.configure({"policy": {"opa_timeout_seconds": 1.5}})
     with opened(own_team) as gate:
         body = gate.records("configuration")[0]
-        with open_readonly(own_team.folder / "record.sqlite") as reader:
+        with open_reader(own_team.folder / "record.sqlite") as reader:
             stored = reader.latest("configuration")
             assert stored is not None
             settings = reader.attachment(stored.index, "settings")
@@ -350,7 +350,7 @@ def test_a_key_that_takes_over_waits_for_a_restart_and_then_signs_too(own_team: 
     with opened(own_team) as gate:
         gate.sign()
     record = load_config(file).store
-    with open_readonly(record) as reader:
+    with open_reader(record) as reader:
         latest = reader.latest_checkpoint()
     assert latest is not None
     assert verify_checkpoint(latest.raw_note, [following]) == verify_checkpoint(latest.raw_note, [present.verifier])

@@ -1,12 +1,13 @@
-"""Reading the SQLite store: every query that asks and changes nothing."""
+"""Reading a store: every query that asks and changes nothing, and how SQLite answers it."""
 
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
@@ -16,6 +17,7 @@ from placet.errors import FormatError, TamperError
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
 values_of: Final[Callable[[Columns], tuple[Any, ...]]] = attrgetter(*COLUMNS)  # a tenth of the time of ``astuple``
+STATE: Final = "SELECT size, frontier FROM state WHERE id = 1"
 _LEAF: Final = "SELECT idx, leaf, leaf_hash FROM leaves"
 _CHECKPOINT: Final = "SELECT size, root, frontier, note FROM checkpoints"
 _MODEL_SEEN: Final = """\
@@ -41,7 +43,7 @@ _RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leav
 _RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
-_CONDITIONS: Final = {
+CONDITIONS: Final = {
     "type": "leaf_type = :type",
     "kind": "kind = :kind",
     "name": "object_name = :name",
@@ -58,28 +60,38 @@ _CONDITIONS: Final = {
 }
 
 
-class SqliteReader:
-    """One view of the tables through a connection that is inside a read transaction."""
+class TableReader(ABC):
+    """Queries of one view of the tables; a store says how they are put to it.
 
-    __slots__ = ("_connection",)
+    Statements name their values ``:name``. Whatever the store, they are to the letter the same, but for what is in
+    ``conditions``.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    __slots__ = ()
+    conditions: ClassVar[Mapping[str, str]] = CONDITIONS
+
+    @abstractmethod
+    def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
+        """A few rows."""
+
+    @abstractmethod
+    def _many(self, statement: str, **values: Any) -> Iterator[Any]:
+        """More rows than fit into memory."""
 
     def state(self) -> Frontier:
         """See ``Reader``."""
-        return read_state(self._connection)
+        return parse_state(next(self._rows(STATE), None))
 
     def leaves(self, start: int, end: int) -> Iterator[StoredLeaf]:
         """See ``Reader``."""
-        rows = self._rows(f"{_LEAF} WHERE idx >= :start AND idx < :end ORDER BY idx", start=start, end=end)
+        rows = self._many(f"{_LEAF} WHERE idx >= :start AND idx < :end ORDER BY idx", start=start, end=end)
         return (StoredLeaf(*row) for row in rows)
 
     def leaf_hashes(self, end: int) -> Iterator[bytes]:
         """See ``Reader``."""
         return (
             leaf_hash
-            for (leaf_hash,) in self._rows("SELECT leaf_hash FROM leaves WHERE idx < :end ORDER BY idx", end=end)
+            for (leaf_hash,) in self._many("SELECT leaf_hash FROM leaves WHERE idx < :end ORDER BY idx", end=end)
         )
 
     def latest_checkpoint(self, *, at_least: int = 0) -> StoredCheckpoint | None:
@@ -104,7 +116,7 @@ class SqliteReader:
 
     def of_type(self, leaf_type: str, *, start: int) -> Iterator[StoredLeaf]:
         """See ``Reader``."""
-        rows = self._rows(f"{_LEAF} WHERE {_OF_TYPE} AND idx >= :start ORDER BY idx", type=leaf_type, start=start)
+        rows = self._many(f"{_LEAF} WHERE {_OF_TYPE} AND idx >= :start ORDER BY idx", type=leaf_type, start=start)
         return (StoredLeaf(*row) for row in rows)
 
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
@@ -158,9 +170,42 @@ class SqliteReader:
     def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
         """See ``Reader``."""
         asked = dict(conditions) | ({} if before is None else {"before": before})
-        where = " AND ".join(_CONDITIONS[name] for name in asked) or "1"
+        where = " AND ".join(self.conditions[name] for name in asked) or "1 = 1"
         rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
         return [StoredLeaf(*row) for row in rows]
+
+    def raw_states(self) -> list[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
+
+    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+        """See ``Auditable``."""
+        where = " WHERE idx >= :start" if start else ""
+        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **({"start": start} if start else {})):
+            yield RawRow(row[0], row[1], row[3:], row[2])
+
+    def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        return self._many(f"{_CHECKPOINT} ORDER BY size")
+
+    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        where = " WHERE idx >= :start" if start else ""
+        return self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **({"start": start} if start else {}))
+
+    def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
+        for row in self._rows(statement, **values):
+            return StoredLeaf(*row)
+        return None
+
+
+class SqliteReader(TableReader):
+    """One view of the tables through a connection that is inside a read transaction."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
 
     def damage(self) -> list[str]:
         """See ``Auditable``."""
@@ -174,36 +219,14 @@ class SqliteReader:
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
-    def raw_states(self) -> list[tuple[Any, Any, Any]]:
-        """See ``Auditable``."""
-        return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
-
-    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
-        """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        for row in self._rows(f"{_RAW_ROWS}{where} ORDER BY idx", **({"start": start} if start else {})):
-            yield RawRow(row[0], row[1], row[3:], row[2])
-
-    def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """See ``Auditable``."""
-        return self._rows(f"{_CHECKPOINT} ORDER BY size")
-
-    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        return self._rows(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **({"start": start} if start else {}))
-
-    def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
-        for row in self._rows(statement, **values):
-            return StoredLeaf(*row)
-        return None
-
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
         try:
             for row in self._connection.execute(statement, values):  # noqa: UP028 - ``yield from`` would close the cursor
                 yield row  # ... and a cursor whose connection is closed before it complains
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
+
+    _many = _rows  # SQLite gives one row at a time
 
 
 def read_state(connection: sqlite3.Connection) -> Frontier:
@@ -214,12 +237,20 @@ def read_state(connection: sqlite3.Connection) -> Frontier:
         TamperError: it is not there, or is not a frontier.
     """
     try:
-        row = connection.execute("SELECT size, frontier FROM state WHERE id = 1").fetchone()
+        return parse_state(connection.execute(STATE).fetchone())
     except sqlite3.Error as exc:
         raise store_error(exc) from exc
+
+
+def parse_state(row: Any) -> Frontier:
+    """Size and frontier as the state row has them.
+
+    Raises:
+        TamperError: it is not there, or is not a frontier.
+    """
     if row is None:
         raise TamperError("the state row of the record is missing", code="state_changed")
     try:
-        return Frontier.parse(*row)
+        return Frontier.parse(row[0], row[1])
     except FormatError as exc:
         raise TamperError("the state row of the record is not a frontier", code="state_changed") from exc

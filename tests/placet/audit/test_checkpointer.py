@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
+from placet.audit.location import StoreLocation
 from placet.audit.log import AuditLog
 from placet.audit.merkle import hash_leaf
 from placet.audit.verify import verify_file
@@ -25,6 +26,8 @@ from tests.simulators.tampering import (
     surgery,
 )
 
+ON_A_FILE = pytest.mark.parametrize("location", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -32,8 +35,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[AuditLog]:
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def log(location: StoreLocation) -> Iterator[AuditLog]:
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     yield log
     log.close()
 
@@ -65,6 +68,7 @@ def test_a_checkpoint_is_due_after_so_many_leaves(log: AuditLog) -> None:
         assert (clockwork.run_once(START).checkpoint is not None) == due
 
 
+@ON_A_FILE
 def test_a_heartbeat_is_due_every_ten_minutes_whoever_wrote_the_last(log: AuditLog, path: Path) -> None:
     clockwork = Checkpointer(log)
     other = AuditLog.open(path, origin=ORIGIN)
@@ -91,6 +95,7 @@ def test_nothing_new_is_signed_by_the_same_checkpoint(log: AuditLog) -> None:
     assert log.checkpoint() == log.checkpoint()
 
 
+@ON_A_FILE
 def test_an_empty_log_can_be_signed(log: AuditLog, path: Path) -> None:
     assert log.checkpoint().split("\n")[1] == "0"
     log.close()
@@ -136,32 +141,32 @@ def test_nothing_false_is_ever_signed(path: Path, attack: Attack, *, restarted: 
         ("UPDATE checkpoints SET note = 'x'", "checkpoint_invalid"),
     ],
 )
-def test_the_signer_refuses_by_name(path: Path, statement: str, code: str) -> None:
-    build_log(path)
-    with surgery(path) as database:
+def test_the_signer_refuses_by_name(location: StoreLocation, statement: str, code: str) -> None:
+    build_log(location)
+    with surgery(location) as database:
         database.execute(statement)
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     with pytest.raises(TamperError) as caught:
         log.checkpoint()
     assert caught.value.code == code
     log.close()
 
 
-def test_a_store_without_its_state_row_is_not_opened(path: Path) -> None:
-    build_log(path)
-    with surgery(path) as database:
+def test_a_store_without_its_state_row_is_not_opened(location: StoreLocation) -> None:
+    build_log(location)
+    with surgery(location) as database:
         database.execute("DELETE FROM state")
     with pytest.raises(TamperError) as caught:
-        AuditLog.open(path, origin=ORIGIN)
+        AuditLog.open(location, origin=ORIGIN)
     assert caught.value.code == "state_changed"
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM checkpoints", "DELETE FROM checkpoints WHERE size > 12"])
-def test_checkpoints_that_disappear_are_missed(path: Path, statement: str) -> None:
-    build_log(path)
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def test_checkpoints_that_disappear_are_missed(location: StoreLocation, statement: str) -> None:
+    build_log(location)
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     log.checkpoint()
-    with surgery(path) as database:
+    with surgery(location) as database:
         database.execute(statement)
     with pytest.raises(TamperError) as caught:
         log.checkpoint()
@@ -169,9 +174,9 @@ def test_checkpoints_that_disappear_are_missed(path: Path, statement: str) -> No
     log.close()
 
 
-def test_a_store_that_another_key_signed_is_not_signed_on(path: Path) -> None:
-    build_log(path, key=OTHER_KEY)
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def test_a_store_that_another_key_signed_is_not_signed_on(location: StoreLocation) -> None:
+    build_log(location, key=OTHER_KEY)
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     with pytest.raises(TamperError):
         log.checkpoint()
     log.close()
@@ -186,15 +191,15 @@ def test_after_a_change_of_keys_the_former_one_is_known(path: Path) -> None:
     assert (result.verified, result.checkpoints) == (True, 4)
 
 
-def test_two_signers_of_one_store_agree(path: Path) -> None:
-    build_log(path)
-    logs = [AuditLog.open(path, origin=ORIGIN, key=LOG_KEY) for _ in range(2)]
+def test_two_signers_of_one_store_agree(location: StoreLocation) -> None:
+    build_log(location)
+    logs = [AuditLog.open(location, origin=ORIGIN, key=LOG_KEY) for _ in range(2)]
     for number in range(30, 36):
         append(logs[number % 2], number)
         assert logs[0].checkpoint() == logs[1].checkpoint()
     for log in logs:
         log.close()
-    assert verify_file(path, [LOG_KEY.verifier]).verified
+    assert verify_file(location, [LOG_KEY.verifier]).verified
 
 
 def test_a_signer_hashes_only_what_is_new(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +220,7 @@ def test_a_signer_hashes_only_what_is_new(path: Path, monkeypatch: pytest.Monkey
     log.close()
 
 
+@ON_A_FILE
 def test_the_thread_goes_on_after_an_error_and_stops_when_told(log: AuditLog, path: Path) -> None:
     failures: list[str] = []
     rounds: list[float] = []
@@ -245,9 +251,9 @@ def test_the_thread_stops_between_two_looks(log: AuditLog) -> None:
     assert log.latest_checkpoint() is not None
 
 
-def test_the_store_is_not_locked_while_it_signs(path: Path) -> None:
-    build_log(path)
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def test_the_store_is_not_locked_while_it_signs(location: StoreLocation) -> None:
+    build_log(location)
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     with log._store.reading() as reader:
         leaves = reader.leaves(0, 100)
         next(leaves)

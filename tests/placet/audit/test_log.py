@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from placet.audit.location import StoreLocation
 from placet.audit.log import AuditLog, render_time
 from placet.audit.merkle import hash_leaf
 from placet.audit.record import render_leaf
@@ -18,6 +19,8 @@ from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append, decision, policy_input_of, surgery
 
+ON_A_FILE = pytest.mark.parametrize("location", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -25,8 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[AuditLog]:
-    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def log(location: StoreLocation) -> Iterator[AuditLog]:
+    log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     yield log
     log.close()
 
@@ -105,9 +108,9 @@ def test_a_decision_is_found_by_its_uid(log: AuditLog) -> None:
     assert log.find_uid("") is None
 
 
-def test_a_decision_that_was_changed_answers_nobody(log: AuditLog, path: Path) -> None:
+def test_a_decision_that_was_changed_answers_nobody(log: AuditLog, location: StoreLocation) -> None:
     append(log, 4)
-    with surgery(path) as database:
+    with surgery(location) as database:
         database.execute("UPDATE leaves SET leaf = ?", (render_leaf(decision(4, allowed=True)).raw,))
     with pytest.raises(TamperError) as caught:
         log.find_uid("uid-4")
@@ -122,13 +125,13 @@ def test_a_decision_that_was_changed_answers_nobody(log: AuditLog, path: Path) -
         lambda log: log.last_heartbeat(),
     ],
 )
-def test_a_newest_leaf_that_was_changed_answers_nobody(log: AuditLog, path: Path, ask: Any) -> None:
+def test_a_newest_leaf_that_was_changed_answers_nobody(log: AuditLog, location: StoreLocation, ask: Any) -> None:
     log.heartbeat(START, interval_s=1)
     before = log.newest("heartbeat")
     assert before is not None
     assert log.last_heartbeat() == before["time"]
     changed = render_leaf({**before, "time": "2035-01-01T00:00:00.000000Z"}).raw
-    with surgery(path) as database:
+    with surgery(location) as database:
         database.execute("INSERT INTO blobs VALUES (0, 'settings', zeroblob(32), x'7b7d')")
         database.execute("UPDATE leaves SET leaf = ?", (changed,))
     with pytest.raises(TamperError) as caught:
@@ -136,9 +139,9 @@ def test_a_newest_leaf_that_was_changed_answers_nobody(log: AuditLog, path: Path
     assert caught.value.code == "leaf_changed"
 
 
-def test_a_newest_leaf_that_can_not_be_read_is_no_other_error(log: AuditLog, path: Path) -> None:
+def test_a_newest_leaf_that_can_not_be_read_is_no_other_error(log: AuditLog, location: StoreLocation) -> None:
     log.heartbeat(START, interval_s=1)
-    with surgery(path) as database:
+    with surgery(location) as database:
         database.execute("UPDATE leaves SET leaf = x'00', leaf_hash = ?", (hash_leaf(b"\x00"),))
     with pytest.raises(TamperError) as caught:
         log.newest("heartbeat")
@@ -176,6 +179,7 @@ def test_the_admissions_of_an_object_are_found_newest_first(log: AuditLog) -> No
         assert log.approved(**{**where, **other}, name="llama-1") == []
 
 
+@ON_A_FILE
 def test_queries_use_their_indexes(log: AuditLog, path: Path) -> None:
     append(log, 1)
     from placet.audit.stores import reader  # noqa: PLC0415 - its statements
@@ -213,12 +217,12 @@ def test_times_are_written_in_utc() -> None:
     assert render_time(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000000Z"
 
 
-def test_what_was_written_is_there_after_a_restart(path: Path) -> None:
-    first = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+def test_what_was_written_is_there_after_a_restart(location: StoreLocation) -> None:
+    first = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     append(first, 1)
     note = first.checkpoint()
     first.close()
-    second = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+    second = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
     append(second, 2)
     assert second.size() == 2
     assert second.latest_checkpoint() == note
@@ -278,12 +282,14 @@ def test_a_missing_store_is_not_made_where_it_should_be_there(path: Path) -> Non
     assert not path.exists()
 
 
+@ON_A_FILE
 def test_only_its_owner_can_read_the_store(log: AuditLog, path: Path) -> None:
     append(log, 1)
     for file in path.parent.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600, file
 
 
+@ON_A_FILE
 def test_the_store_is_in_write_ahead_mode_and_syncs_fully(log: AuditLog) -> None:
     store = log._store
     connection = store._writer  # type: ignore[attr-defined]
@@ -291,6 +297,7 @@ def test_the_store_is_in_write_ahead_mode_and_syncs_fully(log: AuditLog) -> None
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+@ON_A_FILE
 @pytest.mark.parametrize(
     "statement",
     [
@@ -321,8 +328,8 @@ def test_a_closed_log_says_so(log: AuditLog) -> None:
         log.size()
 
 
-def test_without_its_key_nothing_is_signed(path: Path) -> None:
-    log = AuditLog.open(path, origin=ORIGIN)
+def test_without_its_key_nothing_is_signed(location: StoreLocation) -> None:
+    log = AuditLog.open(location, origin=ORIGIN)
     with pytest.raises(AuditError) as caught:
         log.checkpoint()
     assert caught.value.code == "no_key"

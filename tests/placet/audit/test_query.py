@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from placet.audit import query
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
 from placet.audit.query import Query, find
-from placet.audit.stores.file import open_readonly
 from placet.errors import InputError, TamperError
-from tests.simulators.tampering import ORIGIN, START, append, build_log, copy_of, surgery
+from tests.simulators.postgres import PostgresServer
+from tests.simulators.tampering import ORIGIN, START, append, build_log, surgery
 
 APPROVED: dict[str, Any] = {
     "approvals": [{"approval_id": "a-1", "role": "security", "person": "sam"}],
@@ -26,9 +28,17 @@ APPROVED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "record.db"
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreLocation]:
+    if request.param == "sqlite":
+        yield _fill(tmp_path_factory.mktemp("log") / "record.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.own_record() as url:
+        yield _fill(url)
+
+
+def _fill(path: StoreLocation) -> StoreLocation:
     log = AuditLog.open(path, origin=ORIGIN)
     log.heartbeat(START)
     append(log, 1)
@@ -41,8 +51,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _find(store: Path, **asked: Any) -> list[int]:
-    with open_readonly(store) as reader:
+def _find(store: StoreLocation, **asked: Any) -> list[int]:
+    with open_reader(store) as reader:
         return [one.index for one in find(reader, Query(**asked), limit=100).found]
 
 
@@ -88,7 +98,7 @@ def _find(store: Path, **asked: Any) -> list[int]:
         ({"person": "sam", "environment": "staging"}, []),
     ],
 )
-def test_finds_what_meets_every_condition(store: Path, asked: dict[str, Any], indexes: list[int]) -> None:
+def test_finds_what_meets_every_condition(store: StoreLocation, asked: dict[str, Any], indexes: list[int]) -> None:
     assert _find(store, **asked) == indexes
 
 
@@ -102,7 +112,7 @@ def test_pages_of_what_is_read_to_be_found_follow_each_other_too(
     seen: list[int] = []
     cursor = ""
     for number in range(100, 103):
-        with open_readonly(tmp_path / "record.db") as reader:
+        with open_reader(tmp_path / "record.db") as reader:
             page = find(reader, Query(person="sam"), limit=2, after=cursor)
         seen += [one.index for one in page.found]
         append(log, number, **APPROVED)
@@ -113,13 +123,13 @@ def test_pages_of_what_is_read_to_be_found_follow_each_other_too(
     assert seen == [9, 6, 3, 0]
 
 
-def test_pages_follow_each_other_whatever_is_written_meanwhile(tmp_path: Path) -> None:
-    path = build_log(tmp_path / "record.db", size=9, signed=())
+def test_pages_follow_each_other_whatever_is_written_meanwhile(location: StoreLocation) -> None:
+    path = build_log(location, size=9, signed=())
     seen: list[int] = []
     cursor = ""
     log = AuditLog.open(path, origin=ORIGIN)
     for number in range(100, 104):
-        with open_readonly(path) as reader:
+        with open_reader(path) as reader:
             page = find(reader, Query(type=""), limit=3, after=cursor)
         seen += [one.index for one in page.found]
         append(log, number)
@@ -132,15 +142,15 @@ def test_pages_follow_each_other_whatever_is_written_meanwhile(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 30, "\u0661"])
-def test_what_is_no_cursor_is_the_users_mistake(store: Path, cursor: str) -> None:
-    with open_readonly(store) as reader, pytest.raises(InputError, match="cursor"):
+def test_what_is_no_cursor_is_the_users_mistake(store: StoreLocation, cursor: str) -> None:
+    with open_reader(store) as reader, pytest.raises(InputError, match="cursor"):
         find(reader, Query(), limit=1, after=cursor)
 
 
-def test_a_record_that_was_changed_is_not_shown(store: Path, tmp_path: Path) -> None:
-    tampered = copy_of(store, tmp_path)
-    with surgery(tampered) as database:
+def test_a_record_that_was_changed_is_not_shown(location: StoreLocation) -> None:
+    build_log(location, size=5, signed=())
+    with surgery(location) as database:
         database.execute("UPDATE leaves SET leaf = x'00' WHERE idx = 3")
     with pytest.raises(TamperError) as caught:
-        _find(tampered)
+        _find(location)
     assert caught.value.index == 3

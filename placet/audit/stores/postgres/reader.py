@@ -1,0 +1,77 @@
+"""Reading the PostgreSQL store: the queries of every store, inside one repeatable-read transaction."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import psycopg
+
+from placet.audit.stores import RawRow
+from placet.audit.stores.postgres import schema
+from placet.audit.stores.postgres.connection import Link
+from placet.audit.stores.postgres.failure import store_error
+from placet.audit.stores.postgres.text import read_back, stored
+from placet.audit.stores.reader import CONDITIONS, TableReader
+
+_VALUE: Final = re.compile(r":([a-z]+)")
+_FETCHED: Final = 256  # rows at a time: 8 MiB of the largest leaves
+_CONTAINS: Final = "strpos(violations, '|' || :violation || '|') > 0"
+
+
+class PostgresReader(TableReader):
+    """One view of the tables through a connection that is inside a read transaction."""
+
+    __slots__ = ("_link", "_names")
+    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS}
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._names = itertools.count()
+
+    def damage(self) -> list[str]:
+        """See ``Auditable``. PostgreSQL has no check that this role may run; what it can't read is raised."""
+        return []
+
+    def schema_differences(self) -> list[str]:
+        """See ``Auditable``."""
+        try:
+            return schema.differences(self._link)
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
+
+    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+        """See ``Auditable``."""
+        for row in super().raw_rows(start):
+            yield RawRow(row.index, row.raw_hash, tuple(map(read_back, row.raw_columns)), row.raw_leaf)
+
+    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        return ((index, read_back(name), sha256, content) for index, name, sha256, content in super().raw_blobs(start))
+
+    def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
+        try:
+            asked = {name: stored(value) for name, value in values.items()}
+            yield from self._link.cursor(binary=True).execute(translated(statement), asked)
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
+
+    def _many(self, statement: str, **values: Any) -> Iterator[Any]:
+        name = f"many_{next(self._names)}"  # it ends with the transaction
+        asked = {key: stored(value) for key, value in values.items()}
+        try:
+            cursor = self._link.cursor(binary=True)
+            cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {translated(statement)}", asked)
+            while rows := cursor.execute(f"FETCH {_FETCHED} FROM {name}").fetchall():
+                yield from rows
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
+
+
+@functools.cache
+def translated(statement: str) -> str:
+    """A statement with values as psycopg writes them."""
+    return _VALUE.sub(r"%(\1)s", statement)
