@@ -12,80 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from placet.errors import AuditError, FormatError
 from placet.spool.denial import Denial, parse_denial, render_denial
 from placet.spool.lane import MAX_LANES, Lane, Strike, calm, list_damaged
+from placet.spool.waiting import Kept, Standing, Waiting, describe
 
 _ADOPT_EVERY_S: Final = 10.0
 _MAX_QUEUED: Final = 256
 _FLUSH_S: Final = 5.0
-
-
-class Kept(Enum):
-    """What became of a denial that was given to the spool."""
-
-    DURABLE = "durable"
-    LATE = "late"  # not durable when the answer was due; it may still become so
-    LOST = "lost"
-
-
-@dataclass(eq=False, slots=True)
-class Waiting:
-    """One denial that waits.
-
-    Attributes:
-        lane: where its file is.
-        sequence: number of the file.
-        uid: of the request; "" where the file can't be read.
-        request_digest: the same.
-        size: of the file in bytes.
-        denial: until it is on the disk.
-        raw: the same, as the file has it.
-        done: set once ``outcome`` is known.
-        outcome: whether it is on the disk.
-    """
-
-    lane: Lane
-    sequence: int
-    uid: str = ""
-    request_digest: str = ""
-    size: int = 0
-    denial: Denial | None = None
-    raw: bytes = b""
-    done: threading.Event = field(default_factory=threading.Event)
-    outcome: Kept = Kept.LATE
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a spool stands.
-
-    Attributes:
-        waiting: denials that wait, in all lanes that this process holds.
-        bytes: that those of its own lane take.
-        full: whether the last denial found no room.
-        failure: why the folder can't be used, or what of it failed last; "" where nothing did.
-        damaged: names of the files that were set aside, by whatever process.
-        kept: denials that this process has written.
-        recorded: those that it has drained.
-        lost: those that could not be kept.
-        set_aside: files that it has set aside.
-    """
-
-    waiting: int
-    bytes: int
-    full: bool
-    failure: str
-    damaged: tuple[str, ...]
-    kept: int
-    recorded: int
-    lost: int
-    set_aside: int
 
 
 class Spool:
@@ -467,8 +405,3 @@ class Spool:
             denial = parse_denial(raw)
             waiting.uid, waiting.request_digest = denial.uid, str(denial.request_digest)
         return waiting
-
-
-def describe(error: OSError) -> str:
-    """What failed, for a person."""
-    return f"{error.filename or 'the spool'}: {error.strerror}"

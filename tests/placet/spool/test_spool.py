@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError
 from placet.spool.denial import Denial, parse_denial, render_denial
-from placet.spool.spool import Kept, Spool
+from placet.spool.spool import Spool
+from placet.spool.waiting import Kept
 from tests.e2e.processes import poll_until
 from tests.simulators.tampering import decision, policy_input_of
 
