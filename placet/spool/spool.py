@@ -62,6 +62,7 @@ class Spool:
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
         self._full = False
+        self._damaged: tuple[str, ...] = ()
         self._unusable = ""
         self._failed = ""
         self._uncounted = 0  # lost while there was no lane to count it in
@@ -124,20 +125,17 @@ class Spool:
             ) from exc
 
     def standing(self) -> Standing:
-        """How it stands now."""
-        try:
-            damaged, unreadable = tuple(list_damaged(self._folder)), ""
-        except OSError as exc:
-            damaged, unreadable = (), describe(exc)
+        """How it stands, as far as is known without asking the disk: probes and scrapes must not hang with it."""
         with self._lock:
             waiting = sum(map(len, self._order.values())) + len(self._queue)
-            failure = self._unusable or self._failed or unreadable
-            return Standing(waiting, self._bytes, self._full, failure, damaged, **self._counts)
+            failure = self._unusable or self._failed
+            return Standing(waiting, self._bytes, self._full, failure, self._damaged, **self._counts)
 
     # -- what drains it
 
     def tend(self) -> None:
-        """Claim a lane where there is none yet, and now and then those that a process has left behind."""
+        """Look at the folder, and claim a lane where there is none yet, or now and then one that was left behind."""
+        self._look_aside()
         if self._own is not None and self._clock() < self._adopt_at_s:
             return
         self._adopt_at_s = self._clock() + _ADOPT_EVERY_S
@@ -214,6 +212,7 @@ class Spool:
         except OSError as exc:  # it stays where it is, and the next process tries again
             told = describe(exc)
         self._forget(waiting)
+        self._look_aside()
         return told
 
     def told(self, lane: Lane, counts: Mapping[str, int]) -> None:
@@ -340,6 +339,12 @@ class Spool:
             except OSError as exc:  # it is in memory still, and what stands on the disk is made good by the files
                 with self._lock:
                     self._failed = describe(exc)
+
+    def _look_aside(self) -> None:
+        with contextlib.suppress(OSError):  # a folder that can't be read is told when a lane is claimed or written
+            damaged = tuple(list_damaged(self._folder))
+            with self._lock:
+                self._damaged = damaged
 
     def _forget(self, waiting: Waiting) -> None:
         with self._lock:

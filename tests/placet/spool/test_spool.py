@@ -160,6 +160,7 @@ def test_a_disk_that_hangs_holds_up_no_answer_and_what_it_gets_is_found_meanwhil
     assert spool.find("uid-1") == denial(1)  # asked again, it is the same answer
     assert spool.find("uid-2") is None
     assert spool.standing().waiting == 1
+    assert not hangs.is_set()
     hangs.set()
     assert spool.add(denial(1), deadline_s=PATIENCE_S) == (Kept.DURABLE, denial(1))
     assert spool.standing().kept == 1
