@@ -18,8 +18,9 @@ from placet.audit.record import OUTAGE, SCHEMA
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 from placet.spool.denial import Denial
 from placet.spool.lane import Lane
-from placet.spool.spool import Spool, Waiting, describe
+from placet.spool.spool import Spool
 from placet.spool.tally import COUNTS
+from placet.spool.waiting import Waiting, describe
 
 APPEND_DEADLINE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 0.05

@@ -13,7 +13,8 @@ from placet.errors import AuditError, PlacetError, StoreUnavailable, TamperError
 from placet.record import LogRecorder, render_record, render_time, request_digest
 from placet.review import AdmissionRequest
 from placet.spool.denial import Denial
-from placet.spool.spool import Kept, Spool
+from placet.spool.spool import Spool
+from placet.spool.waiting import Kept
 
 LONGEST_WAIT_S: Final = 1.0
 _RESERVE_S: Final = 0.5

@@ -12,80 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from placet.errors import AuditError, FormatError
 from placet.spool.denial import Denial, parse_denial, render_denial
 from placet.spool.lane import MAX_LANES, Lane, Strike, calm, list_damaged
+from placet.spool.waiting import Kept, Standing, Waiting, describe
 
 _ADOPT_EVERY_S: Final = 10.0
 _MAX_QUEUED: Final = 256
 _FLUSH_S: Final = 5.0
-
-
-class Kept(Enum):
-    """What became of a denial that was given to the spool."""
-
-    DURABLE = "durable"
-    LATE = "late"  # not durable when the answer was due; it may still become so
-    LOST = "lost"
-
-
-@dataclass(eq=False, slots=True)
-class Waiting:
-    """One denial that waits.
-
-    Attributes:
-        lane: where its file is.
-        sequence: number of the file.
-        uid: of the request; "" where the file can't be read.
-        request_digest: the same.
-        size: of the file in bytes.
-        denial: until it is on the disk.
-        raw: the same, as the file has it.
-        done: set once ``outcome`` is known.
-        outcome: whether it is on the disk.
-    """
-
-    lane: Lane
-    sequence: int
-    uid: str = ""
-    request_digest: str = ""
-    size: int = 0
-    denial: Denial | None = None
-    raw: bytes = b""
-    done: threading.Event = field(default_factory=threading.Event)
-    outcome: Kept = Kept.LATE
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a spool stands.
-
-    Attributes:
-        waiting: denials that wait, in all lanes that this process holds.
-        bytes: that those of its own lane take.
-        full: whether the last denial found no room.
-        failure: why the folder can't be used, or what of it failed last; "" where nothing did.
-        damaged: names of the files that were set aside, by whatever process.
-        kept: denials that this process has written.
-        recorded: those that it has drained.
-        lost: those that could not be kept.
-        set_aside: files that it has set aside.
-    """
-
-    waiting: int
-    bytes: int
-    full: bool
-    failure: str
-    damaged: tuple[str, ...]
-    kept: int
-    recorded: int
-    lost: int
-    set_aside: int
 
 
 class Spool:
@@ -124,6 +62,7 @@ class Spool:
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
         self._full = False
+        self._damaged: tuple[str, ...] = ()
         self._unusable = ""
         self._failed = ""
         self._uncounted = 0  # lost while there was no lane to count it in
@@ -186,20 +125,17 @@ class Spool:
             ) from exc
 
     def standing(self) -> Standing:
-        """How it stands now."""
-        try:
-            damaged, unreadable = tuple(list_damaged(self._folder)), ""
-        except OSError as exc:
-            damaged, unreadable = (), describe(exc)
+        """How it stands, as far as is known without asking the disk: probes and scrapes must not hang with it."""
         with self._lock:
             waiting = sum(map(len, self._order.values())) + len(self._queue)
-            failure = self._unusable or self._failed or unreadable
-            return Standing(waiting, self._bytes, self._full, failure, damaged, **self._counts)
+            failure = self._unusable or self._failed
+            return Standing(waiting, self._bytes, self._full, failure, self._damaged, **self._counts)
 
     # -- what drains it
 
     def tend(self) -> None:
-        """Claim a lane where there is none yet, and now and then those that a process has left behind."""
+        """Look at the folder, and claim a lane where there is none yet, or now and then one that was left behind."""
+        self._look_aside()
         if self._own is not None and self._clock() < self._adopt_at_s:
             return
         self._adopt_at_s = self._clock() + _ADOPT_EVERY_S
@@ -276,6 +212,7 @@ class Spool:
         except OSError as exc:  # it stays where it is, and the next process tries again
             told = describe(exc)
         self._forget(waiting)
+        self._look_aside()
         return told
 
     def told(self, lane: Lane, counts: Mapping[str, int]) -> None:
@@ -403,6 +340,12 @@ class Spool:
                 with self._lock:
                     self._failed = describe(exc)
 
+    def _look_aside(self) -> None:
+        with contextlib.suppress(OSError):  # a folder that can't be read is told when a lane is claimed or written
+            damaged = tuple(list_damaged(self._folder))
+            with self._lock:
+                self._damaged = damaged
+
     def _forget(self, waiting: Waiting) -> None:
         with self._lock:
             order = self._order.get(waiting.lane)
@@ -467,8 +410,3 @@ class Spool:
             denial = parse_denial(raw)
             waiting.uid, waiting.request_digest = denial.uid, str(denial.request_digest)
         return waiting
-
-
-def describe(error: OSError) -> str:
-    """What failed, for a person."""
-    return f"{error.filename or 'the spool'}: {error.strerror}"

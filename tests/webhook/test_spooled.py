@@ -187,6 +187,7 @@ def test_a_damaged_file_is_named_by_readiness_and_the_gate_goes_on(spooling_team
         assert "warning record: spool_damaged: 1 files were set aside, the first lane-0-0000000000000001.denial" in text
         assert gate.metric("placet_spool_denials_total", outcome="set_aside") == 1
         (spooling_team.folder / "spool" / "damaged" / "lane-0-0000000000000001.denial").unlink()
+        drained(gate)
         assert gate.ready() == (200, "ok\n")
 
 

@@ -24,7 +24,8 @@ from placet.canonical import Digest
 from placet.spool.denial import Denial
 from placet.spool.drain import Drained, Drainer
 from placet.spool.lane import DAMAGED, Lane, list_damaged
-from placet.spool.spool import Kept, Spool
+from placet.spool.spool import Spool
+from placet.spool.waiting import Kept
 from tests.simulators.faults import STEPS, FaultyStore
 from tests.simulators.tampering import LOG_KEY, ORIGIN, decision, policy_input_of
 

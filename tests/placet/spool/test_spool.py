@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError
 from placet.spool.denial import Denial, parse_denial, render_denial
-from placet.spool.spool import Kept, Spool
+from placet.spool.spool import Spool
+from placet.spool.waiting import Kept
 from tests.e2e.processes import poll_until
 from tests.simulators.tampering import decision, policy_input_of
 
@@ -159,6 +160,7 @@ def test_a_disk_that_hangs_holds_up_no_answer_and_what_it_gets_is_found_meanwhil
     assert spool.find("uid-1") == denial(1)  # asked again, it is the same answer
     assert spool.find("uid-2") is None
     assert spool.standing().waiting == 1
+    assert not hangs.is_set()
     hangs.set()
     assert spool.add(denial(1), deadline_s=PATIENCE_S) == (Kept.DURABLE, denial(1))
     assert spool.standing().kept == 1
