@@ -44,7 +44,7 @@ def check_signer(store: Path, key: LogKey) -> str:
         with open_readonly(store) as reader:
             latest = reader.latest_checkpoint()
         if latest is not None:
-            verify_note(latest.raw_note, [key.verifier])
+            verify_note(latest.raw_note, key.verifiers)
     except (TamperError, FormatError):
         return "it has not signed the last checkpoint of the record: whoever verifies needs the former key too"
     except (AuditError, InputError):

@@ -2,6 +2,7 @@
 {{- define "placet.config" -}}
 {{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" "exemptions" "../exemptions" -}}
 {{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
+{{- if .Values.record.logKey.nextKey -}}{{- $_ := set $record "next_log_key" "next-log.key" -}}{{- end -}}
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
 {{- if eq .Values.policy.engine "opa" -}}
@@ -58,6 +59,10 @@
     items:
       - key: {{ .Values.record.logKey.key }}
         path: log.key
+{{- with .Values.record.logKey.nextKey }}
+      - key: {{ . }}
+        path: next-log.key
+{{- end }}
 - secret:
     name: {{ include "placet.tlsSecret" . }}
     items:
