@@ -25,6 +25,8 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "record.log_key": "keys/log.key",
     "record.next_log_key": "keys/next-log.key",
     "record.origin": "placet.dev/log/prod-eu-1",
+    "record.checkpoints": "checkpoints",
+    "record.spool.folder": "spool",
     "policy.opa_url": "http://127.0.0.1:8181",
     "policy.opa_ca": "tls/opa-ca.crt",
     "policy.data": "policy-data.yaml",
