@@ -60,7 +60,7 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
     try:
         saved = None
         if config.checkpoints is not None:
-            saved = SavedCheckpoints.open(config.checkpoints, [load_own_log_key(config).verifier], log.reading)
+            saved = SavedCheckpoints.open(config.checkpoints, load_own_log_key(config).verifiers, log.reading)
             if not saved.compared and log.latest_checkpoint() is not None:
                 logs.say(logging.WARNING, "no saved checkpoint to compare the record with")
         return Recording(log, saved, build_spool(config))

@@ -57,7 +57,7 @@ def accept_rollback(config_file: Path, size: int, reason: str) -> None:
         raise InputError(f"{config_file} names no record.checkpoints", hint="Without them nothing is compared.")
     if not reason.strip() or len(reason) > MAX_REASON:
         raise InputError(f"--reason must have 1 to {MAX_REASON} characters")
-    keys = [load_own_log_key(config).verifier]
+    keys = load_own_log_key(config).verifiers
     misfits = find_misfits(config.checkpoints, keys, lambda: open_reader(config.store))
     if not misfits:
         raise InputError("the record fits its saved checkpoints; there is nothing to accept")

@@ -49,7 +49,7 @@ def check_signer(store: StoreLocation, key: LogKey) -> str:
         with open_reader(store) as reader:
             latest = reader.latest_checkpoint()
         if latest is not None:
-            verify_note(latest.raw_note, [key.verifier])
+            verify_note(latest.raw_note, key.verifiers)
     except (TamperError, FormatError):
         return "it has not signed the last checkpoint of the record: whoever verifies needs the former key too"
     except (AuditError, InputError):

@@ -75,6 +75,7 @@ CHANGES: Final[dict[str, Any]] = {
     "record.origin": "example.com/log",
     "record.logKey.existingSecret": TEXT,
     "record.logKey.key": "other.key",
+    "record.logKey.nextKey": "next.key",
     "record.logKey.pem": ("key", BASE, {"record": {"logKey": {"existingSecret": ""}}}),
     "record.logKey.passphraseSecret": TEXT,
     "record.logKey.passphraseKey": (TEXT, merged(BASE, {"record": {"logKey": {"passphraseSecret": TEXT}}})),

@@ -341,6 +341,7 @@ def test_another_log_key_waits_for_a_restart(own_team: Team) -> None:
 
 def test_a_key_that_takes_over_waits_for_a_restart_and_then_signs_too(own_team: Team) -> None:
     file = own_team.folder / "placet.yaml"
+    own_team.configure({"record": {"checkpoints": "saved"}})
     present = load_own_log_key(load_config(file))
     following = generate_log_key(own_team.folder / "keys" / "next.key", name=present.name).verifier
     with opened(own_team) as gate:

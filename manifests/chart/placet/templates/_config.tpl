@@ -2,6 +2,7 @@
 {{- define "placet.config" -}}
 {{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" "exemptions" "../exemptions" -}}
 {{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
+{{- if .Values.record.logKey.nextKey -}}{{- $_ := set $record "next_log_key" "next-log.key" -}}{{- end -}}
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- if .Values.record.spool.enabled -}}{{- $_ := set $record "spool" (dict "folder" "../spool/denials") -}}{{- end -}}
 {{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
@@ -60,6 +61,10 @@
     items:
       - key: {{ .Values.record.logKey.key }}
         path: log.key
+{{- with .Values.record.logKey.nextKey }}
+      - key: {{ . }}
+        path: next-log.key
+{{- end }}
 - secret:
     name: {{ include "placet.tlsSecret" . }}
     items:

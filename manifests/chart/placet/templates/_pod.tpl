@@ -20,6 +20,13 @@
     secretKeyRef:
       name: {{ . }}
       key: {{ $.Values.record.logKey.passphraseKey }}
+{{- if $.Values.record.logKey.nextKey }}
+- name: PLACET_NEXT_LOG_KEY_PASSPHRASE
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.record.logKey.passphraseKey }}
+{{- end }}
 {{- end }}
 {{- if .Values.webhook.pathToken }}
 - name: PLACET_PATH_TOKEN
