@@ -66,7 +66,7 @@ def test_every_command_reads_a_database(url: DatabaseUrl, tmp_path: Path, monkey
     (tmp_path / "saved.note").write_text(note, encoding="utf-8")
     monkeypatch.setenv("PLACET_AUDIT_STORE", url)
     assert done("verify", "--log-key", VKEY, "--checkpoint", tmp_path / "saved.note").endswith("VERIFIED\n")
-    (tmp_path / "proof.json").write_text(done("prove", "3", "--log-key", VKEY), encoding="utf-8")
+    (tmp_path / "proof.json").write_text(done("prove", "3", "--leaf-only", "--log-key", VKEY), encoding="utf-8")
     monkeypatch.delenv("PLACET_AUDIT_STORE")
     assert "VERIFIED" in done("verify", "--proof", tmp_path / "proof.json", "--log-key", VKEY)
 

@@ -84,14 +84,15 @@ def test_tiles_are_verified_and_what_was_changed_is_named(folder: Path) -> None:
 def test_proofs_are_made_from_tiles_alone(folder: Path, tmp_path: Path, built: Path) -> None:
     for wanted in ("uid-6", "decision-6", "6"):
         proof = tmp_path / f"{wanted}.json"
-        proof.write_text(run("prove", wanted, "--tiles", folder, "--log-key", VKEY).stdout)
+        proof.write_text(run("prove", wanted, "--leaf-only", "--tiles", folder, "--log-key", VKEY).stdout)
         assert "leaf 6 is in the log" in run("verify", "--proof", proof, "--log-key", VKEY).stdout
-        assert proof.read_text() == run("prove", wanted, "--store", built, "--log-key", VKEY).stdout
+        assert proof.read_text() == run("prove", wanted, "--leaf-only", "--store", built, "--log-key", VKEY).stdout
     older = tmp_path / "older.note"
     older.write_bytes(saved_notes(built)[0][1])
     proof.write_text(run("prove", "--consistency", older, "--tiles", folder, "--log-key", VKEY).stdout)
     assert "of 18 leaves extends the one of 5" in run("verify", "--proof", proof, "--log-key", VKEY).stdout
-    run("prove", "no-such", "--tiles", folder, "--log-key", VKEY, code=2)
+    run("prove", "no-such", "--leaf-only", "--tiles", folder, "--log-key", VKEY, code=2)
+    assert "--leaf-only" in run("prove", "6", "--tiles", folder, "--log-key", VKEY, code=2).stderr
 
 
 def test_a_witness_is_asked_for_in_tiles_stores_and_proofs(
@@ -109,9 +110,11 @@ def test_a_witness_is_asked_for_in_tiles_stores_and_proofs(
     assert "witness_missing" in run(*store, code=1).stdout
     assert "18 leaves were cosigned" in run(*store, "--checkpoint", cosigned).stdout
     proof = tmp_path / "proof.json"
-    proof.write_text(run("prove", "6", "--tiles", folder, "--log-key", VKEY).stdout)
+    proof.write_text(run("prove", "6", "--leaf-only", "--tiles", folder, "--log-key", VKEY).stdout)
     assert "witness_missing" in run("verify", "--proof", proof, "--log-key", VKEY, *key, code=1).stdout
-    proof.write_text(run("prove", "6", "--tiles", folder, "--checkpoint", cosigned, "--log-key", VKEY).stdout)
+    proof.write_text(
+        run("prove", "6", "--leaf-only", "--tiles", folder, "--checkpoint", cosigned, "--log-key", VKEY).stdout
+    )
     run("verify", "--proof", proof, "--log-key", VKEY, *key)
     run("verify", "--proof", proof, "--log-key", VKEY)
 
@@ -170,7 +173,7 @@ def test_options_that_do_not_go_together_are_refused(folder: Path, tmp_path: Pat
     run("witness", *witness, code=2)
     run("witness", *witness, "--tiles", folder, "--consistency", tmp_path / "x", code=2)
     run("verify", "--tiles", folder, "--proof", tmp_path / "x", "--log-key", VKEY, code=2)
-    run("prove", "6", "--checkpoint", folder / "checkpoint", "--log-key", VKEY, code=2)
+    run("prove", "6", "--leaf-only", "--checkpoint", folder / "checkpoint", "--log-key", VKEY, code=2)
     run("verify", "--tiles", folder, "--log-key", VKEY, "--witness-key", VKEY, code=2)
     run("tiles", "--store", tmp_path / "none.db", "--log-key", VKEY, "--out", tmp_path / "new", code=2)
     assert not (tmp_path / "new").exists()
