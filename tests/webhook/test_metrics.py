@@ -94,7 +94,8 @@ def test_records_are_counted_whatever_they_are_of(own_team: Team) -> None:
     with opened(own_team) as gate:
         gate.ask()
         size = gate.runtime._log.size()
-        assert gate.metric("placet_audit_records_total") == size == 4  # keyring, configuration, heartbeat, decision
+        # policies, keyring, configuration, heartbeat, decision
+        assert gate.metric("placet_audit_records_total") == size == 5
         assert gate.metric("placet_audit_append_duration_seconds_count") == size
 
 
