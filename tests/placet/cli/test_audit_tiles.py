@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from placet.audit.tiles import parse_bundle, render_bundle
 from placet.cli import audit_witness, root
+from tests.golden.proofs.build import FOLDER, PROOF
 from tests.simulators.tampering import LOG_KEY, START, build_log, fork, saved_notes
 
 VKEY = str(LOG_KEY.verifier)
@@ -117,6 +119,18 @@ def test_a_witness_is_asked_for_in_tiles_stores_and_proofs(
     )
     run("verify", "--proof", proof, "--log-key", VKEY, *key)
     run("verify", "--proof", proof, "--log-key", VKEY)
+
+
+def test_a_witness_is_asked_for_in_a_proof_of_a_decision(tmp_path: Path, witness: list[object]) -> None:
+    assert witness
+    proof = tmp_path / "proof.json"
+    proof.write_bytes(gzip.decompress(PROOF.read_bytes()))
+    roots = ("--root-key", FOLDER, "--root-threshold", 2)
+    asked = ("verify", "--proof", proof, "--log-key", FOLDER / "log.vkey", *roots)
+    assert "VERIFIED" in run(*asked).stdout
+    refused = run(*asked, "--witness-key", tmp_path / "w1.vkey", code=1).stdout
+    assert "NOT VERIFIED" in refused
+    assert "witness_missing" in refused
 
 
 def test_a_threshold_counts_witnesses_over_all_files(
