@@ -84,7 +84,7 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path} is not a file", hint="Name the record's SQLite file with --store.")
+        raise InputError(f"{path} is not a file", hint="Name the SQLite file of a record.")
     log = path.with_name(f"{path.name}-wal")
     parameters = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     connection = None
