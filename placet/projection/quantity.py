@@ -45,6 +45,8 @@ def canonical_quantity(text: str) -> str:
     amount = _parse(text.strip(" \t\r\n"))
     if amount.mantissa == 0:
         return "0"
+    if abs(amount.mantissa) > 10 ** (_LARGEST_EXPONENT - amount.exponent):
+        raise FormatError("the quantity is beyond ten to the power of 30", code="quantity_invalid")
     if amount.family == "binary":
         whole, remainder = divmod(abs(amount.mantissa), 10**-amount.exponent)
         # Else the API writes a number without a binary suffix, and reads that as a decimal one the next time.

@@ -52,6 +52,8 @@ SUFFIXES: dict[str, Fraction] = {
         # Whole and binary, without a suffix left: read again, it is a decimal number.
         ("18703.125Ki", "19152k"),
         (" 1Gi ", "1Gi"),
+        ("1e30", "1e30"),
+        ("1000000000e21", "1e30"),
     ],
 )
 def test_quantity_has_one_canonical_form(written: str, canonical: str) -> None:
@@ -80,6 +82,9 @@ def test_quantity_has_one_canonical_form(written: str, canonical: str) -> None:
         "1e31",
         "9" * 65,
         "1000E",
+        "10e30",
+        "100000000000000000000e0020",  # written as 100e39, which is no quantity
+        "-1000000e0030",
     ],
 )
 def test_refuses_what_is_no_quantity(text: str) -> None:
