@@ -10,7 +10,9 @@ from placet.audit.findings import Findings
 from placet.audit.record import attachment_digests
 
 # Beside a decision, or what it rests on, until it is erased.
-_KEPT: Final = frozenset({"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources"})
+_KEPT: Final = frozenset(
+    {"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources", "report"}
+)
 
 
 class Attachments:

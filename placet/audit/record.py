@@ -32,7 +32,19 @@ REVOCATION: Final = "revocation"
 BREAK_GLASS: Final = "break-glass"
 OUTAGE: Final = "outage"
 RESTORED: Final = "restored"
-LEAF_TYPES: Final = (DECISION, HEARTBEAT, KEYRING, POLICY, CONFIGURATION, REVOCATION, BREAK_GLASS, OUTAGE, RESTORED)
+SCAN: Final = "scan"
+LEAF_TYPES: Final = (
+    DECISION,
+    HEARTBEAT,
+    KEYRING,
+    POLICY,
+    CONFIGURATION,
+    REVOCATION,
+    BREAK_GLASS,
+    OUTAGE,
+    RESTORED,
+    SCAN,
+)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
 _DIGEST_FIELD: Final = "_digest"

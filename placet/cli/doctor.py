@@ -12,13 +12,14 @@ import click
 
 from placet.audit.location import StoreLocation
 from placet.cli.options import StoreParam, cluster_options, output_option
-from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS
+from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS, say
 from placet.config import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from placet.apiserver import ApiServer
+    from placet.audit.log import AuditLog
     from placet.cli.live import LiveCluster
     from placet.config import Config
     from placet.doctor.examination import Local
@@ -65,6 +66,12 @@ _FILE = click.Path(path_type=Path)
     help="Also send the canaries of --config, as a dry run: needs its log key, and the right to create Deployments in "
     "their namespaces.",
 )
+@click.option(
+    "--put-on-record",
+    "recorded",
+    is_flag=True,
+    help="Also append what was found to the record of --config, as a leaf of type scan: needs its log key.",
+)
 @output_option("table", "json", "yaml", "junit")
 def doctor(
     output: str,
@@ -78,19 +85,21 @@ def doctor(
     accepted: tuple[str, ...],
     *,
     with_canary: bool,
+    recorded: bool,
 ) -> None:
     r"""Say what in a running cluster leaves a hole in the gate.
 
     Looks at the webhook configuration, its certificates, what answers behind it, who may change any of it, what else
     changes workloads, which kinds nobody judges, and, with --config, at what runs now and would be refused. Everything
-    is read with your own rights, and nothing is ever written; --canary alone asks for something, as a dry run. What you
-    may not read is reported as unknown, with the right that is missing.
+    is read with your own rights, and nothing is written to the cluster; --canary alone asks for something, as a dry
+    run. What you may not read is reported as unknown, with the right that is missing.
 
     \b
     Examples:
       placet doctor
       placet doctor --context prod-eu-1 --config gate/placet.yaml
       placet doctor --config gate/placet.yaml --canary
+      placet doctor --config gate/placet.yaml --put-on-record
       placet doctor --trusted group:platform-team -o json
 
     \b
@@ -102,7 +111,7 @@ def doctor(
     \b
     Environment:
       PLACET_CONFIG              the configuration file
-      PLACET_LOG_KEY_PASSPHRASE  opens the log's key, for --canary
+      PLACET_LOG_KEY_PASSPHRASE  opens the log's key, for --canary and --put-on-record
       KUBECONFIG                 clusters to ask, as for kubectl
 
     \b
@@ -117,8 +126,11 @@ def doctor(
     from placet.doctor.findings import Severity
     from placet.doctor.powers import parse_subject
     from placet.doctor.reading import TIMEOUT_S, Reader
+    from placet.doctor.report import record_scan
 
     subjects = [parse_subject(text) for text in trusted]
+    began = datetime.now(UTC)
+    log, of_cluster = _open_log(config_file) if recorded else (None, "")
     cluster = LiveCluster(kubeconfig, context)
     cluster.namespace()  # says what is wrong with a kubeconfig or a context
     api = ApiServer(cluster.files, context=context or None)
@@ -134,18 +146,40 @@ def doctor(
             subjects,
             spaces,
             excluded,
-            datetime.now(UTC),
+            began,
             progress,
             probe=probe,
             kinds=kinds,
             accepted=accepted,
         ).run()
     print_findings(found, output)
+    if log is not None:
+        index = record_scan(log, found, cluster=of_cluster, began=began, now=datetime.now(UTC))
+        say(f"leaf {index} of the record has what was found")
     severities = {one.severity for one in found}
     if severities & {Severity.HOLE, Severity.RISK}:
         sys.exit(EXIT_VIOLATIONS)
     if Severity.UNKNOWN in severities:
         sys.exit(EXIT_USAGE)
+
+
+def _open_log(config_file: Path | None) -> tuple[AuditLog, str]:
+    """The gate's own log, and the name of its cluster. Opened first: a long examination must not end in vain.
+
+    Raises:
+        InputError: no configuration says which.
+        PlacetError: it can't be opened or written.
+    """
+    from placet.assemble import open_own_record
+    from placet.config import load_config
+    from placet.errors import InputError
+
+    if config_file is None:
+        raise InputError("--put-on-record needs a configuration", hint="Name the gate's own with --config.")
+    config = load_config(config_file)
+    log = open_own_record(config)
+    click.get_current_context().call_on_close(log.close)
+    return log, config.cluster
 
 
 def _open_probe(config_file: Path | None, api: ApiServer) -> Callable[[], Iterator[Finding]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,8 +10,8 @@ import click
 from placet.cli.output import print_result, print_table, safe, style
 from placet.cli.reports import Fault, Report, render_junit
 from placet.doctor.findings import Code, Finding, Severity
+from placet.doctor.report import build_report, count
 
-SCHEMA: Final = "placet.dev/doctor/v1"
 _COLOURS: Final = {Severity.HOLE: "red", Severity.RISK: "yellow", Severity.UNKNOWN: "magenta", Severity.NOTE: "cyan"}
 _BLANK: Final = " " * 8
 
@@ -35,7 +34,7 @@ def print_findings(found: Sequence[Finding], form: str) -> None:
         case "junit":
             click.echo(render_junit(_reports(found), suite="placet doctor"))
         case _:
-            print_result({"schema": SCHEMA, "findings": [_plain(one) for one in found], "counts": _counts(found)}, form)
+            print_result(build_report(found), form)
 
 
 def _show(one: Finding) -> None:
@@ -45,27 +44,11 @@ def _show(one: Finding) -> None:
         click.echo(f"{_BLANK}{safe(line)}")
 
 
-def _counts(found: Sequence[Finding]) -> dict[str, int]:
-    counted = Counter(one.severity for one in found)
-    return {severity.value: counted[severity] for severity in Severity}
-
-
 def _summary(found: Sequence[Finding]) -> str:
     many = {Severity.UNKNOWN.value: "unknown"}
     return ", ".join(
-        f"{number} {name if number == 1 else many.get(name, f'{name}s')}" for name, number in _counts(found).items()
+        f"{number} {name if number == 1 else many.get(name, f'{name}s')}" for name, number in count(found).items()
     )
-
-
-def _plain(one: Finding) -> dict[str, str]:
-    return {
-        "code": one.code.value,
-        "severity": one.severity.value,
-        "where": one.where,
-        "found": one.sentence,
-        "why": one.why,
-        "remedy": one.remedy,
-    }
 
 
 def _reports(found: Sequence[Finding]) -> list[Report]:

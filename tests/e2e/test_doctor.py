@@ -55,6 +55,18 @@ def test_a_healthy_installation_has_no_holes_and_no_risks(installed: ChartCluste
     )
 
 
+def test_what_was_found_is_put_on_record_for_who_asks_years_later(installed: ChartCluster) -> None:
+    team = installed.team
+    options = ("--kubeconfig", str(installed.plane.kubeconfig_path()), "--config", "placet.yaml", "--put-on-record")
+    done = team.run("doctor", *options, "-o", "json", expect=0)
+    (told,) = json.loads(team.run("audit", "list", "--type", "scan", "-o", "json").stdout)["records"]
+    assert done.stderr.endswith(f"leaf {told['index']} of the record has what was found\n")
+    assert told["record"]["counts"] == json.loads(done.stdout)["counts"]
+    assert "note/no_disruption_budget" in told["record"]["codes"]
+    key = (team.folder / "keys" / "log.vkey").read_text(encoding="utf-8").strip()
+    team.run("audit", "verify", "--store", "record.sqlite", "--log-key", key)
+
+
 @contextlib.contextmanager
 def configuration(cluster: ChartCluster, change: Any) -> Iterator[None]:
     """The webhook configuration changed by hand, and put back."""

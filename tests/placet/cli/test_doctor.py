@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from placet.cli import root
-from placet.cli.doctor_view import SCHEMA, print_findings
+from placet.cli.doctor_view import print_findings
 from placet.doctor.findings import MEANINGS, Code, Finding, Severity
+from placet.doctor.report import SCHEMA
 
 SOURCE = Path(__file__).parents[3] / "placet" / "doctor"
 FOUND = [
@@ -90,6 +91,7 @@ def test_what_everybody_may_do_is_a_hole() -> None:
     ("arguments", "words"),
     [
         (["--kubeconfig", "absent"], "no usable kubeconfig in absent"),
+        (["--put-on-record"], "--put-on-record needs a configuration"),
         (["--trusted", "everybody"], "'everybody' names nobody who may have rights"),
     ],
 )
