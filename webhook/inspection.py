@@ -15,6 +15,7 @@ from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
 from placet.breakglass.record import Glass
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
+from placet.exemptions.record import ExemptionRecord
 from placet.exemptions.survey import survey
 from placet.informer.informer import Informer
 from placet.revoked import RevocationRecord
@@ -47,6 +48,7 @@ class Inspector:
         metrics: Metrics,
         *,
         revoked: RevocationRecord,
+        exempted: ExemptionRecord,
         glass: Glass,
         clock: Callable[[], datetime],
         informer: Informer | None = None,
@@ -58,6 +60,7 @@ class Inspector:
         self._checkpointer = checkpointer
         self._metrics = metrics
         self._revoked = revoked
+        self._exempted = exempted
         self._glass = glass
         self._clock = clock
         self._said: set[tuple[str, str, str]] = set()
@@ -138,6 +141,11 @@ class Inspector:
             first = held.faults[0]
             told = f"{len(held.faults)} that exempt nothing, the first {first.file}: {first.why}"
             add_finding(warnings, "keyring", Finding(EXEMPTIONS_UNREADABLE, told))
+        try:
+            for event, exemption_id, appended in self._exempted.append_changes(held, now):
+                logs.say(logging.INFO, f"exemption {event}", exemption_id=exemption_id, log_index=appended.index)
+        except AuditError as error:
+            add_finding(warnings, "record", Finding(error.code, str(error)))
 
     def _look_at_break_glass(self, now: datetime, problems: dict[str, Finding], warnings: dict[str, Finding]) -> None:
         """How many reviews wait; a state that can't be read refuses every deploy, and is said."""

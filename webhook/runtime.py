@@ -25,6 +25,7 @@ from placet.breakglass.record import LogGlass
 from placet.canary import CanaryKey
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
+from placet.exemptions.record import ExemptionRecord
 from placet.policy.bundle import shipped_bundle
 from placet.revoked import RevocationRecord
 from webhook import logs
@@ -124,6 +125,7 @@ class Runtime:
             self.checkpointer,
             metrics,
             revoked=revoked,
+            exempted=ExemptionRecord(log, cluster=config.cluster),
             glass=LogGlass(log, cluster=config.cluster),
             clock=clock,
             informer=self._informer,

@@ -33,6 +33,7 @@ BREAK_GLASS: Final = "break-glass"
 OUTAGE: Final = "outage"
 RESTORED: Final = "restored"
 SCAN: Final = "scan"
+EXEMPTION: Final = "exemption"
 LEAF_TYPES: Final = (
     DECISION,
     HEARTBEAT,
@@ -44,6 +45,7 @@ LEAF_TYPES: Final = (
     OUTAGE,
     RESTORED,
     SCAN,
+    EXEMPTION,
 )
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)

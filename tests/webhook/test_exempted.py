@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from placet.canonical import Digest
 from tests.e2e.exempting import add_exempter, exempt, exempt_for, proxy
 from tests.e2e.gateprocess import Team
 from tests.webhook.gaterun import Gate, opened
@@ -106,3 +107,76 @@ def test_a_new_folder_of_exemptions_is_a_downgrade(exempting: Team) -> None:
         gate.round()
         (told,) = gate.records("configuration")[-1]["downgrades"]
         assert told["key"] == "keyring.exemptions"
+
+
+def events(gate: Gate) -> list[str]:
+    return [one["event"] for one in gate.records("exemption")]
+
+
+def test_what_lies_in_the_folder_is_on_record_from_when_until_when(exempting: Team) -> None:
+    good = proxy("pages", namespace="shop")
+    file = exempt(exempting, good)
+    with opened(exempting) as gate:
+        gate.round()
+        (told,) = gate.records("exemption")
+        assert (told["event"], told["namespace"], told["workload"]) == ("found", "shop", "Deployment/pages")
+        assert [one["person"] for one in told["signers"]] == ["fay"]
+        assert told["envelope_digest"] == str(Digest.of(file.read_bytes()))
+        gate.ask(good)
+        used = gate.records("decision")[-1]["exemption"]
+        assert {name: used[name] for name in ("exemption_id", "statement", "expires")} == {
+            name: told[name] for name in ("exemption_id", "statement", "expires")
+        }
+        assert used["keys"] == [one["key"] for one in told["signers"]]
+        gate.round()
+        assert events(gate) == ["found"]
+        content = file.read_bytes()
+        file.unlink()
+        gate.round()
+        gate.round()
+        assert events(gate) == ["found", "gone"]
+        assert gate.records("exemption")[-1]["exemption_id"] == told["exemption_id"]
+        file.write_bytes(content)
+        gate.round()
+        assert events(gate) == ["found", "gone", "found"]
+    with opened(exempting) as gate:
+        gate.round()
+        assert events(gate) == ["found", "gone", "found"]
+
+
+def test_what_another_process_recorded_just_now_is_left_alone(exempting: Team) -> None:
+    file = exempt(exempting, proxy("pages", namespace="shop"))
+    with opened(exempting) as gate:
+        gate.round()
+    file.unlink()
+    with opened(exempting) as gate:
+        gate.round()
+        assert events(gate) == ["found"]  # its file may not have come here yet
+        gate.clock.ahead = timedelta(minutes=4)
+        gate.round()
+        assert events(gate) == ["found", "gone"]
+
+
+def test_a_folder_that_can_not_be_read_says_nothing_of_what_was_in_it(exempting: Team) -> None:
+    file = exempt(exempting, proxy("pages", namespace="shop"))
+    with opened(exempting) as gate:
+        gate.round()
+        folder = file.parent.rename(file.parent.with_name("away"))
+        gate.clock.ahead = timedelta(minutes=4)
+        gate.round()
+        assert events(gate) == ["found"]
+        folder.rename(file.parent)
+        gate.round()
+        assert events(gate) == ["found"]
+
+
+def test_what_could_not_be_recorded_is_warned_of_and_recorded_later(exempting: Team) -> None:
+    with opened(exempting, faulty=True) as gate:
+        gate.round()
+        exempt(exempting, proxy("pages", namespace="shop"))
+        assert gate.faults is not None
+        gate.faults.fail("insert", after=False)
+        assert "warning record: store_full" in gate.ready()[1]
+        assert events(gate) == []
+        gate.round()
+        assert events(gate) == ["found"]
