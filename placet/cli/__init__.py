@@ -29,6 +29,7 @@ _SUMMARIES: Final = {
     "keyring": "Say who may approve and attest what.",
     "keys": "Make, show and fetch the keys that sign approvals, evidence and keyrings.",
     "plan": "Say whether workloads would be admitted, and what is missing.",
+    "policy": "Prove what the approval matrix does, and judge single inputs.",
     "revoke": "Take an approval back, by its id.",
     "score": "Show the risk score, where each part of it comes from, and what would lower it.",
     "verify": "Show which approvals on workloads count, and why others do not.",

@@ -61,18 +61,30 @@ def load_policy_data(operator_file: Path | None) -> PolicyData:
         EngineError: ``policy_data_invalid``: unreadable, not YAML, an unknown key, a wrong value, or no environment;
             the message names the file and the place in it.
     """
+    if operator_file is None:
+        return merge_policy_data(b"", name="the shipped policy data")
+    try:
+        raw = operator_file.read_bytes()
+    except OSError as exc:
+        _refuse(str(operator_file), f"can't be read: {exc.strerror or exc}", exc)
+    return merge_policy_data(raw, name=str(operator_file))
+
+
+def merge_policy_data(raw: bytes, *, name: str) -> PolicyData:
+    """The shipped defaults with an operator's YAML over them.
+
+    Args:
+        raw: the operator's file; empty for the defaults alone.
+        name: of the file, for messages.
+
+    Raises:
+        EngineError: as :func:`load_policy_data`.
+    """
     merged = _load_defaults()
-    raw = b""
-    if operator_file is not None:
-        try:
-            raw = operator_file.read_bytes()
-        except OSError as exc:
-            _refuse(str(operator_file), f"can't be read: {exc.strerror or exc}", exc)
-        operator = parse_yaml(raw, name=str(operator_file))
-        operator = {} if operator is None else operator
-        _require_valid(operator, "operator", name=str(operator_file), raw=raw)
+    operator = parse_yaml(raw, name=name)
+    if operator is not None:
+        _require_valid(operator, "operator", name=name, raw=raw)
         merged = _merge(merged, operator)
-    name = str(operator_file) if operator_file is not None else "the shipped policy data"
     _require_valid(merged, "", name=name, raw=raw)
     known = {rule.id for rule in shipped_bundle().rules}
     for rule in merged["rules"]:
