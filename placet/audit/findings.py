@@ -43,6 +43,8 @@ KINDS: Final[Mapping[str, str]] = {
     "checkpoint_missing": "a checkpoint that was published is not there",
     "witness_missing": "fewer witnesses than were asked for have cosigned a checkpoint that holds",
     "cosignature_invalid": "a line by a known witness is not a cosignature of the checkpoint",
+    "prune_unexplained": "the contents of a leaf are gone, and no signed leaf says that they were pruned",
+    "hold_broken": "something was pruned while a hold covered it",
     "proof_invalid": "the proof does not show that the leaf is in the log",
 }
 

@@ -15,7 +15,7 @@ from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
 from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
-from placet.audit.stores import Reader, Store, StoredLeaf
+from placet.audit.stores import Reader, Store, StoredLeaf, require_bytes
 from placet.audit.stores.failure import unavailable
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
@@ -403,8 +403,10 @@ def read_stored(stored: StoredLeaf) -> Leaf:
     """A leaf as the store has it.
 
     Raises:
+        AuditError: ``pruned``: its bytes are not there any more.
         TamperError: it is not what was hashed, or none of ours.
     """
+    require_bytes(stored)
     if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
         raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
     try:

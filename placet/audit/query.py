@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
-from placet.audit.record import DECISION, parse_leaf
-from placet.audit.stores import Reader, StoredLeaf
+from placet.audit.record import DECISION, PRUNED, parse_leaf
+from placet.audit.stores import Reader, StoredLeaf, require_bytes
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
@@ -70,6 +70,8 @@ class Query:
             asked["since"] = render_time(self.since)
         if self.until is not None:
             asked["until"] = render_time(self.until)
+        if not self.type:
+            asked["pruned"] = PRUNED  # what is left of a leaf says nothing
         return asked
 
     @property
@@ -175,8 +177,10 @@ def read_found(stored: StoredLeaf) -> Found:
     """Read a stored leaf.
 
     Raises:
+        AuditError: ``pruned``: its bytes are not there any more.
         TamperError: it is not the one whose hash stands beside it, or is malformed.
     """
+    require_bytes(stored)
     hint = "Run `placet audit verify` on this store."
     if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
         raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=hint)

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from placet.audit.merkle import Frontier
+from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.record import Leaf
+from placet.errors import AuditError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,35 @@ class StoredLeaf:
     """A leaf as a store gave it back: not verified against anything.
 
     Attributes:
-        raw_leaf: its bytes.
+        raw_leaf: its bytes; none where it was pruned.
         leaf_hash: 32 bytes, as stored.
     """
 
     index: int
     raw_leaf: bytes
     leaf_hash: bytes
+
+
+def hash_of(stored: StoredLeaf) -> bytes:
+    """The hash of a leaf's bytes; of a pruned one, whose bytes are gone, the one that it left behind.
+
+    That one is worth what the tree says that it makes with the others.
+    """
+    return hash_leaf(stored.raw_leaf) if stored.raw_leaf else stored.leaf_hash
+
+
+def require_bytes(stored: StoredLeaf) -> None:
+    """Tell a leaf whose bytes were removed from one that was changed; whether that was allowed, verifying says.
+
+    Raises:
+        AuditError: ``pruned``.
+    """
+    if not stored.raw_leaf:
+        raise AuditError(
+            f"leaf {stored.index} was pruned: its hash is there, and its contents are not",
+            code="pruned",
+            hint="`placet audit list --type prune` says when and why; `placet audit verify`, whether that explains it.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +192,9 @@ class Auditable(Reader, Protocol):
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
+
+    def attachment_names(self, end: int) -> Iterator[tuple[int, str]]:
+        """Index and name of every attachment of leaves before ``end``, in order of both."""
 
     def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Index, name, SHA-256 and content of every attachment of such leaves in order of index."""

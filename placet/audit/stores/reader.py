@@ -45,6 +45,7 @@ _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words o
 # condition of a search -> how it is asked
 CONDITIONS: Final = {
     "type": "leaf_type = :type",
+    "pruned": "leaf_type <> :pruned",
     "kind": "kind = :kind",
     "name": "object_name = :name",
     "namespace": "namespace = :namespace",
@@ -187,6 +188,10 @@ class TableReader(ABC):
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
         return self._many(f"{_CHECKPOINT} ORDER BY size")
+
+    def attachment_names(self, end: int) -> Iterator[tuple[int, str]]:
+        """See ``Auditable``."""
+        return self._many("SELECT idx, name FROM blobs WHERE idx < :end ORDER BY idx, name", end=end)
 
     def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""

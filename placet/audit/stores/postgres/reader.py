@@ -48,6 +48,10 @@ class PostgresReader(TableReader):
         for row in super().raw_rows(start):
             yield RawRow(row.index, row.raw_hash, tuple(map(read_back, row.raw_columns)), row.raw_leaf)
 
+    def attachment_names(self, end: int) -> Iterator[tuple[int, str]]:
+        """See ``Auditable``."""
+        return ((index, read_back(name)) for index, name in super().attachment_names(end))
+
     def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
         return ((index, read_back(name), sha256, content) for index, name, sha256, content in super().raw_blobs(start))
