@@ -31,16 +31,18 @@ class PrunedLeaves:
         self._leaves: Counter[int] = Counter()  # prune -> leaves that it explains
         self._attachments: Counter[int] = Counter()
 
-    def take_leaf(self, index: Any) -> bool:
-        """A leaf has no bytes: say whether a prune took them; False leaves it to be called changed."""
+    def explains(self, index: int) -> bool:
+        """Whether a leaf says that this one was pruned."""
+        return self._ledger.find_leaf(index) is not None
+
+    def take_leaf(self, index: Any) -> None:
+        """A leaf has no bytes: report it unless a prune took them."""
         prune = self._ledger.find_leaf(index) if isinstance(index, int) else None
         if prune is None:
-            self._findings.add(
-                "prune_unexplained", "its contents are gone, and no leaf says that they were pruned", index=index
-            )
-            return isinstance(index, int)
-        self._take(prune, index, self._leaves)
-        return True
+            words = "its contents are gone, and no leaf says that they were pruned"
+            self._findings.add("prune_unexplained", words, index=index)
+        else:
+            self._take(prune, index, self._leaves)
 
     def take_attachment(self, index: int, name: str) -> bool:
         """An attachment of a leaf is not there: say whether a prune took it."""

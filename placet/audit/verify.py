@@ -26,7 +26,7 @@ from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
 from placet.audit.pruned import PrunedLeaves
-from placet.audit.record import HEARTBEAT, HOLD, PRUNE, PRUNED_COLUMNS, parse_body, search_values
+from placet.audit.record import HEARTBEAT, HOLD, PRUNE, PRUNED, PRUNED_COLUMNS, parse_body, search_values
 from placet.audit.resume import Prefix
 from placet.audit.stores import Auditable, RawRow
 from placet.audit.stores.reader import COLUMNS, values_of
@@ -239,7 +239,8 @@ class _Verifier:
         if index != self._rows and not self._broken:
             self._break_at(index)
         self._rows += 1
-        if raw_leaf == b"" and isinstance(raw_hash, bytes) and self._pruned.take_leaf(index):
+        if (raw_leaf, raw_columns[0]) == (b"", PRUNED) and isinstance(raw_hash, bytes):
+            self._pruned.take_leaf(index)
             self._pruned_row(row, attachments)
             return
         leaf_hash = self._hash(index, raw_leaf if isinstance(raw_leaf, bytes) else b"", raw_hash)
