@@ -139,7 +139,7 @@ def prune(
         StoreUnavailable: the store can't be written; what was removed until then stays removed.
         AuditError: a leaf could not be appended.
     """
-    announced = _announce(store, looked, retention, by=by, reason=reason, now=now) if looked.plan.removal else ()
+    announced = _announce(store, looked, retention, by=by, reason=reason, now=now)
     give_up = clock() + wait_s
     while announced and _signed_size(store, keys) <= announced[-1] and clock() < give_up:
         pause(_POLL_S)
@@ -165,6 +165,11 @@ def _announce(
     store: StoreLocation, looked: Looked, retention: Retention, *, by: str, reason: str, now: datetime
 ) -> tuple[int, ...]:
     plan, verification = looked.plan, looked.verification
+    removal = plan.removal
+    for one in looked.announced:
+        removal = removal.beyond(one.removal)
+    if not removal:
+        return ()
     with open_reader(store) as reader:
         latest = reader.latest_checkpoint(at_least=verification.signed_size)
     if latest is None:
@@ -185,7 +190,7 @@ def _announce(
                     now=now,
                 )
             ).index
-            for part in plan.removal.parts()
+            for part in removal.parts()
         )
     finally:
         log.close()

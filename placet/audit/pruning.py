@@ -45,6 +45,15 @@ class Removal:
             {name: left for name, found in self.attachments.items() if (left := spans.subtract(found, held))},
         )
 
+    def beyond(self, other: Removal) -> Removal:
+        """What another one does not name."""
+        left = {
+            name: spans.subtract(found, other.attachments.get(name, ())) for name, found in self.attachments.items()
+        }
+        return Removal(
+            spans.subtract(self.leaves, other.leaves), {name: found for name, found in left.items() if found}
+        )
+
     def parts(self) -> Iterator[Removal]:
         """The same in pieces that fit into a leaf each."""
         ranges = [("", span) for span in self.leaves]

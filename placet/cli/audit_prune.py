@@ -9,10 +9,13 @@ from typing import Any, Final
 import click
 
 from placet.audit import spans
-from placet.audit.location import StoreLocation
+from placet.audit.holds import held_by, load_holds
+from placet.audit.location import StoreLocation, open_reader
+from placet.audit.note import VerifierKey
 from placet.audit.prune import MAX_WORDS, Looked, look
 from placet.audit.prune import prune as carry_out
 from placet.audit.retention import Retention, RetentionClass
+from placet.audit.tile_prune import prune_tiles
 from placet.cli.options import StoreParam, output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say
 from placet.cli.progress import Progress
@@ -21,6 +24,7 @@ from placet.config import load_config
 from placet.errors import InputError
 
 PRUNE_SCHEMA: Final = "placet.dev/audit-prune/v1"
+TILES_SCHEMA: Final = "placet.dev/audit-prune-tiles/v1"
 
 
 def now() -> datetime:
@@ -31,6 +35,12 @@ def now() -> datetime:
 @click.command("prune")
 @changing_record_options
 @log_keys_option(required=True)
+@click.option(
+    "--tiles",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Prune this folder of `placet audit tiles` instead; the record says what is held.",
+)
 @click.option("--yes", is_flag=True, help="Do it. Without it nothing is changed.")
 @click.option("--by", default="", help="Who decides it; it stands in the record. Needed with --yes.")
 @click.option("--reason", default="", help="Why, where the terms are not all there is to say; it stands in the record.")
@@ -54,6 +64,7 @@ def prune(
     config_file: Path,
     log_keys: tuple[str, ...],
     *,
+    folder: Path | None,
     yes: bool,
     by: str,
     reason: str,
@@ -69,6 +80,9 @@ def prune(
     before anything is removed: a gate that runs does so within a minute. A run that was stopped is finished by the
     next one.
 
+    With --tiles, entries go from the folder that the record has pruned before, in whole bundles of 256 and from the
+    beginning; what stays of them is put into its folder "kept". Publish first: the folder has to know what was pruned.
+
     The terms are those of the configuration, record.retention, where there is one. Nothing that a hold covers goes, nor
     what a decision that stays rests on.
 
@@ -76,6 +90,7 @@ def prune(
     Examples:
       placet audit prune --store record.sqlite --log-key keys/log.vkey
       placet audit prune --store record.sqlite --log-key keys/log.vkey --yes --by sam@example.org
+      placet audit prune --store record.sqlite --log-key keys/log.vkey --tiles tiles --yes
 
     \b
     Exit codes:
@@ -93,6 +108,9 @@ def prune(
     """
     keys = read_keys(log_keys)
     file = find_store(store, config_file)
+    if folder is not None:
+        _prune_folder(folder, file, keys, yes=yes, output=output)
+        return
     if yes and not by.strip():
         raise InputError("--yes needs --by: who decides it")
     if max(len(by), len(reason)) > MAX_WORDS:
@@ -126,6 +144,31 @@ def prune(
         named = ", ".join(str(index) for index in done.unsigned)
         say(f"No checkpoint signs yet for what leaf {named} announces: run it again once the gate has signed.")
         raise SystemExit(EXIT_VIOLATIONS)
+
+
+def _prune_folder(folder: Path, file: StoreLocation, keys: list[VerifierKey], *, yes: bool, output: str) -> None:
+    with open_reader(file) as reader:
+        held = held_by(load_holds(reader))
+    with Progress("leaves") as progress:
+        done = prune_tiles(folder, keys, held=held, dry_run=not yes, progress=progress)
+    if output != "text":
+        value = {
+            "schema": TILES_SCHEMA,
+            "done": yes,
+            "minimum": done.minimum,
+            "bundles": list(done.bundles),
+            "leaves": done.leaves,
+            "kept": done.kept,
+        }
+        print_result(value, output)
+        return
+    words = "were removed" if yes else "would go"
+    click.echo(
+        f"{done.leaves} leaves {words}, {len(done.bundles)} entry bundles; {done.kept} leaves of them stay in kept"
+    )
+    click.echo(f"entries before {done.minimum} need not be there any more")
+    if not yes and done.leaves:
+        say("Nothing was changed; --yes does it.")
 
 
 def _rendered(looked: Looked, retention: Retention) -> dict[str, Any]:
