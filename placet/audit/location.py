@@ -10,6 +10,7 @@ from placet.errors import InputError
 
 if TYPE_CHECKING:  # the configuration and every option need this module, and none of them opens a store
     from placet.audit.stores import Auditable, Store
+    from placet.audit.stores.upgrade import Progress, Upgraded
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 OPEN_DEADLINE_S: Final = 5.0
@@ -123,7 +124,7 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
 
     Raises:
         InputError: there is no such file.
-        AuditError: ``store_foreign`` when it is not a record of this version.
+        AuditError: ``store_foreign`` when it is no record, or one of a newer version.
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
     """
     if isinstance(location, Path):
@@ -133,6 +134,34 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
     from placet.audit.stores.postgres.store import open_view  # noqa: PLC0415 - libpq only for who needs it
 
     return open_view(location)
+
+
+def plan_upgrade(location: StoreLocation) -> Upgraded:
+    """What ``upgrade_store`` would do; raises as it does."""
+    if isinstance(location, Path):
+        from placet.audit.stores.upgrade import plan_file  # noqa: PLC0415 - see open_store
+
+        return plan_file(location)
+    from placet.audit.stores.postgres.upgrade import plan_database  # noqa: PLC0415 - libpq only for who needs it
+
+    return plan_database(location)
+
+
+def upgrade_store(location: StoreLocation, *, progress: Progress) -> Upgraded:
+    """Take a record of an earlier version to the newest, all or nothing.
+
+    Raises:
+        InputError: there is no such file.
+        AuditError: ``store_foreign``: no record, or of a newer version; ``tampered``: it is not what placet wrote.
+        StoreUnavailable: it can't be written to.
+    """
+    if isinstance(location, Path):
+        from placet.audit.stores.upgrade import upgrade_file  # noqa: PLC0415 - see open_store
+
+        return upgrade_file(location, progress=progress)
+    from placet.audit.stores.postgres.upgrade import upgrade_database  # noqa: PLC0415 - libpq only for who needs it
+
+    return upgrade_database(location, progress=progress)
 
 
 def is_here(location: StoreLocation) -> bool:

@@ -75,13 +75,14 @@ class Query:
     @property
     def scans(self) -> bool:
         """Whether something is asked that no column has, so that records are read to see."""
-        return any((self.role, self.person, self.approval, self.image, self.text))
+        return any((self.role, self.person, self.approval, self.image, self.text, self.projection))
 
     def matches(self, body: Mapping[str, Any]) -> bool:
-        """Whether a record is what is looked for, of what ``conditions`` does not ask."""
+        """Whether a record is what is looked for, of what ``conditions`` does not ask of every version of a store."""
         wanted = self.text.casefold()
         return (
-            (not self.role or self.role in _said(body, _ROLES))
+            (not self.projection or self.projection == body.get("projection"))
+            and (not self.role or self.role in _said(body, _ROLES))
             and (not self.person or self.person in _said(body, _PERSONS))
             and (not self.approval or self.approval in _said(body, _APPROVALS))
             and (not self.image or any(self.image in image for image in _said(body, _IMAGES)))

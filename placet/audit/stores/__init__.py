@@ -136,7 +136,10 @@ class Reader(ProofSource, Protocol):
         """What is kept beside a leaf; None when it was erased or never kept."""
 
     def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
-        """Leaves that meet every condition, newest first; see ``placet.audit.query``."""
+        """Leaves that meet every condition, newest first; see ``placet.audit.query``.
+
+        A store of an earlier version leaves conditions out that it has no column for: whoever asks looks at the leaves.
+        """
 
 
 class RawRow(NamedTuple):

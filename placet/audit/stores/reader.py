@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
-from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, schema
+from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error
 from placet.errors import FormatError, TamperError
 
@@ -39,7 +39,6 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
 ORDER BY idx DESC LIMIT :limit"""
-_RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves"  # noqa: S608 - our own names
 _RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
@@ -60,15 +59,34 @@ CONDITIONS: Final = {
 }
 
 
+class _NotKept:
+    """What stands for a column that a store of that version has not got: it says nothing, so nothing wrong."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_NOT_KEPT: Final = _NotKept()
+
+
 class TableReader(ABC):
     """Queries of one view of the tables; a store says how they are put to it.
 
     Statements name their values ``:name``. Whatever the store, they are to the letter the same, but for what is in
     ``conditions``.
+
+    Attributes:
+        shape: the tables of this version; those of an earlier one are read too.
     """
 
-    __slots__ = ()
+    __slots__ = ("_unkept", "shape")
     conditions: ClassVar[Mapping[str, str]] = CONDITIONS
+
+    def __init__(self, shape: past.Shape) -> None:
+        self.shape = shape
+        self._unkept = set(COLUMNS) - set(shape.columns)  # conditions of these names find what they don't ask too
 
     @abstractmethod
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
@@ -169,7 +187,8 @@ class TableReader(ABC):
 
     def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
         """See ``Reader``."""
-        asked = dict(conditions) | ({} if before is None else {"before": before})
+        asked = {name: value for name, value in conditions.items() if name not in self._unkept}
+        asked |= {} if before is None else {"before": before}
         where = " AND ".join(self.conditions[name] for name in asked) or "1 = 1"
         rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
         return [StoredLeaf(*row) for row in rows]
@@ -181,8 +200,14 @@ class TableReader(ABC):
     def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
         """See ``Auditable``."""
         where = " WHERE idx >= :start" if start else ""
-        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **({"start": start} if start else {})):
-            yield RawRow(row[0], row[1], row[3:], row[2])
+        asked = f"SELECT idx, leaf_hash, leaf, {', '.join(self.shape.columns)} FROM leaves{where} ORDER BY idx"  # noqa: S608 - our own names
+        kept = self.shape.columns
+        for row in self._many(asked, **({"start": start} if start else {})):
+            columns = row[3:]
+            if len(kept) < len(COLUMNS):
+                said = dict(zip(kept, columns, strict=True))
+                columns = tuple(said.get(name, _NOT_KEPT) for name in COLUMNS)
+            yield RawRow(row[0], row[1], columns, row[2])
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
@@ -204,7 +229,8 @@ class SqliteReader(TableReader):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, shape: past.Shape = past.NEWEST) -> None:
+        super().__init__(shape)
         self._connection = connection
 
     def damage(self) -> list[str]:
@@ -215,7 +241,7 @@ class SqliteReader(TableReader):
     def schema_differences(self) -> list[str]:
         """See ``Auditable``."""
         try:
-            return schema.differences(self._connection)
+            return schema.differences(self._connection, self.shape.objects)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import psycopg
 
-from placet.audit.stores import RawRow
+from placet.audit.stores import RawRow, past
 from placet.audit.stores.postgres import schema
 from placet.audit.stores.postgres.connection import Link
 from placet.audit.stores.postgres.failure import store_error
@@ -28,7 +28,8 @@ class PostgresReader(TableReader):
     __slots__ = ("_link", "_names")
     conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS}
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, version: int = schema.VERSION) -> None:
+        super().__init__(past.NEWEST if version == schema.VERSION else past.V2)
         self._link = link
         self._names = itertools.count()
 
@@ -39,7 +40,7 @@ class PostgresReader(TableReader):
     def schema_differences(self) -> list[str]:
         """See ``Auditable``."""
         try:
-            return schema.differences(self._link)
+            return schema.differences(self._link, self.shape.version)
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 

@@ -21,6 +21,7 @@ from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.connection import (
     Link,
     connect,
+    read_version,
     require_database,
     require_durable,
     require_role,
@@ -232,13 +233,13 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
 
     Raises:
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
-        AuditError: ``store_foreign`` when it holds no record of this version.
+        AuditError: ``store_foreign`` when it holds no record, or one of a newer version.
     """
     link: Link | None = None
     try:
-        link = _connect_reader(url, answer_s=deadline_s, idle_s=0)
+        link = _connect_reader(url, answer_s=deadline_s, idle_s=0, require=read_version)
         link.answer_s = None  # a search without an index may take a while
-        yield PostgresReader(link)
+        yield PostgresReader(link, read_version(link, url))
     except psycopg.Error as exc:
         raise store_error(exc) from exc
     finally:
@@ -246,11 +247,17 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
             link.close()
 
 
-def _connect_reader(url: DatabaseUrl, *, answer_s: float, idle_s: float) -> Link:
+def _connect_reader(
+    url: DatabaseUrl,
+    *,
+    answer_s: float,
+    idle_s: float,
+    require: Callable[[Link, DatabaseUrl], object] = require_version,
+) -> Link:
     link = connect(url, idle_s=idle_s, application="placet reader")
     try:
         link.answer_s = answer_s
-        require_version(link, url)
+        require(link, url)
         link.execute(_BEGIN_READING)
     except BaseException:
         link.close()
