@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -147,8 +148,13 @@ def plan_upgrade(location: StoreLocation) -> Upgraded:
     return plan_database(location)
 
 
-def upgrade_store(location: StoreLocation, *, progress: Progress) -> Upgraded:
+def upgrade_store(location: StoreLocation, *, progress: Progress, rebuild: bool = False) -> Upgraded:
     """Take a record of an earlier version to the newest, all or nothing.
+
+    Args:
+        location: where it is; a database as its owner.
+        progress: told leaves done and leaves there are.
+        rebuild: whether what records are found by is made anew after it, in a transaction of its own.
 
     Raises:
         InputError: there is no such file.
@@ -156,12 +162,17 @@ def upgrade_store(location: StoreLocation, *, progress: Progress) -> Upgraded:
         StoreUnavailable: it can't be written to.
     """
     if isinstance(location, Path):
-        from placet.audit.stores.upgrade import upgrade_file  # noqa: PLC0415 - see open_store
+        from placet.audit.stores.upgrade import rebuild_file, upgrade_file  # noqa: PLC0415 - see open_store
 
-        return upgrade_file(location, progress=progress)
-    from placet.audit.stores.postgres.upgrade import upgrade_database  # noqa: PLC0415 - libpq only for who needs it
+        done = upgrade_file(location, progress=progress)
+        return replace(done, blocks=rebuild_file(location, progress=progress)) if rebuild else done
+    from placet.audit.stores.postgres.upgrade import (  # noqa: PLC0415 - libpq only for who needs it
+        rebuild_database,
+        upgrade_database,
+    )
 
-    return upgrade_database(location, progress=progress)
+    done = upgrade_database(location, progress=progress)
+    return replace(done, blocks=rebuild_database(location, progress=progress)) if rebuild else done
 
 
 def is_here(location: StoreLocation) -> bool:

@@ -19,8 +19,9 @@ UPGRADED_SCHEMA: Final = "placet.dev/audit-upgrade/v1"
 @click.command("upgrade-store")
 @record_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--rebuild", is_flag=True, help="Make what records are found by anew.")
 @output_option("json", "yaml")
-def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_run: bool) -> None:
+def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_run: bool, rebuild: bool) -> None:
     r"""Take a record of an earlier version to the tables that this placet writes.
 
     All of it or nothing, in one transaction. No leaf is touched: the root is computed from the leaves before and after
@@ -30,10 +31,14 @@ def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_
     of the tables: gates that are running go on, those of the new release start once it is done. Reading needs it not:
     `placet audit verify`, `list`, `show` and `prove` read every earlier version. Keep a backup.
 
+    With --rebuild the terms that `placet audit list` finds records by are made anew from the leaves. A gate does it
+    too, by and by; do it where `placet audit verify` says index_changed.
+
     \b
     Examples:
       placet audit upgrade-store --store record.sqlite --dry-run
       placet audit upgrade-store --store postgresql://owner@db.example.org/placet
+      placet audit upgrade-store --store record.sqlite --rebuild
 
     \b
     Environment:
@@ -53,9 +58,9 @@ def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_
         for step in planned.steps:
             say(f"- {step}")
     done = planned
-    if not dry_run and planned.steps:
+    if not dry_run and (planned.steps or rebuild):
         with Progress("leaves") as progress:
-            done = upgrade_store(where, progress=progress)
+            done = upgrade_store(where, progress=progress, rebuild=rebuild)
     if not text:
         value = {
             "schema": UPGRADED_SCHEMA,
@@ -65,9 +70,13 @@ def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_
             "done": not dry_run,
             "size": done.size or None,
             "root": done.root.hex() or None,
+            "blocks": done.blocks,
         }
         print_result(value, output)
-    elif not done.steps:
+        return
+    if not done.steps:
         say(f"{safe(where)} is of version {done.version}, the newest: there is nothing to do.")
     elif not dry_run:
         say(f"Done. {done.size} leaves, with the root {done.root.hex()} before and after.")
+    if done.blocks:
+        say(f"What records are found by was made anew: {done.blocks} blocks of 1024 leaves.")

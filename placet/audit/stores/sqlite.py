@@ -21,14 +21,16 @@ from placet.audit.merkle import Frontier
 from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
 from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, read_version, sync_folder, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state, values_of
+from placet.audit.stores.reader import COLUMNS, SqliteReader, put_block, read_state, values_of
 from placet.audit.stores.upgrade import run_steps
+from placet.audit.terms import TermBlock
 from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 
 _SHORTEST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.008
 _READER_TIMEOUT_S: Final = 1.0
+_BLOCK_S: Final = 5.0
 _INSERT: Final = (
     f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (3 + len(COLUMNS)))})"  # noqa: S608 - our own names
 )
@@ -165,6 +167,16 @@ class SqliteStore:
         self._readers.append(connection)
         if self._closed:
             self._close_readers()
+
+    def add_block(self, block: TermBlock) -> bool:
+        """See ``Store``."""
+        transaction = self.begin(deadline_s=_BLOCK_S)
+        try:
+            added = transaction.put_block(block)
+            transaction.commit()
+        finally:
+            transaction.rollback()
+        return added
 
     def close(self) -> None:
         """See ``Store``."""
@@ -323,6 +335,11 @@ class SqliteTransaction:
             self._connection.execute(
                 "INSERT OR IGNORE INTO checkpoints (size, root, frontier, note) VALUES (?, ?, ?, ?)", row
             )
+
+    def put_block(self, block: TermBlock) -> bool:
+        """Keep what the leaves of a block are found by; False where it is there."""
+        with self._guarded():
+            return put_block(self._connection, block)
 
     def commit(self) -> None:
         """See ``Transaction``."""

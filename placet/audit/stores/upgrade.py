@@ -17,8 +17,9 @@ from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.stores import past, schema
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.file import read_version, uri
-from placet.audit.stores.reader import read_state
+from placet.audit.stores.reader import SqliteReader, TableReader, put_block, read_state
 from placet.audit.stores.steps import steps_from
+from placet.audit.terms import BLOCK, TermBlock, make_block
 from placet.errors import AuditError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
@@ -37,6 +38,7 @@ class Upgraded:
         steps: what was done, a sentence without its subject each; none where nothing had to be.
         size: leaves.
         root: of them, 32 bytes, before and after.
+        blocks: how many blocks of terms were made anew.
     """
 
     before: int
@@ -44,6 +46,7 @@ class Upgraded:
     steps: tuple[str, ...]
     size: int = 0
     root: bytes = b""
+    blocks: int = 0
 
 
 def no_progress(_done: int, _total: int) -> None:
@@ -74,6 +77,43 @@ def upgrade_file(path: Path, *, progress: Progress = no_progress) -> Upgraded:
         done = run_steps(connection, path, progress=progress)
         connection.execute("COMMIT")
     return done
+
+
+def rebuild_file(path: Path, *, progress: Progress = no_progress) -> int:
+    """Make what records are found by anew, all of it or nothing; gives the number of blocks.
+
+    Args:
+        path: of a file of the newest version.
+        progress: told leaves done and leaves there are.
+
+    Raises:
+        AuditError: ``store_foreign``.
+        StoreUnavailable: it can't be written to, or another process writes.
+    """
+    with _opened(path, "mode=rw") as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        read_version(connection, path)
+        connection.execute("DELETE FROM terms")
+        connection.execute("DELETE FROM blocks")
+        reader = SqliteReader(connection)
+        count = 0
+        for block in each_block(reader, progress):
+            count += put_block(connection, block)
+        connection.execute("COMMIT")
+    return count
+
+
+def each_block(reader: TableReader, progress: Progress) -> Iterator[TermBlock]:
+    """The block of every 1,024 leaves, made from them."""
+    size = reader.state().size
+    for number in range(size // BLOCK):
+        leaves = reader.leaves(number * BLOCK, (number + 1) * BLOCK)
+        block = make_block(number, (one.raw_leaf for one in leaves))
+        if block is None:
+            raise TamperError("a leaf is missing", index=number * BLOCK, code="missing", hint=VERIFY_FIRST)
+        yield block
+        progress((number + 1) * BLOCK, size)
 
 
 def run_steps(connection: sqlite3.Connection, path: Path, *, progress: Progress = no_progress) -> Upgraded:

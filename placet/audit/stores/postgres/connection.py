@@ -31,7 +31,8 @@ SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), f
   set_config('search_path', 'placet, pg_catalog, pg_temp', false), set_config('client_encoding', 'UTF8', false),
   set_config('idle_in_transaction_session_timeout', %(idle)s, false), set_config('statement_timeout', '0', false),
   set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-  set_config('tcp_keepalives_count', '3', false), set_config('bytea_output', 'hex', false)"""
+  set_config('tcp_keepalives_count', '3', false), set_config('bytea_output', 'hex', false),
+  set_config('jit', 'off', false)"""
 _FACTS: Final = """\
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
   obj_description(to_regnamespace('placet'), 'pg_namespace'),

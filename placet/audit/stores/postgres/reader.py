@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import psycopg
@@ -20,18 +20,22 @@ from placet.audit.stores.reader import CONDITIONS, TableReader
 _VALUE: Final = re.compile(r":([a-z]+)")
 _FETCHED: Final = 256  # rows at a time: 8 MiB of the largest leaves
 _CONTAINS: Final = "strpos(violations, '|' || :violation || '|') > 0"
+_AMONG: Final = "idx = ANY(CAST(:indexes AS bigint[]))"
 
 
 class PostgresReader(TableReader):
     """One view of the tables through a connection that is inside a read transaction."""
 
     __slots__ = ("_link", "_names")
-    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS}
+    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS, "indexes": _AMONG}
 
     def __init__(self, link: Link, version: int = schema.VERSION) -> None:
         super().__init__(past.NEWEST if version == schema.VERSION else past.V2)
         self._link = link
         self._names = itertools.count()
+
+    def _list(self, numbers: Sequence[int]) -> Any:
+        return list(numbers)
 
     def damage(self) -> list[str]:
         """See ``Auditable``. PostgreSQL has no check that this role may run; what it can't read is raised."""

@@ -30,7 +30,8 @@ from placet.audit.stores.postgres.connection import (
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.reader import PostgresReader
 from placet.audit.stores.postgres.schema import NAMESPACE
-from placet.audit.stores.postgres.transaction import PostgresTransaction
+from placet.audit.stores.postgres.transaction import PostgresTransaction, put_block
+from placet.audit.terms import TermBlock
 from placet.errors import AuditError, TamperError
 
 MAX_READERS: Final = 8
@@ -38,6 +39,7 @@ _READER_WAIT_S: Final = 1.0
 _ANSWER_S: Final = 3.0  # a signer reads all that is new, answer by answer, which may take longer than any decision
 _WRITER_IDLE_S: Final = 10.0
 _READER_IDLE_S: Final = 60.0
+_BLOCK_S: Final = 30.0
 _GRACE_S: Final = 5.0  # a commit under way is not cut short at once: what it did would not be known
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -45,7 +47,7 @@ _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class PostgresStore:
     """One database. Threads share it; a forked child must open its own.
 
-    It has one connection to write and at most ``MAX_READERS`` to read.
+    It has one connection to write, at most ``MAX_READERS`` to read, and for a moment one that adds a block of terms.
     """
 
     def __init__(self, url: DatabaseUrl, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -153,6 +155,20 @@ class PostgresStore:
             self._reading.release()
             if self._closed:
                 self._close_readers()
+
+    def add_block(self, block: TermBlock) -> bool:
+        """See ``Store``. It has a connection of its own, which no append waits for, for as long as it takes."""
+        self._require_usable()
+        try:
+            link = self._connect_writer()
+            try:
+                link.give_up = self._clock() + _BLOCK_S
+                with link.transaction():
+                    return put_block(link, block)
+            finally:
+                link.close()
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
 
     def close(self) -> None:
         """See ``Store``."""

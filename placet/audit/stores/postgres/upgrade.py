@@ -15,11 +15,12 @@ from placet.audit.location import DatabaseUrl
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.stores import schema as tables
 from placet.audit.stores.postgres import schema
-from placet.audit.stores.postgres.connection import Link, connect, read_version
+from placet.audit.stores.postgres.connection import Link, connect, read_version, require_version
 from placet.audit.stores.postgres.failure import store_error
 from placet.audit.stores.postgres.reader import PostgresReader
+from placet.audit.stores.postgres.transaction import put_block
 from placet.audit.stores.steps import steps_from
-from placet.audit.stores.upgrade import VERIFY_FIRST, Progress, Upgraded, no_progress, root_changed
+from placet.audit.stores.upgrade import VERIFY_FIRST, Progress, Upgraded, each_block, no_progress, root_changed
 from placet.errors import AuditError, TamperError
 
 _PROGRESS_EVERY: Final = 256
@@ -86,6 +87,26 @@ def upgrade_database(url: DatabaseUrl, *, progress: Progress = no_progress) -> U
             return Upgraded(planned.before, planned.version, planned.steps, size, root)
     except psycopg.Error as exc:
         raise store_error(exc) from exc
+
+
+def rebuild_database(url: DatabaseUrl, *, progress: Progress = no_progress) -> int:
+    """Make what records are found by anew, as the owner, all of it or nothing; gives the number of blocks.
+
+    Raises:
+        AuditError: ``store_foreign``.
+        StoreUnavailable: it can't be reached, or the role is not the owner (``store_readonly``).
+    """
+    count = 0
+    try:
+        with _connected(url) as link, link.transaction():
+            require_version(link, url)
+            link.execute("SET LOCAL lock_timeout = '5s'")
+            link.execute("TRUNCATE placet.blocks, placet.terms")
+            for block in each_block(PostgresReader(link), progress):
+                count += put_block(link, block)
+    except psycopg.Error as exc:
+        raise store_error(exc) from exc
+    return count
 
 
 def _connected(url: DatabaseUrl) -> Link:
