@@ -14,7 +14,7 @@ from typing import Any, Final
 from placet.audit import spans
 from placet.audit.log import read_stored, render_time
 from placet.audit.merkle import MAX_SIZE
-from placet.audit.query import Query, read_found
+from placet.audit.query import Query
 from placet.audit.record import HOLD, SCHEMA
 from placet.audit.spans import Span
 from placet.audit.stores import Reader
@@ -141,15 +141,15 @@ def held_by(holds: Iterable[Hold], at: int = MAX_SIZE) -> tuple[Span, ...]:
 
 
 def find_covered(reader: Reader, query: Query) -> tuple[Span, ...]:
-    """The leaves that a query finds: what a hold over a workload, a model or a time covers.
+    """The leaves that a query of columns finds: what a hold over a workload, a model or a time covers.
 
     Raises:
-        TamperError: what is stored is not what was hashed.
+        StoreUnavailable: the store can't be read.
     """
     indexes: list[int] = []
     before: int | None = None
     while rows := reader.search(query.conditions(), before=before, limit=_CHUNK):
-        indexes += [row.index for row in rows if row.raw_leaf and query.matches(read_found(row).body)]
+        indexes += [row.index for row in rows if row.raw_leaf]
         before = rows[-1].index
     return spans.of_indexes(indexes)
 

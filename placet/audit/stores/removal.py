@@ -18,8 +18,9 @@ from placet.audit.record import PRUNED, PRUNED_COLUMNS
 from placet.audit.spans import Span
 from placet.audit.stores import schema
 from placet.audit.stores.failure import store_error
-from placet.audit.stores.file import require_version, uri
-from placet.audit.stores.reader import COLUMNS, values_of
+from placet.audit.stores.file import read_version, uri
+from placet.audit.stores.reader import COLUMNS, SqliteReader, TableReader, put_block, values_of
+from placet.audit.terms import BLOCK, TermBlock, make_block
 from placet.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class _SqliteRemover:
         try:
             self._connection = sqlite3.connect(uri(path, "mode=rw"), uri=True, timeout=_WAIT_S, isolation_level=None)
             try:
-                require_version(self._connection, path)
+                _require_newest(self._connection, path)
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute("PRAGMA secure_delete = ON")  # the bytes go, not their place in the file alone
             except BaseException:
@@ -140,6 +141,10 @@ class _SqliteRemover:
         self._connection.executemany(BLANK, blank_rows(found))
         self._connection.execute(schema.OBJECTS[TRIGGER][1])
         self._connection.executemany("DELETE FROM blobs WHERE idx = :idx", [{"idx": index} for index in found])
+        for block in blocks_of(SqliteReader(self._connection), found):
+            self._connection.execute("DELETE FROM terms WHERE block = ?", (block.number,))
+            self._connection.execute("DELETE FROM blocks WHERE block = ?", (block.number,))
+            put_block(self._connection, block)
         return found
 
     def _remove_attachments(self, name: str, span: Span) -> list[int]:
@@ -147,6 +152,11 @@ class _SqliteRemover:
         found = [row[0] for row in self._connection.execute(SOME_BLOBS, values)]
         self._connection.executemany(DELETE_BLOB, [{"idx": index, "name": name} for index in found])
         return found
+
+
+def _require_newest(connection: sqlite3.Connection, path: Path) -> None:
+    if read_version(connection, path) < schema.VERSION:
+        raise InputError(f"{path} is of an older version", hint="Run `placet audit upgrade-store` first.")
 
 
 SOME_LEAVES: Final = (
@@ -159,6 +169,16 @@ SOME_BLOBS: Final = (
 )
 DELETE_BLOB: Final = "DELETE FROM blobs WHERE idx = :idx AND name = :name"
 BLANK: Final = f"UPDATE leaves SET leaf = :leaf, {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE idx = :idx"  # noqa: S608 - our own names
+
+
+def blocks_of(reader: TableReader, indexes: Sequence[int]) -> Iterator[TermBlock]:
+    """What the leaves of each block that has some of these are found by now; of blocks that are there already."""
+    for number in sorted({index // BLOCK for index in indexes}):
+        if number < reader.blocks():
+            leaves = reader.leaves(number * BLOCK, (number + 1) * BLOCK)
+            block = make_block(number, (stored.raw_leaf for stored in leaves))
+            if block is not None:
+                yield block
 
 
 def blank_rows(indexes: Sequence[int]) -> Iterator[dict[str, Any]]:

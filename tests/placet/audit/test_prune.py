@@ -25,6 +25,7 @@ from placet.audit.query import Query, find, read_found
 from placet.audit.record import DECISION, PRUNE, PRUNED, render_leaf
 from placet.audit.retention import Retention, RetentionClass
 from placet.audit.stores.removal import remove
+from placet.audit.terms import BLOCK, term_of
 from placet.audit.verify import verify_file
 from placet.errors import AuditError, FormatError, TamperError
 from tests.simulators.aged import (
@@ -530,3 +531,27 @@ def test_a_ledger_is_made_of_what_the_leaves_say(file: Path) -> None:
     assert body["cutoffs"]["approval_records"].startswith("2016-11-21")
     assert DECISION in looked_at(file).verification.by_type
     assert SHARING
+
+
+def test_what_records_are_found_by_goes_with_them_and_the_index_still_holds(tmp_path: Path) -> None:
+    path = tmp_path / "record.db"
+    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+    for number in range(BLOCK):
+        if number % 200:
+            log.heartbeat(OLD)
+        else:
+            append_aged(log, number, OLD, allowed=False, approved=False)
+    append_aged(log, 5000, NOW)
+    assert log.index_blocks(1) == 1
+    log.checkpoint()
+    log.close()
+    asked = term_of("user", "alice@example.org")
+    with open_reader(path) as reader:
+        assert asked in {term for _, term, _ in reader.raw_terms()}
+    pruned_record(path)
+    result = verified(path)
+    assert (result.findings, len(there(path))) == ((), 2)
+    with open_reader(path) as reader:
+        assert list(reader.raw_blocks()) == [(0, "", "")]
+        assert list(reader.raw_terms()) == []
+        assert [one.index for one in find(reader, Query(type=""), limit=50).found] == [BLOCK + 1, BLOCK]

@@ -10,10 +10,11 @@ from placet.audit.location import DatabaseUrl
 from placet.audit.spans import Span
 from placet.audit.stores.postgres.connection import connect, require_durable, require_version
 from placet.audit.stores.postgres.failure import store_error
-from placet.audit.stores.postgres.reader import translated
+from placet.audit.stores.postgres.reader import PostgresReader, translated
 from placet.audit.stores.postgres.text import stored
+from placet.audit.stores.postgres.transaction import put_block
 from placet.audit.stores.reader import COLUMNS
-from placet.audit.stores.removal import DELETE_BLOB, SOME_BLOBS, SOME_LEAVES, TRIGGER, blank_rows
+from placet.audit.stores.removal import DELETE_BLOB, SOME_BLOBS, SOME_LEAVES, TRIGGER, blank_rows, blocks_of
 
 _BLANK: Final = (
     f"UPDATE placet.leaves SET leaf = %(leaf)s, {', '.join(f'{name} = %({name})s' for name in COLUMNS)} "  # noqa: S608 - our own names
@@ -53,6 +54,10 @@ class PostgresRemover:
                     cursor.executemany(_BLANK, list(blank_rows(found)))
                     self._link.execute(f"ALTER TABLE placet.leaves ENABLE TRIGGER {TRIGGER}")
                     self._link.execute("DELETE FROM placet.blobs WHERE idx = ANY(%s)", (found,))
+                    for block in list(blocks_of(PostgresReader(self._link), found)):
+                        self._link.execute("DELETE FROM placet.terms WHERE block = %s", (block.number,))
+                        self._link.execute("DELETE FROM placet.blocks WHERE block = %s", (block.number,))
+                        put_block(self._link, block)
         except psycopg.Error as exc:
             raise store_error(exc) from exc
         return found
