@@ -105,7 +105,7 @@ def render_release(hold_id: str, *, by: str, reason: str, ticket: str, now: date
 def read_holds(leaves: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Hold]:
     """Every hold that some leaves of type ``hold`` tell of, in order.
 
-    A leaf that can't be understood is a hold over everything that nothing releases: to keep too much is mended, to
+    A leaf that can't be understood is a hold over everything, called by its index: to keep too much is mended, to
     remove too much is not.
 
     Args:

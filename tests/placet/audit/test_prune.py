@@ -28,6 +28,7 @@ from placet.audit.stores.removal import remove
 from placet.audit.terms import BLOCK, term_of
 from placet.audit.verify import verify_file
 from placet.errors import AuditError, FormatError, TamperError
+from tests.second_verifier import verify as verify_second
 from tests.simulators.aged import (
     ADMISSIONS,
     AGED_INPUT,
@@ -246,6 +247,13 @@ def test_a_gate_goes_on_signing_a_pruned_record(record: StoreLocation) -> None:
         assert log.health().writable
     result = verified(record)
     assert (result.findings, result.signed_size) == ((), SIZE + 2)
+
+
+def test_the_second_verifier_reads_a_pruned_record_too(file: Path) -> None:
+    pruned_record(file)
+    assert verify_second(str(file), str(LOG_KEY.verifier), []) == []
+    remove(file, Removal(((REVOCATION, REVOCATION + 1),), {}))
+    assert verify_second(str(file), str(LOG_KEY.verifier), [])
 
 
 def test_a_second_run_finds_nothing_to_do(file: Path) -> None:
