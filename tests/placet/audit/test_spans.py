@@ -55,7 +55,7 @@ def test_nothing_but_a_format_error_comes_of_ranges_that_are_none(value: Any) ->
 
 
 @given(st.dictionaries(st.sampled_from(["event", "hold_id", "by", "reason", "covered", "ticket", "scope"]), JSON))
-def test_a_hold_that_can_not_be_understood_covers_everything_until_it_is_released_by_its_index(body: dict[str, Any]) -> None:
+def test_a_hold_that_can_not_be_understood_covers_everything_until_it_is_released(body: dict[str, Any]) -> None:
     found = read_holds([(7, body)])
     words = all(isinstance(body.get(name), str) and body[name] for name in ("hold_id", "by", "reason"))
     if words and body.get("event") == "released":
