@@ -55,8 +55,14 @@ def now() -> datetime:
 @click.option("--person", default="", help="Who approved, exempted, revoked, or broke the glass.")
 @click.option("--approval", default="", help="Id of an approval that counted, did not, or was revoked.")
 @click.option("--projection", default="", help="Digest of the content that was judged.")
-@click.option("--image", default="", help="Words of an image's reference, one behind the other: vllm, serving/vllm-openai.")
-@click.option("--text", default="", help="Words of what was said: message, advice, reason; in any order, upper and lower case alike.")
+@click.option(
+    "--image", default="", help="Words of an image's reference, one behind the other: vllm, serving/vllm-openai."
+)
+@click.option(
+    "--text",
+    default="",
+    help="Words of what was said: message, advice, reason; in any order, upper and lower case alike.",
+)
 @click.option(
     "--type",
     "leaf_type",
