@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,6 +41,15 @@ _COLUMNS: Final = {
     "projection": "projection",
     "allowed": "allowed",
 }
+_FIELDS: Final = {"role": _ROLES, "person": _PERSONS, "approval": _APPROVALS, "image": _IMAGES, "text": _TEXTS}
+# The same by where it stands, so that a body is gone through once: member -> (field, its member), and member -> field.
+_SAID: Final = tuple((field, place) for field, places in _FIELDS.items() for place in places)
+_INNER: Final = tuple(
+    (key, tuple((field, place[-1]) for field, place in _SAID if place[0] == key and len(place) > 1))
+    for key in sorted({place[0] for _, place in _SAID if len(place) > 1})
+)
+_OUTER: Final = tuple((place[0], field) for field, place in _SAID if len(place) == 1)
+_UNSAID: Final = ("", None)
 _NAMES: Final = tuple(Columns.__dataclass_fields__)
 _PLACES: Final = tuple((field, _NAMES.index(column)) for field, column in _COLUMNS.items())
 _VIOLATIONS: Final = _NAMES.index("violations")
@@ -72,7 +82,7 @@ class BlockMaker:
 
     def _begin(self) -> None:
         self._place = 0
-        self._terms: dict[int, list[int]] = {}
+        self._terms: defaultdict[int, list[int]] = defaultdict(list)
         self._earliest = ""
         self._latest = ""
 
@@ -84,9 +94,9 @@ class BlockMaker:
             body: of the leaf.
         """
         if columns is not None and body is not None:
-            place = self._place
+            place, there = self._place, self._terms
             for term in terms_of(columns, body):
-                self._terms.setdefault(term, []).append(place)
+                there[term].append(place)
             time = columns[_TIME]
             self._earliest = min(self._earliest or time, time)
             self._latest = max(self._latest, time)
@@ -158,15 +168,33 @@ def terms_of(columns: Sequence[Any], body: Mapping[str, Any]) -> set[int]:
         columns: of ``search_values``.
         body: of the leaf.
     """
-    found = {_hashed(field, str(columns[place])) for field, place in _PLACES if columns[place] not in {"", None}}
-    found.update(_hashed("violation", word) for word in columns[_VIOLATIONS].split("|") if word)
-    for field, places in (("role", _ROLES), ("person", _PERSONS), ("approval", _APPROVALS)):
-        found.update(_hashed(field, value) for value in said(body, places))
-    for image in said(body, _IMAGES):
-        found |= image_terms(image)
-    for text in said(body, _TEXTS):
-        found |= text_terms(text)
+    found = {_hashed(field, str(columns[place])) for field, place in _PLACES if columns[place] not in _UNSAID}
+    if columns[_VIOLATIONS]:
+        found.update(_hashed("violation", word) for word in columns[_VIOLATIONS].split("|") if word)
+    get = body.get
+    for key, fields in _INNER:
+        if value := get(key):
+            for entry in value if isinstance(value, list) else (value,):
+                if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
+                    for field, name in fields:
+                        if inner := entry.get(name):
+                            _add_said(found, field, inner)
+    for key, field in _OUTER:
+        if value := get(key):
+            _add_said(found, field, value)
     return found
+
+
+def _add_said(found: set[int], field: str, value: object) -> None:
+    """The terms of a text, or of each text in a list."""
+    for one in value if isinstance(value, list) else (value,):
+        if isinstance(one, str) and one:
+            if field == "text":
+                found |= text_terms(one)
+            elif field == "image":
+                found |= image_terms(one)
+            else:
+                found.add(_hashed(field, one))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -196,9 +224,6 @@ def text_words(text: str) -> set[str]:
 def said_in(body: Mapping[str, Any], field: str) -> Iterator[str]:
     """Every text that a body says in a field: ``role``, ``person``, ``approval``, ``image``, ``text``."""
     return said(body, _FIELDS[field])
-
-
-_FIELDS: Final = {"role": _ROLES, "person": _PERSONS, "approval": _APPROVALS, "image": _IMAGES, "text": _TEXTS}
 
 
 def said(body: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> Iterator[str]:

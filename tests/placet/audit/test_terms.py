@@ -9,17 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from placet.audit.checkpointer import Checkpointer
 from placet.audit.location import DatabaseUrl, StoreLocation, open_reader, open_store, upgrade_store
 from placet.audit.log import AuditLog, render_time
 from placet.audit.merkle import hash_leaf
 from placet.audit.migrate import migrate
 from placet.audit.query import Query, find
 from placet.audit.record import parse_leaf, render_leaf
-from placet.audit.stores.reader import TableReader
+from placet.audit.stores.postgres.transaction import put_block
 from placet.audit.terms import BLOCK, _render_members, make_block, read_members
 from placet.audit.verify import verify_file
 from placet.errors import FormatError, InputError, TamperError
@@ -200,6 +202,10 @@ def test_what_terms_find_is_what_reading_everything_finds(
     assert page.cursor == (str(expected[limit - 1]) if len(expected) > limit else "")
 
 
+def test_a_record_with_terms_is_verified(store: StoreLocation) -> None:
+    assert verify_file(store, KEYS).verified
+
+
 def test_pages_go_from_leaves_in_no_block_through_all_blocks(store: StoreLocation) -> None:
     seen: list[int] = []
     cursor = ""
@@ -255,7 +261,6 @@ def test_terms_that_were_tampered_with_are_found(
     store: StoreLocation, tmp_path: Path, request: pytest.FixtureRequest, statements: list[str], first: int
 ) -> None:
     def attack(path: StoreLocation) -> None:
-        assert verify_file(path, KEYS).verified
         with surgery(path) as database:
             for statement in statements:
                 database.execute(statement)
@@ -323,6 +328,32 @@ def test_two_that_index_the_same_record_add_each_block_once(location: StoreLocat
     second.close()
 
 
+def test_the_checkpointer_adds_blocks_behind_the_appends(file: Path, tmp_path: Path) -> None:
+    path = copy_of(file, tmp_path)
+    with surgery(path) as database:
+        database.execute("DELETE FROM blocks")
+        database.execute("DELETE FROM terms")
+    log = AuditLog.open(path, origin=ORIGIN, key=LOG_KEY)
+    Checkpointer(log).run_once(START + timedelta(days=1))
+    with log.reading() as reader:
+        assert reader.blocks() == SIZE // BLOCK
+    log.close()
+    assert verify_file(path, KEYS).verified
+
+
+def test_an_append_waits_for_nobody_who_adds_a_block(postgres: PostgresServer) -> None:
+    with postgres.own_record() as url:
+        log = AuditLog.open(url, origin=ORIGIN, key=LOG_KEY)
+        block = make_block(0, [render_leaf(decision(number)).raw for number in range(BLOCK)])
+        assert block is not None
+        with psycopg.connect(url) as connection:
+            assert put_block(connection, block)
+            append(log, 0)
+            assert log.size() == 1
+            connection.rollback()
+        log.close()
+
+
 def test_rebuilding_makes_terms_anew(store: StoreLocation, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     def rebuild(path: StoreLocation, owner: StoreLocation) -> None:
         with open_reader(path) as reader:
@@ -372,7 +403,6 @@ def test_a_leaf_that_can_not_be_read_has_no_terms() -> None:
 
 
 def test_every_condition_but_time_has_a_term() -> None:
-    assert TableReader.__abstractmethods__
     for name in Query.__dataclass_fields__:
         if name in {"since", "until"}:
             continue
