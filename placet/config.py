@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
+from placet.audit.retention import Retention
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
 from placet.errors import InputError
@@ -158,6 +159,7 @@ class Config:
         log: what is logged.
         checkpoints: folder of saved checkpoints, or None.
         spool: where denials wait while the store is away.
+        retention: how long what is in the record is kept, where it is pruned.
     """
 
     file: Path
@@ -183,6 +185,7 @@ class Config:
     log: LogConfig
     checkpoints: Path | None
     spool: SpoolConfig
+    retention: Retention
 
 
 def load_config(file: Path) -> Config:
@@ -267,6 +270,7 @@ def build_config(settings: Settings) -> Config:
             max_mebibytes=spool["max_mebibytes"],
             max_denials=spool["max_denials"],
         ),
+        retention=Retention(**record.get("retention", {})),
     )
 
 

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from placet.audit.commit import GroupCommit, Pending
+from placet.audit.indexing import add_blocks
 from placet.audit.location import StoreLocation, open_store
 from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
 from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
-from placet.audit.stores import Reader, Store, StoredLeaf
+from placet.audit.stores import Reader, Store, StoredLeaf, require_bytes
 from placet.audit.stores.failure import unavailable
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
@@ -298,6 +299,10 @@ class AuditLog:
         with self._store.reading() as reader:
             return reader.state().size
 
+    def index_blocks(self, most: int) -> int:
+        """Add what leaves are found by; see ``placet.audit.indexing``."""
+        return add_blocks(self._store, most)
+
     def checkpoint(self) -> str:
         """Sign what is committed now, keep it, and return the signed note.
 
@@ -403,8 +408,10 @@ def read_stored(stored: StoredLeaf) -> Leaf:
     """A leaf as the store has it.
 
     Raises:
+        AuditError: ``pruned``: its bytes are not there any more.
         TamperError: it is not what was hashed, or none of ours.
     """
+    require_bytes(stored)
     if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
         raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
     try:

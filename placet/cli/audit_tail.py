@@ -89,7 +89,7 @@ def _show_new(file: StoreLocation, query: Query, size: int, output: str) -> int:
     with open_reader(file) as reader:
         end = reader.state().size
         for start in range(size, end, _CHUNK):
-            found = [read_found(stored) for stored in reader.leaves(start, min(start + _CHUNK, end))]
+            found = [read_found(stored) for stored in reader.leaves(start, min(start + _CHUNK, end)) if stored.raw_leaf]
             _show([one for one in found if _is_asked_for(one, query)], output)
     return max(size, end)
 
