@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from placet.audit.record import CONFIGURATION, DECISION, HEARTBEAT, KEYRING, OUTAGE, POLICY
+from placet.audit.record import CONFIGURATION, DECISION, EXEMPTION, HEARTBEAT, KEYRING, OUTAGE, POLICY, SCAN
 
 MIN_DAYS: Final = 365
 """A gate remembers where contents are kept for as long as it runs; nothing that it may still name is pruned."""
@@ -55,8 +55,10 @@ class Retention:
 # found again, and holds, prunes and given-up checkpoints explain the record itself.
 LEAVES: Final[Mapping[str, RetentionClass]] = {
     DECISION: RetentionClass.APPROVAL_RECORDS,
+    EXEMPTION: RetentionClass.APPROVAL_RECORDS,
     HEARTBEAT: RetentionClass.AUDIT_LOGS,
     OUTAGE: RetentionClass.AUDIT_LOGS,
+    SCAN: RetentionClass.AUDIT_LOGS,
     KEYRING: RetentionClass.AUDIT_LOGS,
     POLICY: RetentionClass.AUDIT_LOGS,
     CONFIGURATION: RetentionClass.AUDIT_LOGS,
@@ -76,6 +78,8 @@ WITH_THEIR_LEAF: Final = frozenset(
         (POLICY, "manifest"),
         (POLICY, "wasm"),
         (POLICY, "sources"),
+        (EXEMPTION, "envelope"),
+        (SCAN, "report"),
         (CONFIGURATION, "settings"),
         (CONFIGURATION, "data"),
     }
