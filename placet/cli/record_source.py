@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from placet.audit.location import StoreLocation, is_here, open_reader
 from placet.audit.note import VerifierKey, parse_vkey
 from placet.audit.proof import find_leaf
-from placet.audit.stores import Auditable, ProofSource
+from placet.audit.stores import Auditable, ProofSource, require_bytes
 from placet.cli.options import StoreParam, config_option_for
 from placet.config import load_config
 from placet.errors import FormatError, InputError
@@ -95,6 +95,7 @@ def find_named(reader: ProofSource, wanted: str) -> Any:
 
     Raises:
         InputError: there is none.
+        AuditError: ``pruned``: its hash is there, and its contents are not.
     """
     stored = find_leaf(reader, wanted)
     if stored is None:
@@ -102,6 +103,7 @@ def find_named(reader: ProofSource, wanted: str) -> Any:
             f"no record {wanted!r}",
             hint="Name a decision id, the uid of a request, or an index; `placet audit list` has them.",
         )
+    require_bytes(stored)
     return stored
 
 

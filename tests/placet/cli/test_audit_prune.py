@@ -87,8 +87,8 @@ def test_what_is_announced_goes_once_it_is_signed_for(record: Path) -> None:
 
 def test_who_asks_for_what_is_gone_is_told_so_and_lists_go_on(record: Path) -> None:
     prune_all(record)
-    for command in ("show", "prove"):
-        options = () if command == "show" else ("--log-key", VKEY)
+    key = ("--log-key", VKEY)
+    for command, *options in (("show",), ("replay",), ("prove", *key), ("prove", "--leaf-only", *key)):
         refused = run(command, DENIALS[0], "--store", record, *options, code=2)
         assert f"leaf {DENIALS[0]} was pruned" in refused.stderr
     assert "decision-6" not in run("list", "--store", record, "--type", "any", "--limit", 1000, "-o", "jsonl").stdout
