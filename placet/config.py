@@ -118,6 +118,19 @@ class SpoolConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonsConfig:
+    """What names of persons are sealed with; neither, or both.
+
+    Attributes:
+        folder: of the persons' keys, or None to keep names as they are.
+        key_file: the folder's own key.
+    """
+
+    folder: Path | None
+    key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -158,6 +171,7 @@ class Config:
         log: what is logged.
         checkpoints: folder of saved checkpoints, or None.
         spool: where denials wait while the store is away.
+        persons: what names in the record are sealed with.
     """
 
     file: Path
@@ -183,6 +197,7 @@ class Config:
     log: LogConfig
     checkpoints: Path | None
     spool: SpoolConfig
+    persons: PersonsConfig
 
 
 def load_config(file: Path) -> Config:
@@ -209,6 +224,8 @@ def build_config(settings: Settings) -> Config:
     top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
     canary = _section(value, "canary")
     spool = {**_defaults(SCHEMA["properties"]["record"]["properties"]["spool"]), **record.get("spool", {})}
+
+    persons = record.get("persons", {})
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -267,6 +284,7 @@ def build_config(settings: Settings) -> Config:
             max_mebibytes=spool["max_mebibytes"],
             max_denials=spool["max_denials"],
         ),
+        persons=PersonsConfig(folder=path(persons.get("folder")), key_file=path(persons.get("key_file"))),
     )
 
 

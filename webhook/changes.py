@@ -42,6 +42,8 @@ _KEYS: Final = {
     "next_log_key": "record.next_log_key",
     "origin": "record.origin",
     "checkpoints": "record.checkpoints",
+    "persons.folder": "record.persons.folder",
+    "persons.key_file": "record.persons.key_file",
     "spool.folder": "record.spool.folder",
     "spool.max_mebibytes": "record.spool.max_mebibytes",
     "spool.max_denials": "record.spool.max_denials",
@@ -54,7 +56,8 @@ _KEYS: Final = {
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
 _RESTART_FIELDS: Final = (
-    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "server", "lookups",
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "server",
+    "lookups",
 )  # fmt: skip
 
 
@@ -309,6 +312,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "record.checkpoints": lambda before, after: before and before != after,
+    "record.persons.folder": lambda before, after: before and not after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),

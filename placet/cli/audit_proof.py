@@ -33,7 +33,7 @@ from placet.cli.record_source import (
     record_options,
 )
 from placet.dossier.case import Case, open_case
-from placet.dossier.file import DOSSIER_SCHEMA, MAX_FILE_BYTES, Dossier, render_file, verify_file
+from placet.dossier.file import MAX_FILE_BYTES, SCHEMAS, Dossier, render_file, verify_file
 from placet.dossier.judge import Roots, judge_case, replay_case
 from placet.dossier.leaves import Held, StoreLeaves
 from placet.dossier.today import compare_today, read_newer_keyring
@@ -253,7 +253,7 @@ def verify_proof_file(
     if against.newer_keyring is not None and not roots.keys:
         raise click.UsageError("--newer-keyring needs --root-key")
     newer = None if against.newer_keyring is None else read_newer_keyring(load_keyring(against.newer_keyring), roots)
-    if _schema_of(raw) != DOSSIER_SCHEMA:
+    if _schema_of(raw) not in SCHEMAS:
         _verify_leaf(raw, keys, against.witnesses, output)
         return
     try:
