@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
+from placet.audit.person_keys import Opener
+from placet.audit.persons import find_nonce, find_sealed, open_with
 from placet.audit.record import DECISION, parse_leaf
 from placet.audit.stores import Reader, StoredLeaf
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
+SEALED_WORD: Final = "(sealed)"
+ERASED_WORD: Final = "(erased)"
 _CHUNK: Final = 200  # records in memory at once while one after the other is looked at
 
 # Where leaves of every type say such things.
@@ -40,6 +44,7 @@ class Query:
         text: part of the message, the advice, or the reason that was given, in any case.
         since: aware, included.
         until: aware, not included.
+        requester: like ``user``, asked of the record instead of a column; see ``opened``.
     """
 
     type: str = DECISION
@@ -59,6 +64,7 @@ class Query:
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    requester: str = ""
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
@@ -72,10 +78,19 @@ class Query:
             asked["until"] = render_time(self.until)
         return asked
 
+    def opened(self) -> Query:
+        """The same where names are opened: sealed, none stands in a column, and the record itself is asked."""
+        return replace(self, user="", requester=self.user)
+
     @property
     def scans(self) -> bool:
         """Whether something is asked that no column has, so that records are read to see."""
-        return any((self.role, self.person, self.approval, self.image, self.text))
+        return any((self.role, self.person, self.approval, self.image, self.text, self.requester))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names that a record must have, one of the two or both."""
+        return frozenset(filter(None, (self.person, self.requester)))
 
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether a record is what is looked for, of what ``conditions`` does not ask."""
@@ -83,6 +98,7 @@ class Query:
         return (
             (not self.role or self.role in _said(body, _ROLES))
             and (not self.person or self.person in _said(body, _PERSONS))
+            and (not self.requester or self.requester == body.get("user"))
             and (not self.approval or self.approval in _said(body, _APPROVALS))
             and (not self.image or any(self.image in image for image in _said(body, _IMAGES)))
             and (not wanted or any(wanted in text.casefold() for text in _said(body, _WORDS)))
@@ -94,12 +110,24 @@ class Found:
     """One record.
 
     Attributes:
-        body: of the leaf, whose hash was checked against the one beside it and against nothing else.
+        body: of the leaf, whose hash was checked against the one beside it and against nothing else; with names that
+            were opened, where they were asked for.
+        keys_at_hand: whether they were: what is sealed still has no key any longer.
     """
 
     index: int
     leaf_hash: bytes
     body: Mapping[str, Any]
+    keys_at_hand: bool = False
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """The body for people: a word instead of each name that is sealed."""
+        nonce = find_nonce(self.body)
+        if nonce is None:
+            return self.body
+        word = ERASED_WORD if self.keys_at_hand else SEALED_WORD
+        return open_with(self.body, dict.fromkeys(find_sealed(self.body, nonce), word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +143,7 @@ class Page:
     cursor: str
 
 
-def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
+def find(reader: Reader, query: Query, *, limit: int, after: str = "", opener: Opener | None = None) -> Page:
     """One page of what the query finds.
 
     Args:
@@ -123,6 +151,7 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
         query: what is looked for.
         limit: most records of a page, at least 1.
         after: cursor of the page before, or "" for the first.
+        opener: opens sealed names, in what is asked and in what is found; None to leave them sealed.
 
     Raises:
         InputError: the cursor is none.
@@ -135,19 +164,24 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
                 f"{after!r} is not the cursor of a page", hint="Use the cursor that the page before ended with."
             )
         before = int(after)
+    if opener is not None:
+        query = query.opened()
     if query.scans:
-        found = tuple(itertools.islice(_scan(reader, query, before), limit + 1))
+        found = tuple(itertools.islice(_scan(reader, query, before, opener), limit + 1))
     else:
         rows = reader.search(query.conditions(), before=before, limit=limit + 1)
-        found = tuple(read_found(row) for row in rows)
+        found = tuple(read_found(row, opener) for row in rows)
     return Page(found[:limit], str(found[limit - 1].index) if len(found) > limit else "")
 
 
-def _scan(reader: Reader, query: Query, before: int | None) -> Iterator[Found]:
+def _scan(reader: Reader, query: Query, before: int | None, opener: Opener | None) -> Iterator[Found]:
     """Read what the columns leave, a few at a time, and give what matches."""
+    names = query.names if opener is not None else frozenset()
     while rows := reader.search(query.conditions(), before=before, limit=_CHUNK):
         for row in rows:
-            found = read_found(row)
+            if opener is not None and names and not opener.may_name(row.raw_leaf, names):
+                continue
+            found = read_found(row, opener)
             if query.matches(found.body):
                 yield found
         before = rows[-1].index
@@ -171,8 +205,12 @@ def is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _INDEX_DIGITS and int(text) <= MAX_SIZE
 
 
-def read_found(stored: StoredLeaf) -> Found:
+def read_found(stored: StoredLeaf, opener: Opener | None = None) -> Found:
     """Read a stored leaf.
+
+    Args:
+        stored: the leaf.
+        opener: opens the names that are sealed in it; None to leave them so.
 
     Raises:
         TamperError: it is not the one whose hash stands beside it, or is malformed.
@@ -184,4 +222,6 @@ def read_found(stored: StoredLeaf) -> Found:
         body = parse_leaf(stored.raw_leaf).body
     except FormatError as exc:
         raise TamperError(f"leaf {stored.index}: {exc}", index=stored.index, code="leaf_malformed", hint=hint) from exc
-    return Found(stored.index, stored.leaf_hash, body)
+    if opener is None:
+        return Found(stored.index, stored.leaf_hash, body)
+    return Found(stored.index, stored.leaf_hash, opener.open(body), keys_at_hand=True)

@@ -23,7 +23,7 @@ from placet.plainjson import NOT_PLAIN, parse_canonical
 
 SCHEMA: Final = "placet.dev/record/v1"
 SEALED_SCHEMA: Final = "placet.dev/record/v2"
-"""Of a decision in which names of persons are sealed; in everything else the same."""
+"""Of a leaf in which names of persons are sealed; in everything else the same."""
 _SCHEMAS: Final = frozenset({SCHEMA, SEALED_SCHEMA})
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
@@ -37,6 +37,7 @@ OUTAGE: Final = "outage"
 RESTORED: Final = "restored"
 SCAN: Final = "scan"
 EXEMPTION: Final = "exemption"
+ERASURE: Final = "erasure"
 LEAF_TYPES: Final = (
     DECISION,
     HEARTBEAT,
@@ -49,6 +50,7 @@ LEAF_TYPES: Final = (
     RESTORED,
     SCAN,
     EXEMPTION,
+    ERASURE,
 )
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)

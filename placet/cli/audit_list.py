@@ -17,6 +17,7 @@ from placet.cli.complete import complete_environment, complete_recorded, complet
 from placet.cli.listing import render_csv, render_lines, render_parquet
 from placet.cli.options import output_option
 from placet.cli.output import print_result, print_table, say
+from placet.cli.persons_options import find_opener, persons_options
 from placet.cli.record import LISTED_HEAD, listed_row
 from placet.cli.record_source import open_record, record_options
 
@@ -70,6 +71,7 @@ def now() -> datetime:
 @click.option("--until", type=click.DateTime(MOMENTS), help="Before this moment.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most records to show.")
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
+@persons_options
 @output_option("table", "json", "yaml", "jsonl", "csv", "parquet")
 def list_records(
     store: StoreLocation | None,
@@ -81,6 +83,8 @@ def list_records(
     until: datetime | None,
     limit: int,
     after: str,
+    persons: Path | None,
+    persons_key: Path | None,
     output: str,
     **texts: str,
 ) -> None:
@@ -90,7 +94,9 @@ def list_records(
     that of RFC 4180, with an apostrophe before what a spreadsheet would compute; Parquet needs placet[parquet].
 
     --role, --person, --approval, --image and --text read every record that the other conditions leave, a few at a time,
-    and so do conditions other than the object's until enough are found: on a long record, say --days too.
+    and so do conditions other than the object's until enough are found: on a long record, say --days too. Names that
+    are sealed are opened, and found by --user, --person and --text, where the keys are at hand: those of the
+    configuration, or of --persons. --user reads every record then.
 
     \b
     Examples:
@@ -120,8 +126,9 @@ def list_records(
         until=aware(until),
         **texts,
     )
+    opener = find_opener(store, config_file, persons, persons_key)
     with open_record(store, config_file) as reader:
-        page = find(reader, query, limit=limit, after=after)
+        page = find(reader, query, limit=limit, after=after, opener=opener)
     _print(page, output)
     if not page.found:
         say("No record matches.")
