@@ -26,7 +26,7 @@ from placet.canonical import render_canonical
 
 KEY = bytes(range(32))
 NONCE_BYTES = bytes(range(16))
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 JSON = st.recursive(
     TEXTS | st.integers(-5, 5) | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
