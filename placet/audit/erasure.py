@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.audit.log import render_time
-from placet.audit.person_keys import Person, PersonKeys
+from placet.audit.person_keys import Opener, Person, PersonKeys
 from placet.audit.persons import NONCE, NONCE_BYTES, is_person, seal
 from placet.audit.record import CONFIGURATION, ERASURE, KEYRING, SEALED_SCHEMA
 from placet.audit.stores import Auditable
@@ -55,6 +55,7 @@ class Traces:
         persons: whose keys open the names; empty where none is sealed.
         attachments: that have a name in them as it is, in order.
         leaves: type -> how many leaves have one so; nothing can be done about these.
+        named: index of each leaf that the person is in, sealed or not, or that has such an attachment; in order.
         in_force: types of leaf of which the newest has one beside it: the gate uses it, and would keep it again.
     """
 
@@ -62,6 +63,7 @@ class Traces:
     attachments: tuple[Place, ...]
     leaves: Mapping[str, int]
     in_force: tuple[str, ...]
+    named: tuple[int, ...] = ()
 
 
 class NameFinder:
@@ -110,11 +112,17 @@ def find_traces(reader: Auditable, keys: PersonKeys, names: Sequence[str]) -> Tr
             raise InputError(f"{name!r} is not the name of a person", hint="Accounts of the cluster are never sealed.")
     finder = NameFinder(names)
     folded = {name.casefold() for name in names}
+    persons = tuple(sorted((one for one in keys.all() if one.name.casefold() in folded), key=_by_id))
+    opener, spelled = Opener(list(persons)), frozenset(one.name for one in persons)
+    named: set[int] = set()
     leaves: Counter[str] = Counter()
     newest: dict[str, int] = {}
     for index, _, columns, raw_leaf in reader.raw_rows():
         if finder.finds(bytes(raw_leaf), depth=0):
             leaves[str(columns[0])] += 1
+            named.add(index)
+        elif opener.may_name(bytes(raw_leaf), spelled):
+            named.add(index)
         if columns[0] in _IN_FORCE:
             newest[str(columns[0])] = index
     places = tuple(
@@ -124,10 +132,11 @@ def find_traces(reader: Auditable, keys: PersonKeys, names: Sequence[str]) -> Tr
     )
     beside = {place.index for place in places}
     return Traces(
-        persons=tuple(sorted((one for one in keys.all() if one.name.casefold() in folded), key=_by_id)),
+        persons=persons,
         attachments=places,
         leaves=dict(sorted(leaves.items())),
         in_force=tuple(sorted(kind for kind, index in newest.items() if index in beside)),
+        named=tuple(sorted(named | beside)),
     )
 
 

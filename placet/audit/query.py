@@ -44,7 +44,7 @@ class Query:
         text: part of the message, the advice, or the reason that was given, in any case.
         since: aware, included.
         until: aware, not included.
-        requester: like ``user``, asked of the record instead of a column; see ``opened``.
+        opened: whether names are opened: sealed, they stand in no column, and each record itself is asked for them.
     """
 
     type: str = DECISION
@@ -64,12 +64,14 @@ class Query:
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
-    requester: str = ""
+    opened: bool = False
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
         texts = ("type", "kind", "name", "namespace", "environment", "model", "user", "violation", "projection")
         asked: dict[str, Any] = {name: getattr(self, name) for name in texts if getattr(self, name)}
+        if self.opened:
+            asked.pop("user", None)
         if self.allowed is not None:
             asked["allowed"] = int(self.allowed)
         if self.since is not None:
@@ -78,19 +80,15 @@ class Query:
             asked["until"] = render_time(self.until)
         return asked
 
-    def opened(self) -> Query:
-        """The same where names are opened: sealed, none stands in a column, and the record itself is asked."""
-        return replace(self, user="", requester=self.user)
-
     @property
     def scans(self) -> bool:
         """Whether something is asked that no column has, so that records are read to see."""
-        return any((self.role, self.person, self.approval, self.image, self.text, self.requester))
+        return any((self.role, self.person, self.approval, self.image, self.text)) or bool(self.opened and self.user)
 
     @property
     def names(self) -> frozenset[str]:
-        """Names that a record must have, one of the two or both."""
-        return frozenset(filter(None, (self.person, self.requester)))
+        """Names of which a record must have one at least."""
+        return frozenset(filter(None, (self.person, self.user)))
 
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether a record is what is looked for, of what ``conditions`` does not ask."""
@@ -98,7 +96,7 @@ class Query:
         return (
             (not self.role or self.role in _said(body, _ROLES))
             and (not self.person or self.person in _said(body, _PERSONS))
-            and (not self.requester or self.requester == body.get("user"))
+            and (not self.user or not self.opened or self.user == body.get("user"))
             and (not self.approval or self.approval in _said(body, _APPROVALS))
             and (not self.image or any(self.image in image for image in _said(body, _IMAGES)))
             and (not wanted or any(wanted in text.casefold() for text in _said(body, _WORDS)))
@@ -165,7 +163,7 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "", opener: O
             )
         before = int(after)
     if opener is not None:
-        query = query.opened()
+        query = replace(query, opened=True)
     if query.scans:
         found = tuple(itertools.islice(_scan(reader, query, before, opener), limit + 1))
     else:

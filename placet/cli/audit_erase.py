@@ -135,6 +135,7 @@ def _append(config: Config, body: dict[str, Any]) -> int:
 def _lines(traces: Traces, *, done: bool) -> Iterator[str]:
     keys, gone = len(traces.persons), Counter(one.name for one in traces.attachments)
     yield f"{'destroyed' if done else 'to destroy'}  {keys} {'key' if keys == 1 else 'keys'} that opened sealed names"
+    yield f"{'were in' if done else 'are in'}    {len(traces.named)} leaves"
     for name, count in sorted(gone.items()):
         yield f"{'deleted' if done else 'to delete'}    {count} {name} with a name in it"
     for leaf_type, count in traces.leaves.items():
@@ -146,6 +147,7 @@ def _value(traces: Traces, index: int | None, statements: list[str]) -> dict[str
         "schema": ERASED_SCHEMA,
         "done": index is not None,
         "index": index,
+        "named": len(traces.named),
         "keys": [person.key_id for person in traces.persons],
         "attachments": [{"index": one.index, "name": one.name} for one in traces.attachments],
         "leaves": dict(traces.leaves),

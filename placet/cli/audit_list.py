@@ -119,14 +119,15 @@ def list_records(
         raise click.UsageError("give --days or --since, not both")
     if output == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text: send it to a file")
+    opener = find_opener(store, config_file, persons, persons_key)
     query = Query(
         type="" if leaf_type == "any" else leaf_type,
         allowed=None if decision is None else decision == "allow",
         since=now() - timedelta(days=days) if days is not None else aware(since),
         until=aware(until),
+        opened=opener is not None,
         **texts,
     )
-    opener = find_opener(store, config_file, persons, persons_key)
     with open_record(store, config_file) as reader:
         page = find(reader, query, limit=limit, after=after, opener=opener)
     _print(page, output)

@@ -151,6 +151,7 @@ def test_a_person_is_gone_from_every_byte_and_everything_still_verifies(
     assert shown.exit_code == 0, shown.output
     value = json.loads(shown.stdout)
     assert (value["done"], len(value["keys"]), value["attachments"]) == (False, 1, [{"index": 0, "name": "envelope"}])
+    assert value["named"] == 7, "asked three times, approved three times, and is in a keyring"
     assert keys.find(ALICE) is not None
     assert log.newest(ERASURE) is None
 
