@@ -101,8 +101,10 @@ def show(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit list finds ids; placet audit prove
@@ -200,8 +202,10 @@ def verify(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md

@@ -148,8 +148,10 @@ def prove(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit verify, docs/auditors.md
