@@ -130,6 +130,7 @@ class Runtime:
             clock=clock,
             informer=self._informer,
             spool=spool,
+            persons=recording.persons,
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)

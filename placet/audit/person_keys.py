@@ -146,6 +146,15 @@ class PersonKeys:
         with self._lock:
             self._known.pop(person.name, None)
 
+    def require_usable(self) -> None:
+        """That the folder is there, and seems to take new persons; quick, and writes nothing.
+
+        Raises:
+            StoreUnavailable: it is not, or does not.
+        """
+        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+            raise _unavailable(f"{self.folder} is not there, or can't be written")
+
     def opener(self) -> Opener:
         """What opens names with the keys that there are now.
 
