@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from placet.canonical import parse_json, render_canonical
 from placet.dossier.file import render_file, verify_file
 from placet.dossier.judge import judge_case
 from placet.dossier.verdict import Outcome
-from placet.errors import FormatError, TamperError
+from placet.errors import FormatError, StoreUnavailable, TamperError
+from placet.kept import collect_attachments
 from placet.messages import render_refusal
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from placet.sealing import Sealing
+from placet.spool.denial import parse_denial
+from placet.spool.recorder import SpoolingRecorder
+from placet.spool.spool import Spool
 from tests.simulators.cases import KEYS, ROLES, CaseDesk, index_of
 from tests.simulators.gate import example, review
 
@@ -229,3 +234,34 @@ def test_what_was_approved_is_carried_forward_whether_or_not_names_are_sealed(de
     touched["metadata"]["labels"]["team"] = "serving"
     second = desk.decide(asked_by("yan@example.org", touched, old=manifest))
     assert (second.allowed, second.change) == (True, "unchanged")
+
+
+def test_a_denial_that_waits_on_the_disk_names_nobody_there_either(
+    desk: CaseDesk, keys: PersonKeys, engine: EmbeddedEngine, tmp_path: Path
+) -> None:
+    asked = asked_by("bob@example.org", desk.approve(example(), *ROLES))
+    refused = desk.decide(asked)
+    spool = Spool(tmp_path / "spool", max_bytes=1 << 20, max_denials=10)
+    recorder = SpoolingRecorder(
+        desk.log, cluster=desk.desk.cluster, spool=spool, clock=lambda: desk.desk.now, persons=keys
+    )
+    terms: dict[str, Any] = {"cluster": desk.desk.cluster, "engine": engine, "data_digest": desk.data.digest}
+    terms |= {"cause": StoreUnavailable("away"), "latency_us": 1, "deadline_s": 5.0}
+    try:
+        kept = recorder.put_aside(refused, attachments=collect_attachments(refused), **terms)
+        assert kept is not None
+        assert kept.leaf["schema"] == SEALED_SCHEMA
+        (file,) = (tmp_path / "spool").rglob("*.denial")
+        held = parse_denial(file.read_bytes())
+        raw = render_canonical(held.leaf) + held.attachments["input"]
+        assert not any(name.encode() in raw for name in ("bob", *people_of(desk)))
+        waiting = recorder.find(refused.request, refused.environment)
+        assert waiting is not None
+        assert waiting.leaf["message"] == render_refusal(refused)
+        for path in keys.folder.iterdir():
+            path.unlink()
+        keys.folder.rmdir()
+        other = replace(refused, request=replace(refused.request, uid="another"))
+        assert recorder.put_aside(other, attachments=collect_attachments(other), **terms) is None
+    finally:
+        spool.close()
