@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
+from placet.audit.retention import Retention
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
 from placet.errors import InputError
@@ -172,6 +173,7 @@ class Config:
         checkpoints: folder of saved checkpoints, or None.
         spool: where denials wait while the store is away.
         persons: what names in the record are sealed with.
+        retention: how long what is in the record is kept, where it is pruned.
     """
 
     file: Path
@@ -198,6 +200,7 @@ class Config:
     checkpoints: Path | None
     spool: SpoolConfig
     persons: PersonsConfig
+    retention: Retention
 
 
 def load_config(file: Path) -> Config:
@@ -285,6 +288,7 @@ def build_config(settings: Settings) -> Config:
             max_denials=spool["max_denials"],
         ),
         persons=PersonsConfig(folder=path(persons.get("folder")), key_file=path(persons.get("key_file"))),
+        retention=Retention(**record.get("retention", {})),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from placet.audit.retention import APPROVAL_RECORDS_DAYS, AUDIT_LOGS_DAYS, MAX_DAYS, MIN_DAYS, MODEL_ARTIFACTS_DAYS
 from placet.config_server import SERVER_SCHEMA
 
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 CANARY_NAMESPACE_PATTERN: Final = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME: Final = {"type": "string", "pattern": CLUSTER_PATTERN}
 _PATH: Final = {"type": "string", "minLength": 1}
+_TERM: Final = {"type": "integer", "minimum": MIN_DAYS, "maximum": MAX_DAYS}
 
 SCHEMA: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -102,6 +104,29 @@ SCHEMA: Final[dict[str, Any]] = {
                             "maximum": 1000000,
                             "default": 10000,
                             "description": "The most denials of one replica that may wait.",
+                        },
+                    },
+                },
+                "retention": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "model_artifacts_days": {
+                            **_TERM,
+                            "default": MODEL_ARTIFACTS_DAYS,
+                            "description": "How long `placet audit prune` leaves what was judged, and the content of "
+                            "workloads, beside decisions; days.",
+                        },
+                        "approval_records_days": {
+                            **_TERM,
+                            "default": APPROVAL_RECORDS_DAYS,
+                            "description": "How long it leaves decisions, and what was signed for them; days.",
+                        },
+                        "audit_logs_days": {
+                            **_TERM,
+                            "default": AUDIT_LOGS_DAYS,
+                            "description": "How long it leaves what the log says about itself, and keyrings, policies "
+                            "and configurations that no decision needs any more; days.",
                         },
                     },
                 },

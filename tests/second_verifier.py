@@ -47,8 +47,16 @@ def verify(path: str, vkey: str, saved: list[str]) -> list[str]:
     states = database.execute("SELECT size, frontier FROM state").fetchall()
     database.close()
     problems = [f"index {index} where {place} should be" for place, (index, _, _) in enumerate(rows) if index != place]
-    hashes = [hashlib.sha256(b"\x00" + leaf).digest() for _, leaf, _ in rows]
-    for (index, leaf, stored), computed in zip(rows, hashes, strict=True):
+    prunes = [json.loads(leaf.partition(b"\n")[2]) for _, leaf, _ in rows if leaf.startswith(b"prune\n")]
+    gone = {index for prune in prunes for start, end in prune["leaves"] for index in range(start, end)}
+    pruned = [not leaf and index in gone for index, leaf, _ in rows]
+    hashes = [
+        stored if taken else hashlib.sha256(b"\x00" + leaf).digest()
+        for (_, leaf, stored), taken in zip(rows, pruned, strict=True)
+    ]
+    for (index, leaf, stored), computed, taken in zip(rows, hashes, pruned, strict=True):
+        if taken:
+            continue
         kind, _, document = leaf.partition(b"\n")
         try:
             body = json.loads(document)

@@ -47,6 +47,9 @@ _KEYS: Final = {
     "spool.folder": "record.spool.folder",
     "spool.max_mebibytes": "record.spool.max_mebibytes",
     "spool.max_denials": "record.spool.max_denials",
+    "retention.model_artifacts_days": "record.retention.model_artifacts_days",
+    "retention.approval_records_days": "record.retention.approval_records_days",
+    "retention.audit_logs_days": "record.retention.audit_logs_days",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
@@ -57,6 +60,7 @@ _KEYS: Final = {
 }
 _RESTART_FIELDS: Final = (
     "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "server",
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "retention", "server",
     "lookups",
 )  # fmt: skip
 
@@ -313,6 +317,9 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.exemptions": lambda before, after: after and before != after,
     "record.checkpoints": lambda before, after: before and before != after,
     "record.persons.folder": lambda before, after: before and not after,
+    "record.retention.model_artifacts_days": lambda before, after: before is not None and after < before,
+    "record.retention.approval_records_days": lambda before, after: before is not None and after < before,
+    "record.retention.audit_logs_days": lambda before, after: before is not None and after < before,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),

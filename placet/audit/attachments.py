@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from placet.audit.findings import Findings
+from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import attachment_digests
 
 # Beside a decision, or what it rests on, until it is erased.
@@ -18,8 +19,9 @@ _KEPT: Final = frozenset(
 class Attachments:
     """Walks the attachments beside the leaves, both in order of index."""
 
-    def __init__(self, rows: Iterator[tuple[Any, Any, Any, Any]], findings: Findings) -> None:
+    def __init__(self, rows: Iterator[tuple[Any, Any, Any, Any]], findings: Findings, pruned: PrunedLeaves) -> None:
         self._rows = rows
+        self._pruned = pruned
         self._findings = findings
         self._next: tuple[int, Any, Any, Any] | None = None
         self._advance()
@@ -32,7 +34,7 @@ class Attachments:
             body: what it says; None where it can't be read.
 
         Returns:
-            How many that could be there are not.
+            How many that could be there are not, and no prune has taken.
         """
         digests = attachment_digests(body) if body is not None else {}
         expected = {name for name in _KEPT if name in digests}
@@ -42,7 +44,7 @@ class Attachments:
             self._compare(at, name, sha256, content, digests if at == index else {})
             if at == index:
                 expected.discard(name)
-        return len(expected)
+        return sum(not self._pruned.take_attachment(index, name) for name in sorted(expected))
 
     def finish(self) -> None:
         """What is left stands beside no leaf."""

@@ -15,8 +15,9 @@ from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
 from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
-from placet.audit.stores import Reader, Store, StoredLeaf
+from placet.audit.stores import Reader, Store, StoredLeaf, require_bytes
 from placet.audit.stores.failure import unavailable
+from placet.audit.terms import BLOCK, make_block
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 
@@ -298,6 +299,29 @@ class AuditLog:
         with self._store.reading() as reader:
             return reader.state().size
 
+    def index_blocks(self, most: int) -> int:
+        """Keep what leaves are found by, of so many blocks at most that are whole and not kept yet.
+
+        Appends go on meanwhile. Where another process does the same, one of the two does nothing.
+
+        Returns:
+            Blocks that were added.
+
+        Raises:
+            StoreUnavailable: the store can't be read or written.
+        """
+        with self._store.reading() as reader:
+            number, size = reader.blocks(), reader.state().size
+        added = 0
+        while added < most and (number + 1) * BLOCK <= size:
+            with self._store.reading() as reader:
+                leaves = reader.leaves(number * BLOCK, (number + 1) * BLOCK)
+                block = make_block(number, (one.raw_leaf for one in leaves))
+            if block is None or not self._store.add_block(block):
+                break
+            added, number = added + 1, number + 1
+        return added
+
     def checkpoint(self) -> str:
         """Sign what is committed now, keep it, and return the signed note.
 
@@ -403,8 +427,10 @@ def read_stored(stored: StoredLeaf) -> Leaf:
     """A leaf as the store has it.
 
     Raises:
+        AuditError: ``pruned``: its bytes are not there any more.
         TamperError: it is not what was hashed, or none of ours.
     """
+    require_bytes(stored)
     if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
         raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
     try:

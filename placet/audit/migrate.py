@@ -2,7 +2,7 @@
 
 What the target has already must be the beginning of what the source has, to the last byte: so a copy that was broken
 off goes on, and one into another log's store is refused. Each batch is durable before the next is read. At the end the
-target is read again, and the roots of both are computed from their leaves.
+target is read again, and the roots of both are computed from their leaves. Of a leaf that was pruned there is its hash.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from placet.audit.log import read_stored
-from placet.audit.merkle import Frontier, hash_leaf
-from placet.audit.stores import Auditable, Entry, Store, StoredCheckpoint
+from placet.audit.merkle import Frontier
+from placet.audit.record import PRUNED_COLUMNS, Leaf
+from placet.audit.stores import Auditable, Entry, Store, StoredCheckpoint, hash_of
 from placet.errors import AuditError, TamperError
 
 Progress = Callable[[int, int], None]
@@ -72,7 +73,7 @@ def _require_prefix(source: Auditable, target: Auditable, progress: Progress, to
     if size > total:
         raise _differs(f"it has {size} leaves where the record has {total}")
     for ours, theirs in zip(source.leaves(0, size), target.leaves(0, size), strict=True):
-        if (ours.index, ours.raw_leaf) != (theirs.index, theirs.raw_leaf):
+        if (ours.index, ours.raw_leaf, ours.leaf_hash) != (theirs.index, theirs.raw_leaf, theirs.leaf_hash):
             raise _differs(f"its leaf {theirs.index} is another one")
         if ours.index % _BATCH == 0:
             progress(ours.index, total)
@@ -94,8 +95,8 @@ def _entries(source: Auditable, start: int, end: int) -> Iterator[Entry]:
     for stored in source.leaves(start, end):
         if stored.index != index:
             raise TamperError(f"leaf {index} is missing", index=index, code="missing")
-        leaf = read_stored(stored)
-        yield Entry(index, leaf, hash_leaf(stored.raw_leaf), blobs.beside(index))
+        leaf = read_stored(stored) if stored.raw_leaf else Leaf(b"", {}, PRUNED_COLUMNS)
+        yield Entry(index, leaf, hash_of(stored), blobs.beside(index))
         index += 1
     if index != end:
         raise TamperError(f"leaf {index} is missing", index=index, code="missing")
@@ -176,7 +177,7 @@ def _require_same(source: Auditable, target: Auditable, total: int) -> bytes:
 def _root(reader: Auditable, size: int) -> bytes:
     tree = Frontier()
     for stored in reader.leaves(0, size):
-        tree.append(hash_leaf(stored.raw_leaf))
+        tree.append(hash_of(stored))
     return tree.root()
 
 

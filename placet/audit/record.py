@@ -38,6 +38,8 @@ RESTORED: Final = "restored"
 SCAN: Final = "scan"
 EXEMPTION: Final = "exemption"
 ERASURE: Final = "erasure"
+HOLD: Final = "hold"
+PRUNE: Final = "prune"
 LEAF_TYPES: Final = (
     DECISION,
     HEARTBEAT,
@@ -51,7 +53,11 @@ LEAF_TYPES: Final = (
     SCAN,
     EXEMPTION,
     ERASURE,
+    HOLD,
+    PRUNE,
 )
+PRUNED: Final = "pruned"
+"""What stands in place of the type of a leaf whose bytes were removed; no leaf is of this type."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
 _DIGEST_FIELD: Final = "_digest"
@@ -92,6 +98,10 @@ class Columns:
     allowed: int | None = None
     approved: int | None = None
     violations: str = ""
+
+
+PRUNED_COLUMNS: Final = Columns(PRUNED, "")
+"""What stands beside the hash of a leaf whose bytes were removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +171,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
         raise FormatError(f"a leaf of {len(raw)} bytes, more than {MAX_LEAF_BYTES}", code="leaf_malformed")
     word, newline, document = raw.partition(b"\n")
     leaf_type = word.decode("ascii", errors="replace")
-    if not newline or (leaf_type not in _KNOWN and not _TYPE.fullmatch(leaf_type)):
+    if not newline or leaf_type == PRUNED or (leaf_type not in _KNOWN and not _TYPE.fullmatch(leaf_type)):
         raise FormatError("the leaf does not start with its type and a new line", code="leaf_malformed")
     body = parse_canonical(document, max_depth=MAX_DEPTH)
     if body is NOT_PLAIN:

@@ -14,7 +14,7 @@ from typing import Final
 from placet.audit.checkpoint import parse_checkpoint
 from placet.audit.merkle import HASH_BYTES, Frontier
 from placet.audit.note import MAX_NOTE_BYTES, parse_note
-from placet.audit.record import parse_leaf
+from placet.audit.record import MAX_LEAF_BYTES, parse_leaf
 from placet.audit.stores import StoredCheckpoint, StoredLeaf
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, parse_bundle, parse_hashes, width_at
 from placet.errors import AuditError, FormatError, InputError, TamperError
@@ -22,6 +22,8 @@ from placet.errors import AuditError, FormatError, InputError, TamperError
 CHECKPOINT: Final = "checkpoint"
 CHECKPOINTS: Final = "checkpoints"
 COSIGNED: Final = "cosigned"
+KEPT: Final = "kept"
+"""Of bundles that were pruned: each leaf that stays, under its index. Only a folder that was pruned has it."""
 _MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 0xFFFF)
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
@@ -68,13 +70,15 @@ class TileFolder:
         return hashes[:width]
 
     def entries(self, index: int) -> list[bytes]:
-        """The leaves of a bundle, as many as the tree has there.
+        """The leaves of a bundle, as many as the tree has there; no bytes for those that were pruned.
 
         Raises:
             TamperError: it is not there, or not whole.
         """
         width = width_at(self.size, ENTRIES, index)
         raw = read_tile(self.root, Tile(ENTRIES, index, width))
+        if raw is None and (self.root / KEPT).is_dir():
+            return [read_kept(self.root, index * WIDTH + place) or b"" for place in range(width)]
         leaves = [] if raw is None else _parsed(parse_bundle, raw)
         if len(leaves) < width:
             raise TamperError(f"{Tile(ENTRIES, index, width).path} is missing, or cut short", code="tile_missing")
@@ -168,6 +172,16 @@ def read_tile(root: Path, tile: Tile) -> bytes | None:
     limit = _MAX_BUNDLE_BYTES if tile.level == ENTRIES else WIDTH * HASH_BYTES
     raw = _read(root / tile.path, limit)
     return _read(root / tile.full.path, limit) if raw is None and tile.width < WIDTH else raw
+
+
+def read_kept(root: Path, index: int) -> bytes | None:
+    """A leaf that stayed when its bundle was pruned, or None where there is no such file.
+
+    Raises:
+        FormatError: it is too large for one.
+        AuditError: it can't be read.
+    """
+    return _read(root / KEPT / str(index), MAX_LEAF_BYTES)
 
 
 def exported_sizes(root: Path) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from placet.audit.durable import STAGING
-from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, COSIGNED
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, COSIGNED, KEPT
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, edge_of, full_in, levels_of, width_at
 
 _TILE: Final = re.compile(
@@ -26,6 +26,7 @@ class Listing:
     Attributes:
         tiles: (level, index) -> widths of the files that there are.
         exported: sizes that ``checkpoints`` has a file for, the smallest first.
+        kept: indexes that ``kept`` has a leaf of, the smallest first.
         cosigned: names in ``cosigned``, sorted.
         foreign: paths of files that are of no known kind, or no plain files, sorted.
         unfinished: paths of what an interrupted writer has left behind.
@@ -34,12 +35,14 @@ class Listing:
     def __init__(self, root: Path) -> None:
         self.tiles: dict[tuple[int, int], set[int]] = {}
         self.exported: list[int] = []
+        self.kept: list[int] = []
         self.cosigned: list[str] = []
         self.foreign: list[str] = []
         self.unfinished: list[str] = []
         for path in _files(root):
             self._sort(path, plain=(root / path).is_file() and not (root / path).is_symlink())
         self.exported.sort()
+        self.kept.sort()
         self.cosigned.sort()
         self.foreign.sort()
 
@@ -95,6 +98,8 @@ class Listing:
                 return
         if plain and folder == CHECKPOINTS and _SIZE.fullmatch(name):
             self.exported.append(int(name))
+        elif plain and folder == KEPT and _SIZE.fullmatch(name):
+            self.kept.append(int(name))
         elif plain and folder == COSIGNED:
             (self.unfinished if name.startswith(".") else self.cosigned).append(path)
         elif plain and path in _STAGED:

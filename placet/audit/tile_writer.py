@@ -22,10 +22,9 @@ from typing import Any, Protocol
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.durable import STAGING, DurableFolder, open_folder
-from placet.audit.merkle import hash_leaf
 from placet.audit.note import VerifierKey, parse_note
-from placet.audit.stores import StoredLeaf
-from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, TileFolder, exported_sizes, read_note
+from placet.audit.stores import StoredLeaf, hash_of
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT, TileFolder, exported_sizes, read_note
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, edge_of, full_in, levels_of, render_bundle
 from placet.errors import AuditError, FormatError, TamperError
 
@@ -207,10 +206,10 @@ class _Writer:
         claim = next(due)
         for stored in self._leaves(latest.size):
             if stored.index < self._before:
-                if hash_leaf(stored.raw_leaf) != self._edge.edge[0][stored.index - self._start]:
+                if hash_of(stored) != self._edge.edge[0][stored.index - self._start]:
                     self._differ()
                 continue
-            tree.append(hash_leaf(stored.raw_leaf))
+            tree.append(hash_of(stored))
             if claim is not None and tree.size == claim[0]:
                 if tree.root() != claim[1].root:
                     self._differ()
@@ -240,7 +239,7 @@ class _Writer:
         ours = self._source.leaves(0, self._before)
         for index, theirs in enumerate(self._published.leaf_hashes(self._before)):
             stored = next(ours, None)
-            if stored is None or stored.index != index or hash_leaf(stored.raw_leaf) != theirs:
+            if stored is None or stored.index != index or hash_of(stored) != theirs:
                 raise TamperError(
                     f"leaf {index} of the store is not the one in {self._root}: that holds the tiles of another "
                     "history, or the store was changed",
@@ -260,9 +259,9 @@ class _Writer:
             bundle.append(stored.raw_leaf)
             if stored.index < self._before:
                 continue
-            for tile, raw in tree.append(hash_leaf(stored.raw_leaf)):
+            for tile, raw in tree.append(hash_of(stored)):
                 if tile.level == 0:
-                    self._put(Tile(ENTRIES, tile.index), render_bundle(bundle))
+                    self._put_bundle(Tile(ENTRIES, tile.index), bundle)
                     bundle = []
                 self._put(tile, raw)
             if tree.size == due:
@@ -277,8 +276,18 @@ class _Writer:
             if tile.index < full_in(size, tile.level):
                 continue
             if tile.level == 0:
-                self._put(Tile(ENTRIES, tile.index, tile.width), render_bundle(bundle))
+                self._put_bundle(Tile(ENTRIES, tile.index, tile.width), bundle)
             self._put(tile, raw)
+
+    def _put_bundle(self, tile: Tile, leaves: Sequence[bytes]) -> None:
+        """A bundle; of one from which the store has pruned, the leaves that are left."""
+        if all(leaves):
+            self._put(tile, render_bundle(leaves))
+            return
+        (self._root / KEPT).mkdir(exist_ok=True)
+        for place, raw in enumerate(leaves):
+            if raw:
+                self._folder.write(f"{KEPT}/{tile.index * WIDTH + place}", raw)
 
     def _put(self, tile: Tile, raw: bytes) -> None:
         self._folder.write(tile.path, raw)

@@ -17,14 +17,16 @@ from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
-from placet.audit.record import DECISION, HEARTBEAT, parse_leaf
-from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, read_note, read_tile
+from placet.audit.pruned import PrunedLeaves
+from placet.audit.record import DECISION, HEARTBEAT, HOLD, PRUNE, parse_leaf
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT, read_kept, read_note, read_tile
 from placet.audit.tile_listing import Listing
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
 from placet.errors import FormatError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
+_WORDS = tuple(f"{kind}\n".encode() for kind in (HOLD, PRUNE))
 
 
 def verify_tiles(
@@ -73,6 +75,10 @@ class _TilesVerifier:
         self._frontier = Frontier()
         self._broken = False
         self._above: list[tuple[Tile, int]] = []
+        self._kept = {index for index in self._listing.kept if index < self._size}
+        self._missing = list(self._listing.missing(self._size, sorted(self._exported)))
+        pruned = bool(self._listing.kept) or any(tile.level == ENTRIES for tile in self._missing)
+        self._pruned = PrunedLeaves(self._words() if pruned else (), self._findings)
         self._types: Counter[str] = Counter()
         self._answers: Counter[int] = Counter()
         self._pace = Pace()
@@ -89,6 +95,7 @@ class _TilesVerifier:
                 self._compare_above(tile, raw)
         self._report_above()
         self._claims.finish(self._frontier.size, self._findings, broken=self._broken)
+        self._pruned.finish(self._claims.held_size)
         return self._result()
 
     # -- what is signed
@@ -175,12 +182,57 @@ class _TilesVerifier:
                 self._findings.add("file_added", sentence)
         if left:
             self._notes.append(f"{left} files are those of an unfinished run, and were not looked at")
-        for tile in self._listing.missing(self._size, sizes):
+        for index in self._listing.kept:
+            if index >= self._size:
+                self._findings.add("file_added", f"{KEPT}/{index} is of no leaf that stays", index=index)
+        for tile in self._missing:
+            if self._is_pruned(tile):
+                continue
             kind = "missing" if tile.level == ENTRIES else "tile_missing"
             if tile.width < WIDTH and tile.width < width_at(self._size, tile.level, tile.index):
                 kind = "tile_missing"  # an older checkpoint's: no entry is lost
             start, end = tile.span
             self._findings.add(kind, f"{tile.path} is not there", index=start, end=end)
+
+    # -- what was pruned
+
+    def _words(self) -> Iterator[tuple[int, bytes]]:
+        """Every leaf that may tell of a prune or a hold."""
+        for index in range(-(-self._size // WIDTH)):
+            for place, leaf in enumerate(self._read_leaves(index, width_at(self._size, ENTRIES, index)) or ()):
+                if leaf.startswith(_WORDS):
+                    yield index * WIDTH + place, leaf
+        for index in self._kept:
+            leaf = self._read_kept(index)
+            if leaf.startswith(_WORDS):
+                yield index, leaf
+
+    def _read_kept(self, index: int) -> bytes:
+        try:
+            return read_kept(self._root, index) or b""
+        except FormatError:
+            return b""  # too large to be a leaf; comparing says so
+
+    def _is_pruned(self, tile: Tile) -> bool:
+        """Whether each leaf of a bundle that is not there was pruned, or stands beside it."""
+        start, end = tile.span
+        return tile.level == ENTRIES and all(
+            index in self._kept or self._pruned.explains(index) for index in range(start, end)
+        )
+
+    def _check_kept(self, index: int, hashes: list[bytes] | None, *, whole: bool) -> None:
+        """Leaves of a bundle that stand alone; those that are nowhere were pruned, where the bundle is not there."""
+        for place, one in enumerate(hashes or ()):
+            at = index * WIDTH + place
+            if at in self._kept:
+                leaf = self._read_kept(at)
+                if hash_leaf(leaf) != one:
+                    words = f"{KEPT}/{at} is not the leaf that the log has there"
+                    self._findings.add("leaf_changed", words, index=at)
+                elif not whole:
+                    self._count(at, leaf)
+            elif not whole and self._pruned.explains(at):
+                self._pruned.take_leaf(at)
 
     # -- entries and level 0
 
@@ -193,6 +245,7 @@ class _TilesVerifier:
         for place, leaf in enumerate(leaves or ()):
             if place < width and (hashes is None or hash_leaf(leaf) == hashes[place]):
                 self._count(index * WIDTH + place, leaf)
+        self._check_kept(index, hashes, whole=leaves is not None)
         if hashes is None:
             self._broken = True  # from here on no root can be made
             return
@@ -286,6 +339,7 @@ class _TilesVerifier:
             self._findings.add("leaf_malformed", str(exc), index=index)
             return
         self._types[leaf.type] += 1
+        self._pruned.meet(index, leaf.type, raw)
         if leaf.type == DECISION and leaf.columns.allowed is not None:
             self._answers[leaf.columns.allowed] += 1
         if "spooled" not in leaf.body:  # it is dated when it was decided, while the store was away
@@ -344,5 +398,5 @@ class _TilesVerifier:
             findings=tuple(self._findings.listed),
             findings_total=self._findings.total,
             first_bad_index=self._findings.first_index,
-            notes=(*self._notes, *self._pace.notes()),
+            notes=(*self._notes, *self._pruned.notes(), *self._pace.notes()),
         )

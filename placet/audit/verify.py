@@ -4,7 +4,8 @@ One pass in constant memory. In this order:
 
 1. the file is sound and its tables, indexes and triggers are ours;
 2. there is one state row, of this log;
-3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments;
+3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments, and block
+   by block the terms that it is found by;
 4. each checkpoint in the store, each saved one and the state row: signature, and the root of the leaves at its size.
 
 Nothing that the store says is believed; only its leaves and the signatures of the given keys are.
@@ -21,14 +22,16 @@ from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
+from placet.audit.index_check import IndexCheck
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
-from placet.audit.record import HEARTBEAT, parse_body, search_values
+from placet.audit.pruned import PrunedLeaves
+from placet.audit.record import HEARTBEAT, HOLD, PRUNE, PRUNED, PRUNED_COLUMNS, parse_body, search_values
 from placet.audit.resume import Prefix
 from placet.audit.stores import Auditable, RawRow
-from placet.audit.stores.reader import COLUMNS
+from placet.audit.stores.reader import COLUMNS, values_of
 from placet.audit.stores.schema import TABLES
 from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
@@ -38,6 +41,7 @@ Keep = Callable[[Prefix], None]
 _MAX_MISMATCHES: Final = 10_000
 _PROGRESS_EVERY: Final = 256
 _KEEP_EVERY: Final = 65_536
+PRUNED_VALUES: Final = values_of(PRUNED_COLUMNS)
 _ALLOWED: Final = COLUMNS.index("allowed")
 
 
@@ -131,8 +135,10 @@ class _Verifier:
         self._answers: Counter[int] = Counter()
         self._erased = 0
         self._pace = Pace()
+        self._pruned = PrunedLeaves((), self.findings)
         self._claims = ClaimCheck(iter(()), [])
         self._state_size: int | None = None
+        self._index: IndexCheck
 
     def run(self, reader: Auditable) -> None:
         """Steps 1 to 4."""
@@ -149,15 +155,22 @@ class _Verifier:
         self._claims = ClaimCheck(stored, claims, witnessed, start=self._start)
         self._claims.meet(self._tree, self._stored_tree, None)
         self._require_prefix(reader)
-        attachments = Attachments(reader.raw_blobs(self._rows), self.findings)
+        self._pruned = PrunedLeaves(
+            ((stored.index, stored.raw_leaf) for kind in (HOLD, PRUNE) for stored in reader.of_type(kind, start=0)),
+            self.findings,
+        )
+        attachments = Attachments(reader.raw_blobs(self._rows), self.findings, self._pruned)
+        self._index = IndexCheck(reader, self.findings, start=self._rows)
         for row in reader.raw_rows(self._rows):
             self._row(row, attachments)
             if self._rows % _PROGRESS_EVERY == 0:
                 self._progress(self._rows, max(self._rows, self._state_size or 0))
                 self._keep_now(at_least=_KEEP_EVERY)
         attachments.finish()
+        self._index.finish()
         self._report_mismatches()
         self._claims.finish(self._rows, self.findings, broken=self._broken)
+        self._pruned.finish(self._claims.held_size, start=self._start.size)
         self._report_surplus()
         self._keep_now(at_least=1)
         self._progress(self._rows, self._rows)
@@ -231,6 +244,10 @@ class _Verifier:
         if index != self._rows and not self._broken:
             self._break_at(index)
         self._rows += 1
+        if (raw_leaf, raw_columns[0]) == (b"", PRUNED) and isinstance(raw_hash, bytes):
+            self._pruned.take_leaf(index)
+            self._pruned_row(row, attachments)
+            return
         leaf_hash = self._hash(index, raw_leaf if isinstance(raw_leaf, bytes) else b"", raw_hash)
         body: Mapping[str, Any] | None
         try:
@@ -239,7 +256,10 @@ class _Verifier:
         except FormatError as exc:
             self.findings.add("leaf_malformed", str(exc), index=index)
             body = None
+            self._index.add(None, None)
         else:
+            self._pruned.meet(index, columns[0], raw_leaf)
+            self._index.add(columns, body)
             self._types[columns[0]] += 1
             self._answers[columns[_ALLOWED]] += 1
             if "spooled" not in body:  # it is dated when it was decided, while the store was away
@@ -251,6 +271,20 @@ class _Verifier:
         self._erased += attachments.check(index, body)
         if not self._broken:
             self._claims.meet(self._tree, self._stored_tree, leaf_hash)
+
+    def _pruned_row(self, row: RawRow, attachments: Attachments) -> None:
+        """What is left of a leaf: its hash, which the signed tree vouches for like any other's."""
+        self._tree.append(row.raw_hash)
+        if self._stored_tree is not self._tree:
+            self._stored_tree.append(row.raw_hash)
+        if row.raw_columns != PRUNED_VALUES:
+            self._report_columns(row.index, PRUNED_VALUES, row.raw_columns)
+        if self._witness is not None:
+            self._witness.add_leaf(row.index, row.raw_hash, None)
+        self._index.add(None, None)
+        attachments.check(row.index, None)
+        if not self._broken:
+            self._claims.meet(self._tree, self._stored_tree, row.raw_hash)
 
     def _hash(self, index: Any, raw_leaf: bytes, raw_hash: Any) -> bytes:
         """Add the leaf to both trees, which are one until a stored hash is wrong."""
@@ -304,6 +338,7 @@ class _Verifier:
             yield f"the last {unsigned} leaves are not signed for yet: keep the next checkpoint and verify again"
         if self._start.size:
             yield f"the first {self._start.size} leaves were verified before and were not read again"
+        yield from self._pruned.notes()
         if self._erased:
             yield f"{self._erased} attachments were erased or never kept; the leaves still have their digests"
         yield from self._pace.notes()

@@ -21,13 +21,16 @@ from placet.cli.audit_crosscheck import (
     verify_stored,
 )
 from placet.cli.audit_erase import erase
+from placet.cli.audit_hold import hold
 from placet.cli.audit_keys import key, witness_key
 from placet.cli.audit_list import list_records, now
 from placet.cli.audit_proof import Against, proof_options, prove, replay, verify_proof_file
+from placet.cli.audit_prune import prune
 from placet.cli.audit_spool import spool
 from placet.cli.audit_store import init_store, migrate_store
 from placet.cli.audit_tail import tail
 from placet.cli.audit_tiles import judge_saved, tiles, verify_published
+from placet.cli.audit_upgrade import upgrade
 from placet.cli.audit_witness import witness
 from placet.cli.complete import complete_decision
 from placet.cli.group import Group
@@ -55,8 +58,9 @@ SHOWN_SCHEMA: Final = "placet.dev/audit-record/v1"
 def audit() -> None:
     r"""Find, read, verify and prove what was decided.
 
-    Reads the record of a gate, live or a copy, and never changes it: the one that --store names, or else that of the
-    configuration. Verifying needs no more than the log's verifier key, and no network.
+    Reads the record of a gate, live or a copy: the one that --store names, or else that of the configuration. Few
+    commands change it, and each leaves a record of its own. Verifying needs no more than the log's verifier key, and
+    no network.
 
     \b
     Examples:
@@ -268,15 +272,18 @@ def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
 for _command in (
     accept_rollback,
     erase,
+    hold,
     init_store,
     key,
     list_records,
     migrate_store,
     prove,
+    prune,
     replay,
     spool,
     tail,
     tiles,
+    upgrade,
     witness,
     witness_key,
 ):

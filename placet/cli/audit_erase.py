@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,12 @@ from typing import Any, Final
 import click
 
 from placet.assemble import open_persons
+from placet.audit import spans
 from placet.audit.erasure import Traces, find_traces, render_erasure, render_statements, require_nameless
+from placet.audit.holds import held_by, load_holds
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
+from placet.audit.spans import Span
 from placet.audit.stores.erase import erase_attachments
 from placet.cli.options import config_option_for, output_option
 from placet.cli.output import print_result, safe, say
@@ -85,6 +88,8 @@ def erase(
     require_nameless(names, by, reason, ticket)
     with open_reader(config.store) as reader:
         traces = find_traces(reader, keys, names)
+        covered = held_by(load_holds(reader))
+    _require_not_held(traces, covered)
     _require_out_of_force(traces)
     found = bool(traces.persons or traces.attachments)
     statements = (
@@ -121,6 +126,15 @@ def _require_out_of_force(traces: Traces) -> None:
         raise InputError(
             f"the {' and the '.join(traces.in_force)} in force names the person, and the gate would record it again",
             hint="Bring one into force that does not name them, and erase then.",
+        )
+
+
+def _require_not_held(traces: Traces, covered: Sequence[Span]) -> None:
+    held = [index for index in traces.named if spans.covers(covered, index)]
+    if held:
+        raise InputError(
+            f"a legal hold covers {len(held)} of the leaves that the person is in, the first {held[0]}",
+            hint="placet audit hold list has it. Who the person was must stay known while it is in force.",
         )
 
 

@@ -99,7 +99,11 @@ def _show_new(file: StoreLocation, query: Query, size: int, output: str, keys: P
         end = reader.state().size
         opener = keys.opener() if keys is not None and end > size else None  # people may have come meanwhile
         for start in range(size, end, _CHUNK):
-            found = [read_found(stored, opener) for stored in reader.leaves(start, min(start + _CHUNK, end))]
+            found = [
+                read_found(stored, opener)
+                for stored in reader.leaves(start, min(start + _CHUNK, end))
+                if stored.raw_leaf
+            ]
             _show([one for one in found if _is_asked_for(one, query)], output)
     return max(size, end)
 

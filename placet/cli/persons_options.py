@@ -11,7 +11,7 @@ import click
 from placet.assemble import open_persons
 from placet.audit.location import StoreLocation
 from placet.audit.person_keys import Opener, PersonKeys
-from placet.cli.record_source import is_of_config
+from placet.cli.record_source import find_store, is_of_config
 from placet.config import load_config
 
 PERSONS_VARIABLE: Final = "PLACET_AUDIT_PERSONS"
@@ -51,7 +51,10 @@ def find_persons(
         raise click.UsageError("give --persons and --persons-key, or neither")
     if persons is not None and persons_key is not None:
         return PersonKeys.open(persons, persons_key)
-    return open_persons(load_config(config_file), writable=False) if is_of_config(store) else None
+    if not is_of_config(store):
+        return None
+    find_store(store, config_file)  # which says it better where there is no configuration
+    return open_persons(load_config(config_file), writable=False)
 
 
 def find_opener(

@@ -27,13 +27,22 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def record_options(function: _F) -> _F:
     """``--store`` and ``--config``: which record."""
+    return _which_record(function, "It is not changed.")
+
+
+def changing_record_options(function: _F) -> _F:
+    """The same for a command that adds to the record, or removes from it."""
+    return _which_record(function, "It must be the live one.")
+
+
+def _which_record(function: _F, what: str) -> _F:
     store = click.option(
         "--store",
         envvar=STORE_VARIABLE,
         show_envvar=True,
         type=StoreParam(),
         help="SQLite file of the record, live or a copy, or the postgresql:// address of its database; the "
-        "configuration's by default. It is not changed.",
+        f"configuration's by default. {what}",
     )
     return store(
         config_option_for("The gate's configuration, which names the record where --store does not.")(function)

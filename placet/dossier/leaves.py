@@ -72,7 +72,8 @@ class StoreLeaves:
 
 
 def _held(stored: StoredLeaf | None) -> Held | None:
-    return None if stored is None else Held(stored.index, read_stored(stored).body)
+    """The leaf; None where there is none, or its bytes were pruned: what rested on it is told without it."""
+    return None if stored is None or not stored.raw_leaf else Held(stored.index, read_stored(stored).body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.audit.cosignature import Cosigner
 from placet.audit.note import LogKey
+from placet.audit.proof import prove_consistency, prove_inclusion
 from placet.audit.stores.file import open_readonly
+from placet.audit.tile_folder import TileFolder
+from placet.audit.tile_prune import prune_tiles
 from placet.audit.tile_writer import write_tiles
+from tests.placet.audit.test_tile_prune import MINIMUM, REVOCATION, make
 from tests.simulators.tampering import LOG_KEY, OTHER_KEY, build_log
 from tests.simulators.tileslog import MemoryLog, content_of
 
@@ -127,3 +131,23 @@ def test_a_checkpoint_of_two_keys_is_opened_by_either_and_its_tiles_by_fsck(
     for vkey, file in ((LOG_KEY.verifier, key), (OTHER_KEY.verifier, new)):
         assert _sumdb(programs, "tiles", "-key", vkey, root) == _ACCEPTED
         assert _fsck(programs, root, file)
+
+
+def test_proofs_from_pruned_tiles_are_accepted_and_a_whole_log_is_missed(
+    programs: dict[str, str], tmp_path: Path, key: Path
+) -> None:
+    _, tiles = make(tmp_path)
+    assert _fsck(programs, tiles, key)
+    assert prune_tiles(tiles, KEYS, dry_run=False).minimum == MINIMUM
+    folder, newest, old = TileFolder(tiles), tiles / "checkpoint", tiles / "checkpoints" / "100"
+    (tmp_path / "old.json").write_bytes(prove_consistency(folder, old.read_bytes(), KEYS))
+    older = ("consistency", "-key", VKEY, "-old", old, "-new", newest, "-proof", tmp_path / "old.json")
+    assert _sumdb(programs, *older) == _ACCEPTED, "a checkpoint below the minimum index too"
+    for index in (REVOCATION, MINIMUM, folder.size - 1):
+        stored = next(folder.leaves(index, index + 1))
+        (tmp_path / "proof.json").write_bytes(prove_inclusion(folder, stored, KEYS))
+        given = ("proof", "-key", VKEY, "-checkpoint", newest, "-proof", tmp_path / "proof.json")
+        assert _sumdb(programs, *given) == _ACCEPTED, index
+    # both read entries from the first on, and find that they are not there
+    assert _sumdb(programs, "tiles", "-key", VKEY, tiles) == _REFUSED
+    assert not _fsck(programs, tiles, key)

@@ -18,6 +18,7 @@ from kubernetes_validate.utils import ValidationError
 from kubernetes_validate.utils import validate as validate_kind
 
 from placet import __version__
+from placet.audit.retention import Retention
 from placet.cli import root
 from placet.config import load_config
 from placet.config_server import SERVER_SCHEMA
@@ -155,6 +156,7 @@ def test_the_configuration_of_placet_init_says_the_same(tmp_path: Path) -> None:
     written = yaml.safe_load((folder / "in-cluster.yaml").read_text(encoding="utf-8"))
     for key in ("tls_minimum", "threads", *(name for name in SERVER_SCHEMA["properties"] if name.startswith("max_"))):
         assert rendered["server"].pop(key) == SERVER_SCHEMA["properties"][key]["default"]
+    assert Retention(**rendered["record"].pop("retention")) == Retention()
     assert rendered == written
     assert config_map["data"]["keyring.dsse.json"].strip() == (folder / "keyring.dsse.json").read_text().strip()
     assert config_map["data"]["policy-data.yaml"] == (folder / "policy-data.yaml").read_text(encoding="utf-8")

@@ -142,6 +142,15 @@ def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: 
     assert [one.key for one in found] == keys
 
 
+@pytest.mark.parametrize("term", ["model_artifacts_days", "approval_records_days", "audit_logs_days"])
+def test_a_shorter_term_is_a_downgrade(term: str) -> None:
+    key = f"record.retention.{term}"
+    others: dict[str, object] = dict.fromkeys(changes._LOOSER_SETTINGS)
+    for before, after, found in ((2557, 2556, [key]), (2557, 2558, []), (2557, 2557, [])):
+        downgrades = changes._looser_settings(others | {key: before}, others | {key: after})
+        assert [one.key for one in downgrades] == found
+
+
 def test_to_believe_the_path_again_is_a_downgrade(own_team: Team) -> None:
     own_team.configure({"environments": "lookup"})
     with opened(own_team) as gate:

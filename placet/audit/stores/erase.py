@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from placet.audit.stores.failure import store_error, unavailable
-from placet.audit.stores.file import require_version, uri
+from placet.audit.stores.file import read_version, uri
 
 _WAIT_S: Final = 30.0
 _PAUSE_S: Final = 0.05
@@ -43,7 +43,7 @@ def erase_attachments(
         with contextlib.closing(
             sqlite3.connect(uri(path, "mode=rw"), uri=True, timeout=wait_s, isolation_level=None)
         ) as connection:
-            require_version(connection, path)
+            read_version(connection, path)
             for pragma in ("secure_delete = ON", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN IMMEDIATE")

@@ -18,12 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from placet.approvals.revocations import Revocation
 from placet.audit.checkpoint import sign_checkpoint
 from placet.audit.cosignature import Cosigner
+from placet.audit.holds import render_hold
 from placet.audit.log import render_time
 from placet.audit.merkle import EMPTY_ROOT
 from placet.audit.note import LogKey
 from placet.audit.persons import NONCE, seal
 from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
+from placet.audit.pruning import Removal, render_prune
 from placet.audit.record import ERASURE, SEALED_SCHEMA, render_leaf
+from placet.audit.retention import Retention
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
 from placet.audit.tile_writer import write_tiles
@@ -89,11 +92,34 @@ def files() -> dict[str, bytes]:
         "attachments": [{"index": 3, "name": "envelope"}],
         "attachments_total": 1,
     }
+    hold = render_hold(
+        "case-7",
+        covered=[(3, 6), (9, 10)],
+        scope="model llama-3.1-70b",
+        by="lee",
+        reason="suit",
+        ticket="L-1",
+        now=START,
+    )
+    removal = Removal(((0, 2), (4, 5)), {"input": ((2, 4),)})
+    pruned = render_prune(
+        removal,
+        before=5,
+        size=12,
+        root=EMPTY_ROOT,
+        retention=Retention(),
+        cutoffs=Retention().cutoffs(START),
+        by="sam",
+        reason="terms",
+        now=START,
+    )
     schema = "".join(f"{statement};\n" for _, statement in OBJECTS.values())
     return {
         "leaf": leaf.raw,
         "leaf.hash": f"{leaf.hash.hex()}\n".encode(),
         "revocation.leaf": revocation.raw,
+        "hold.leaf": render_leaf(hold).raw,
+        "prune.leaf": render_leaf(pruned).raw,
         "log.vkey": f"{LOG_KEY.verifier}\n".encode(),
         "checkpoint.note": notes[-1][1],
         "inclusion.json": inclusion,

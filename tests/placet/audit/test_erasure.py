@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from placet.audit.erasure import NameFinder, find_traces
+from placet.audit.holds import render_hold, render_release
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
 from placet.audit.note import parse_vkey
@@ -301,3 +302,18 @@ def test_the_leaf_of_an_erasure_is_read_like_every_other(config: Path, log: Audi
         stored = next(iter(reader.of_type(ERASURE, start=0)))
     assert parse_leaf(stored.raw_leaf).body["time"] > f"{START:%Y}"
     assert run("show", "1", "--config", config).exit_code == 0
+
+
+def test_who_is_in_a_leaf_under_a_legal_hold_is_not_erased(config: Path, log: AuditLog, keys: PersonKeys) -> None:
+    seal_in(log, keys, 0, ALICE)
+    seal_in(log, keys, 1, BOB)
+    terms: dict[str, Any] = {"by": "legal", "reason": "a case", "ticket": "L-1", "now": START}
+    log.append(render_hold("case-1", covered=[(0, 1)], scope="one leaf", **terms))
+    result = erase(config, ALICE)
+    assert result.exit_code == 2
+    assert "a legal hold covers 1 of the leaves" in result.stderr
+    assert keys.find(ALICE) is not None
+    assert erase(config, BOB).exit_code == 0, "whom it does not cover"
+    log.append(render_release("case-1", **terms))
+    assert erase(config, ALICE).exit_code == 0
+    assert keys.find(ALICE) is None

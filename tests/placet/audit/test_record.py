@@ -70,7 +70,7 @@ def test_a_heartbeat_is_found_by_its_type_and_time_alone() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"type": "prune"},
+        {"type": "pruned"},
         {"type": None},
         {"schema": "other"},
         {"time": "2026-11-22T18:00:00Z"},
