@@ -13,6 +13,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import KeptRevocations
 from placet.audit.log import AuditLog
 from placet.audit.note import LogKey, load_log_key
+from placet.audit.person_keys import PersonKeys
 from placet.breakglass.record import Glass
 from placet.cluster import ClusterFacts, KubernetesCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config
@@ -68,6 +69,18 @@ def open_own_record(config: Config) -> AuditLog:
         SigningKeyError: the log's key can't be used.
     """
     return AuditLog.open(config.store, origin=config.origin, key=load_own_log_key(config))
+
+
+def open_persons(config: Config, *, writable: bool = True) -> PersonKeys | None:
+    """The keys that names in the record are sealed with; None where they are kept as they are.
+
+    Raises:
+        AuditError, InputError: they can't be used.
+    """
+    persons = config.persons
+    if persons.folder is None or persons.key_file is None:
+        return None
+    return PersonKeys.open(persons.folder, persons.key_file, writable=writable)
 
 
 def build_engine(

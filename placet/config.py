@@ -119,6 +119,19 @@ class SpoolConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonsConfig:
+    """What names of persons are sealed with; neither, or both.
+
+    Attributes:
+        folder: of the persons' keys, or None to keep names as they are.
+        key_file: the folder's own key.
+    """
+
+    folder: Path | None
+    key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -159,6 +172,7 @@ class Config:
         log: what is logged.
         checkpoints: folder of saved checkpoints, or None.
         spool: where denials wait while the store is away.
+        persons: what names in the record are sealed with.
         retention: how long what is in the record is kept, where it is pruned.
     """
 
@@ -185,6 +199,7 @@ class Config:
     log: LogConfig
     checkpoints: Path | None
     spool: SpoolConfig
+    persons: PersonsConfig
     retention: Retention
 
 
@@ -212,6 +227,8 @@ def build_config(settings: Settings) -> Config:
     top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
     canary = _section(value, "canary")
     spool = {**_defaults(SCHEMA["properties"]["record"]["properties"]["spool"]), **record.get("spool", {})}
+
+    persons = record.get("persons", {})
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -270,6 +287,7 @@ def build_config(settings: Settings) -> Config:
             max_mebibytes=spool["max_mebibytes"],
             max_denials=spool["max_denials"],
         ),
+        persons=PersonsConfig(folder=path(persons.get("folder")), key_file=path(persons.get("key_file"))),
         retention=Retention(**record.get("retention", {})),
     )
 

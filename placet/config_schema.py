@@ -64,6 +64,23 @@ SCHEMA: Final[dict[str, Any]] = {
                     "description": "Folder into which each signed checkpoint is written, and with which the record is "
                     "compared at the start; on another volume than the store.",
                 },
+                "persons": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["folder", "key_file"],
+                    "properties": {
+                        "folder": {
+                            **_PATH,
+                            "description": "Folder with a key for each person; names in decisions are sealed with "
+                            "them, and erased by destroying one. Of all replicas the same. Without it names are kept "
+                            "as they are.",
+                        },
+                        "key_file": {
+                            **_PATH,
+                            "description": "File with the folder's own key: base64 of 32 random bytes.",
+                        },
+                    },
+                },
                 "spool": {
                     "type": "object",
                     "additionalProperties": False,

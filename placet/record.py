@@ -12,6 +12,9 @@ from typing import Any, Final, Protocol
 
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog, admitted_in, approved_in
+from placet.audit.person_keys import PersonKeys
+from placet.audit.persons import find_nonce
+from placet.audit.record import SCHEMA
 from placet.canonical import Digest
 from placet.decision import Decision, Receipt, Spooled
 from placet.errors import AuditError, PlacetError
@@ -22,9 +25,10 @@ from placet.policy.decision import Violation
 from placet.policy.engine import PolicyEngine
 from placet.precedent import MAX_LISTED_APPROVALS, Precedent, read_precedents
 from placet.review import AdmissionRequest
+from placet.sealing import Sealing
 from placet.text import clip_bytes
 
-RECORD_SCHEMA: Final = "placet.dev/record/v1"
+RECORD_SCHEMA: Final = SCHEMA
 _MAX_LISTED: Final = 32
 _MAX_SEEN: Final = 10_000
 _MAX_MESSAGE_BYTES: Final = 6 * 1024  # a leaf holds 32 KiB
@@ -76,9 +80,17 @@ class Recorder(Protocol):
 class LogRecorder:
     """Keeps decisions in an audit log, and answers what the log knows of the past."""
 
-    def __init__(self, log: AuditLog, *, cluster: str) -> None:
+    def __init__(self, log: AuditLog, *, cluster: str, persons: PersonKeys | None = None) -> None:
+        """Keep them in this log.
+
+        Args:
+            log: open.
+            cluster: of the gate.
+            persons: where the keys are that names of persons are sealed with; None to keep names as they are.
+        """
         self._log = log
         self._cluster = cluster
+        self._persons = persons
         self._seen: set[tuple[str, str]] = set()
         self._contents = KeptContents()
 
@@ -94,7 +106,7 @@ class LogRecorder:
                 hint="An API server never uses a uid twice; send the request through the API server.",
             )
         checkpoint = self._log.latest_checkpoint() or ""
-        return Receipt(stored.index, stored.leaf_hash, stored.leaf, checkpoint, replayed=True)
+        return Receipt(stored.index, stored.leaf_hash, self._opened(stored.leaf), checkpoint, replayed=True)
 
     def model_seen(self, *, environment: str, model: str) -> bool | None:
         """Whether the record shows that this model was approved and admitted in this environment."""
@@ -144,6 +156,9 @@ class LogRecorder:
         deadline_s: float,
     ) -> Receipt | Spooled:
         """See :class:`Recorder`."""
+        sealing = self._sealing(decision)
+        if sealing is not None:
+            attachments = sealing.attachments(attachments)
         left, before = self._contents.part(attachments, lambda: self._kept_with(decision))
         body = render_record(
             decision,
@@ -153,6 +168,8 @@ class LogRecorder:
             attachments=left,
             latency_us=latency_us,
         )
+        if sealing is not None:
+            body = sealing.body(body)
         appended = self._log.append(
             body | before,
             uid=decision.request.uid,
@@ -161,9 +178,21 @@ class LogRecorder:
             deadline_s=deadline_s,
         )
         self._contents.learn(appended.index, appended.leaf)
-        return Receipt(
-            appended.index, appended.leaf_hash, appended.leaf, appended.checkpoint, replayed=appended.replayed
-        )
+        told = self._opened(appended.leaf) if appended.replayed else appended.leaf
+        return Receipt(appended.index, appended.leaf_hash, told, appended.checkpoint, replayed=appended.replayed)
+
+    def _sealing(self, decision: Decision) -> Sealing | None:
+        return None if self._persons is None else Sealing(self._persons, decision)
+
+    def _opened(self, leaf: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A leaf as whoever asks again is told it: with its names, as far as there are keys for them.
+
+        Raises:
+            AuditError: a key can't be read.
+        """
+        if self._persons is None or find_nonce(leaf) is None:
+            return leaf
+        return self._persons.opener().open(leaf)
 
     def _kept_with(self, decision: Decision) -> Mapping[str, int]:
         """What is kept beside earlier decisions that admitted this content of the object: digest -> index."""

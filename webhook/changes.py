@@ -42,6 +42,8 @@ _KEYS: Final = {
     "next_log_key": "record.next_log_key",
     "origin": "record.origin",
     "checkpoints": "record.checkpoints",
+    "persons.folder": "record.persons.folder",
+    "persons.key_file": "record.persons.key_file",
     "spool.folder": "record.spool.folder",
     "spool.max_mebibytes": "record.spool.max_mebibytes",
     "spool.max_denials": "record.spool.max_denials",
@@ -57,6 +59,7 @@ _KEYS: Final = {
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
 _RESTART_FIELDS: Final = (
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "server",
     "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "retention", "server",
     "lookups",
 )  # fmt: skip
@@ -313,6 +316,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "record.checkpoints": lambda before, after: before and before != after,
+    "record.persons.folder": lambda before, after: before and not after,
     "record.retention.model_artifacts_days": lambda before, after: before is not None and after < before,
     "record.retention.approval_records_days": lambda before, after: before is not None and after < before,
     "record.retention.audit_logs_days": lambda before, after: before is not None and after < before,

@@ -21,6 +21,7 @@ from placet.assemble import (
     build_trust,
 )
 from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.breakglass.record import LogGlass
 from placet.cluster import ClusterFacts
 from placet.config import Config
@@ -88,9 +89,11 @@ class GenerationBuilder:
         clock: Callable[[], datetime],
         informer: Informer | None = None,
         spool: Spool | None = None,
+        persons: PersonKeys | None = None,
     ) -> None:
         self._log = log
         self._spool = spool
+        self._persons = persons
         self._informer = informer
         self._metrics = metrics
         self._kept = kept
@@ -159,8 +162,10 @@ class GenerationBuilder:
 
     def _recorder(self, config: Config) -> LogRecorder:
         if self._spool is None:
-            return LogRecorder(self._log, cluster=config.cluster)
-        return SpoolingRecorder(self._log, cluster=config.cluster, spool=self._spool, clock=self._clock)
+            return LogRecorder(self._log, cluster=config.cluster, persons=self._persons)
+        return SpoolingRecorder(
+            self._log, cluster=config.cluster, spool=self._spool, clock=self._clock, persons=self._persons
+        )
 
     def _remembered(self, config: Config) -> Informer | None:
         """The memory of the process, where it is one of the API server that this configuration names."""

@@ -13,6 +13,7 @@ from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocation
 from placet.audit.checkpointer import CHECKPOINT_EVERY_S, Checkpointer
 from placet.audit.log import Health
+from placet.audit.person_keys import PersonKeys
 from placet.breakglass.record import Glass
 from placet.errors import AuditError, EngineError, PlacetError, TamperError
 from placet.exemptions.record import ExemptionRecord
@@ -53,8 +54,10 @@ class Inspector:
         clock: Callable[[], datetime],
         informer: Informer | None = None,
         spool: Spool | None = None,
+        persons: PersonKeys | None = None,
     ) -> None:
         self._log = log
+        self._persons = persons
         self._spool = spool
         self._informer = informer
         self._checkpointer = checkpointer
@@ -194,6 +197,11 @@ class Inspector:
             passing = health.code in _PASSING and not self._locked_before
             add_finding(warnings if passing else problems, "record", found)
         self._locked_before = health.code in _PASSING
+        try:
+            if self._persons is not None:
+                self._persons.require_usable()
+        except AuditError as error:
+            add_finding(problems, "record", Finding(error.code, str(error)))
         if checkpoint := self._look_at_checkpoint(now, health, warnings, busy=busy):
             problems["checkpoint"] = checkpoint
 

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from placet.assemble import build_spool, load_own_log_key
+from placet.assemble import build_spool, load_own_log_key, open_persons
 from placet.audit.location import open_store
+from placet.audit.person_keys import PersonKeys
 from placet.audit.saved import SavedCheckpoints
 from placet.config import Config
 from placet.errors import PlacetError
@@ -24,11 +25,13 @@ class Recording:
         log: open.
         saved: folder of checkpoints that the log was compared with, or None.
         spool: open, or None.
+        persons: what names are sealed with, or None.
     """
 
     log: MeasuredLog
     saved: SavedCheckpoints | None
     spool: Spool | None
+    persons: PersonKeys | None
 
     def save(self, note: str) -> None:
         """Keep a signed checkpoint outside of the store, where there is a place for that.
@@ -56,6 +59,7 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
     Raises:
         PlacetError: the log can't be used, or is not the one that the saved checkpoints are of.
     """
+    persons = open_persons(config)
     log = (open_log or _open_log)(config)
     try:
         saved = None
@@ -63,7 +67,7 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
             saved = SavedCheckpoints.open(config.checkpoints, load_own_log_key(config).verifiers, log.reading)
             if not saved.compared and log.latest_checkpoint() is not None:
                 logs.say(logging.WARNING, "no saved checkpoint to compare the record with")
-        return Recording(log, saved, build_spool(config))
+        return Recording(log, saved, build_spool(config), persons)
     except BaseException:
         log.close()
         raise

@@ -107,7 +107,7 @@ class Runtime:
         metrics.follow_spool(spool)
         self.draining = None if spool is None else Draining(spool, log, cluster=config.cluster, clock=clock)
         self._builder = GenerationBuilder(
-            log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool
+            log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool, persons=recording.persons
         )
         self._watched = config
         self._seen = fingerprint(config.file, config)
@@ -130,6 +130,7 @@ class Runtime:
             clock=clock,
             informer=self._informer,
             spool=spool,
+            persons=recording.persons,
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)

@@ -103,8 +103,9 @@ class _Told:
         pairs = {
             "namespace": (self.namespace, asked.namespace),
             "subresource": (self.subresource, asked.subresource),
-            "user": (self.user, asked.user),
         }
+        if self.user is not None or self.namespace is None:  # sealed, it can't be compared
+            pairs["user"] = (self.user, asked.user)
         if self.name and asked.name:  # one that the API server makes stands in neither
             pairs["name"] = (self.name, asked.name)
         if asked.kind and not asked.subresource:  # a subresource has a kind of its own
@@ -286,7 +287,7 @@ class _Comparison:
             if not inside:
                 self._leaves["outside"] += 1
                 return
-        what = f"{told.kind} {told.namespace}/{told.name} by {told.user}"
+        what = f"{told.kind} {told.namespace}/{told.name} by {told.user or '(sealed)'}"
         moment = "no time" if told.time is None else from_microseconds(told.time)
         sentence = f"{what} of {moment} is allowed, and the API server's log has no such request"
         self._doubts.add("unwitnessed", sentence, index=told.index)
@@ -301,5 +302,7 @@ class _Comparison:
             yield f"{count} admissions of {resource}, which the gate was never asked about: see the webhook's rules"
         if self._witness.torn:
             yield f"{self._witness.torn} files end within a line, which was passed over"
+        if self._witness.sealed:
+            yield f"{self._witness.sealed} leaves have the name of who asked sealed, which was not compared"
         if self._witness.repeated:
             yield f"{self._witness.repeated} events stand in two places and count once"

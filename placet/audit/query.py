@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
+from placet.audit.person_keys import Opener
+from placet.audit.persons import find_nonce, find_sealed, open_with
 from placet.audit.record import DECISION, PRUNED, parse_leaf, search_values
 from placet.audit.stores import Reader, StoredLeaf, require_bytes
 from placet.audit.stores.reader import COLUMNS
@@ -23,6 +25,9 @@ from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
+SEALED_WORD: Final = "(sealed)"
+ERASED_WORD: Final = "(erased)"
+_OPENED: Final = frozenset({"user", "person", "text"})
 _CHUNK: Final = 200  # records in memory at once while one after the other is looked at
 _COLUMNS: Final = ("type", "kind", "name", "namespace", "environment", "model", "user", "projection")
 _TERMS: Final = (
@@ -56,6 +61,7 @@ class Query:
         text: words of the message, the advice, or the reason that was given, in any order and in any case.
         since: aware, included.
         until: aware, not included.
+        opened: whether names are opened: sealed, they stand in no column and no index, and each record itself is asked.
     """
 
     type: str = DECISION
@@ -75,10 +81,11 @@ class Query:
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    opened: bool = False
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
-        asked: dict[str, Any] = {name: getattr(self, name) for name in (*_COLUMNS, "violation") if getattr(self, name)}
+        asked: dict[str, Any] = {name: getattr(self, name) for name in (*_COLUMNS, "violation") if self._kept(name)}
         if self.allowed is not None:
             asked["allowed"] = int(self.allowed)
         if self.since is not None:
@@ -91,15 +98,24 @@ class Query:
 
     def terms(self) -> list[int]:
         """The terms that a record must have."""
-        found = [term_of(field, getattr(self, field)) for field in _TERMS if getattr(self, field)]
+        found = [term_of(field, getattr(self, field)) for field in _TERMS if self._kept(field)]
         if self.violation:
             found.append(term_of("violation", self.violation))
-        found += sorted(image_terms(self.image)) + sorted(text_terms(self.text))
+        found += sorted(image_terms(self.image)) + sorted(text_terms(self._kept("text")))
         if self.allowed is not None:
             found.append(term_of("allowed", str(int(self.allowed))))
         if self.type:
             found.append(term_of("type", self.type))
         return found[:_MOST_TERMS]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of which a record must have one at least."""
+        return frozenset(filter(None, (self.person, self.user)))
+
+    def _kept(self, name: str) -> str:
+        """What is asked of a column or an index; "" where a name may be sealed there."""
+        return "" if self.opened and name in _OPENED else str(getattr(self, name))
 
     def matches(self, columns: Sequence[Any], body: Mapping[str, Any]) -> bool:
         """Whether a record is what is looked for.
@@ -122,9 +138,9 @@ class Query:
 
     def pieces(self) -> tuple[list[bytes], list[bytes]]:
         """What the bytes of a leaf must contain if they are ASCII, as it is and in lower case."""
-        plain = [self.role, self.person, self.approval, *image_words(self.image)]
+        plain = [self.role, self._kept("person"), self.approval, *image_words(self.image)]
         exact = [one.encode() for one in plain if _PLAIN.fullmatch(one)]
-        return exact, [word.encode() for word in text_words(self.text) if word.isascii()]
+        return exact, [word.encode() for word in text_words(self._kept("text")) if word.isascii()]
 
 
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # what JSON writes as it is
@@ -147,12 +163,24 @@ class Found:
     """One record.
 
     Attributes:
-        body: of the leaf, whose hash was checked against the one beside it and against nothing else.
+        body: of the leaf, whose hash was checked against the one beside it and against nothing else; with names that
+            were opened, where they were asked for.
+        keys_at_hand: whether they were: what is sealed still has no key any longer.
     """
 
     index: int
     leaf_hash: bytes
     body: Mapping[str, Any]
+    keys_at_hand: bool = False
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """The body for people: a word instead of each name that is sealed."""
+        nonce = find_nonce(self.body)
+        if nonce is None:
+            return self.body
+        word = ERASED_WORD if self.keys_at_hand else SEALED_WORD
+        return open_with(self.body, dict.fromkeys(find_sealed(self.body, nonce), word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +196,7 @@ class Page:
     cursor: str
 
 
-def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
+def find(reader: Reader, query: Query, *, limit: int, after: str = "", opener: Opener | None = None) -> Page:
     """One page of what the query finds.
 
     Args:
@@ -176,6 +204,7 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
         query: what is looked for.
         limit: most records of a page, at least 1.
         after: cursor of the page before, or "" for the first.
+        opener: opens sealed names, in what is asked and in what is found; None to leave them sealed.
 
     Raises:
         InputError: the cursor is none.
@@ -188,27 +217,29 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
                 f"{after!r} is not the cursor of a page", hint="Use the cursor that the page before ended with."
             )
         before = int(after)
+    if opener is not None:
+        query = replace(query, opened=True)
     for name, words in (("image", image_words(query.image)), ("text", text_words(query.text))):
         if getattr(query, name) and not words:
             raise InputError(
                 f"{getattr(query, name)!r} has no word to look for in {_SAID[name]}",
                 hint="A word is made of letters, digits and underscores.",
             )
-    found = tuple(itertools.islice(_find_all(reader, query, before, limit + 1), limit + 1))
+    found = tuple(itertools.islice(_find_all(reader, query, before, limit + 1, opener), limit + 1))
     return Page(found[:limit], str(found[limit - 1].index) if len(found) > limit else "")
 
 
 _SAID: Final = {"image": "the references of images", "text": "what was said"}
 
 
-def _find_all(reader: Reader, query: Query, before: int | None, limit: int) -> Iterator[Found]:
+def _find_all(reader: Reader, query: Query, before: int | None, limit: int, opener: Opener | None) -> Iterator[Found]:
     """What matches, newest first: of the leaves that are in no block yet all that the columns leave, then by block."""
     indexed = reader.blocks() * BLOCK
     asked = query.conditions()
     if before is None or before > indexed:
         at, pieces = before, query.pieces()
         while rows := reader.search(asked, before=at, start=indexed, limit=_CHUNK):
-            yield from _matching([row for row in rows if _may_match(row.raw_leaf, pieces)], query)
+            yield from _matching([row for row in rows if _may_match(row.raw_leaf, pieces)], query, opener)
             at = rows[-1].index
     pending: list[int] = []
     last = (indexed if before is None else min(before, indexed)) // BLOCK
@@ -222,17 +253,19 @@ def _find_all(reader: Reader, query: Query, before: int | None, limit: int) -> I
             bits ^= 1 << place  # noqa: PLW2901 - as above
             pending.append(start + place)
             if len(pending) >= min(limit, _CHUNK):
-                yield from _matching(reader.leaves_at(pending), query)
+                yield from _matching(reader.leaves_at(pending), query, opener)
                 pending = []
-    yield from _matching(reader.leaves_at(pending), query)
+    yield from _matching(reader.leaves_at(pending), query, opener)
 
 
-def _matching(rows: Sequence[StoredLeaf], query: Query) -> Iterator[Found]:
+def _matching(rows: Sequence[StoredLeaf], query: Query, opener: Opener | None) -> Iterator[Found]:
     """Those that are what is looked for: a term may be that of another value, a block more than the time asked for."""
     for row in rows:
         if not row.raw_leaf:
             continue  # pruned: what is left of it says nothing
-        found = read_found(row)
+        if opener is not None and query.names and not opener.may_name(row.raw_leaf, query.names):
+            continue
+        found = read_found(row, opener)
         if query.matches(search_values(found.body), found.body):
             yield found
 
@@ -256,8 +289,12 @@ def is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _INDEX_DIGITS and int(text) <= MAX_SIZE
 
 
-def read_found(stored: StoredLeaf) -> Found:
+def read_found(stored: StoredLeaf, opener: Opener | None = None) -> Found:
     """Read a stored leaf.
+
+    Args:
+        stored: the leaf.
+        opener: opens the names that are sealed in it; None to leave them so.
 
     Raises:
         AuditError: ``pruned``: its bytes are not there any more.
@@ -271,4 +308,6 @@ def read_found(stored: StoredLeaf) -> Found:
         body = parse_leaf(stored.raw_leaf).body
     except FormatError as exc:
         raise TamperError(f"leaf {stored.index}: {exc}", index=stored.index, code="leaf_malformed", hint=hint) from exc
-    return Found(stored.index, stored.leaf_hash, body)
+    if opener is None:
+        return Found(stored.index, stored.leaf_hash, body)
+    return Found(stored.index, stored.leaf_hash, opener.open(body), keys_at_hand=True)

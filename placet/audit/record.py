@@ -22,6 +22,9 @@ from placet.errors import AuditError, CanonicalError, FormatError
 from placet.plainjson import NOT_PLAIN, parse_canonical
 
 SCHEMA: Final = "placet.dev/record/v1"
+SEALED_SCHEMA: Final = "placet.dev/record/v2"
+"""Of a leaf in which names of persons are sealed; in everything else the same."""
+_SCHEMAS: Final = frozenset({SCHEMA, SEALED_SCHEMA})
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
 HEARTBEAT: Final = "heartbeat"
@@ -34,6 +37,7 @@ OUTAGE: Final = "outage"
 RESTORED: Final = "restored"
 SCAN: Final = "scan"
 EXEMPTION: Final = "exemption"
+ERASURE: Final = "erasure"
 HOLD: Final = "hold"
 PRUNE: Final = "prune"
 LEAF_TYPES: Final = (
@@ -48,6 +52,7 @@ LEAF_TYPES: Final = (
     RESTORED,
     SCAN,
     EXEMPTION,
+    ERASURE,
     HOLD,
     PRUNE,
 )
@@ -214,8 +219,8 @@ def search_columns(body: Mapping[str, Any]) -> Columns:
 def search_values(body: Mapping[str, Any]) -> tuple[Any, ...]:
     """The values of ``search_columns`` in the order of ``Columns``; raises as it does."""
     leaf_type = _require_text(body, "type")
-    if body.get("schema") != SCHEMA:
-        raise FormatError(f"the body of the leaf is not of the schema {SCHEMA}", code="leaf_malformed")
+    if body.get("schema") not in _SCHEMAS:
+        raise FormatError(f"the body of the leaf is not of the schema {SCHEMA} or v2", code="leaf_malformed")
     time = _require_text(body, "time")
     if not _TIME.fullmatch(time):
         raise FormatError("the time of the leaf is not of the form 2026-11-22T18:00:00.000000Z", code="leaf_malformed")

@@ -20,6 +20,8 @@ from placet.audit.checkpoint import parse_checkpoint, verify_checkpoint
 from placet.audit.claims import Claim, Source
 from placet.audit.doubts import Doubts
 from placet.audit.note import VerifierKey, parse_note
+from placet.audit.person_keys import Opener
+from placet.audit.persons import find_nonce, find_sealed
 from placet.audit.record import DECISION, search_columns
 from placet.errors import FormatError, InputError, TamperError
 
@@ -88,6 +90,7 @@ class Witness:
         kinds: (group, resource with its subresource) -> kind of the custom resources that the gate is asked about.
         since: aware; requests that arrived earlier are left out.
         until: aware; requests that arrived then or later are left out.
+        opener: opens the names of who asked; a name that stays sealed is not compared.
     """
 
     def __init__(
@@ -97,8 +100,10 @@ class Witness:
         kinds: Mapping[tuple[str, str], str],
         since: datetime | None = None,
         until: datetime | None = None,
+        opener: Opener | None = None,
     ) -> None:
         self.keys = keys
+        self._opener = opener
         self.custom = dict(kinds)
         self._kinds = {**self.custom, **BUILT_IN}
         self._since_us = None if since is None else to_microseconds(since)
@@ -111,6 +116,7 @@ class Witness:
         self.doubts = Doubts()
         self.period: Period | None = None
         self.torn = 0
+        self.sealed = 0
         self.repeated = 0
         self._own: set[str] = set()
         self._foreign: set[str] = set()
@@ -231,16 +237,28 @@ class Witness:
         row: tuple[Any, ...] = (index, leaf_hash, *(None,) * 9)
         if body is not None and body["type"] == DECISION and body.get("operation") in JUDGED:
             columns = search_columns(body)
+            user = self._user(body, columns.requester)
             # The API server calls a Namespace its own namespace, but not when it makes one.
             namespace = "" if columns.kind == "Namespace" else columns.namespace
             said = (_text(body, "group"), _text(body, "subresource"), namespace, columns.object_name)
             row = (
-                index, leaf_hash, columns.decision_id, columns.allowed, columns.requester, *said, columns.kind,
+                index, leaf_hash, columns.decision_id, columns.allowed, user, *said, columns.kind,
                 _time(columns.time),
             )  # fmt: skip
         self._leaves.append(row)
         if len(self._leaves) >= _BATCH:
             self.flush()
+
+    def _user(self, body: Mapping[str, Any], requester: str) -> str | None:
+        """Who asked, as the API server would have it; None where that is sealed and there is no key for it."""
+        nonce = find_nonce(body)
+        if nonce is None or requester not in set(find_sealed(requester, nonce)):
+            return requester
+        opening = None if self._opener is None else self._opener.salt(requester, nonce)
+        if opening is None:
+            self.sealed += 1
+            return None
+        return opening[1]
 
     def flush(self) -> None:
         """Write what ``add_leaf`` has gathered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from placet.cli.audit_crosscheck import (
     resume_option,
     verify_stored,
 )
+from placet.cli.audit_erase import erase
 from placet.cli.audit_hold import hold
 from placet.cli.audit_keys import key, witness_key
 from placet.cli.audit_list import list_records, now
@@ -34,6 +36,7 @@ from placet.cli.complete import complete_decision
 from placet.cli.group import Group
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
+from placet.cli.persons_options import find_opener, persons_options
 from placet.cli.record import shown_lines
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
@@ -78,11 +81,21 @@ def audit() -> None:
 @record_options
 @click.argument("record", shell_complete=complete_decision)
 @log_keys_option(required=False)
+@persons_options
 @output_option("json", "yaml")
-def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: tuple[str, ...], output: str) -> None:
+def show(
+    store: StoreLocation | None,
+    config_file: Path,
+    record: str,
+    log_keys: tuple[str, ...],
+    persons: Path | None,
+    persons_key: Path | None,
+    output: str,
+) -> None:
     r"""Show one record: RECORD is a decision id, the uid of a request, or an index.
 
-    With --log-key it is also proved that a signed checkpoint has it.
+    With --log-key it is also proved that a signed checkpoint has it. Names that are sealed are opened where their keys
+    are at hand; the leaf itself, and its hash, have them sealed.
 
     \b
     Examples:
@@ -92,16 +105,19 @@ def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: 
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit list finds ids; placet audit prove
     """
     keys = read_keys(log_keys) if log_keys else []
+    opener = find_opener(store, config_file, persons, persons_key)
     with open_record(store, config_file) as reader:
         stored = find_named(reader, record)
-        found = read_found(stored)
+        found = read_found(stored, opener)
         latest = reader.latest_checkpoint(at_least=stored.index + 1)
         proved = False
         if keys and latest is not None:
@@ -136,6 +152,7 @@ def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: 
     help="A checkpoint that was kept elsewhere; repeatable.",
 )
 @crosscheck_options
+@persons_options
 @witness_options
 @resume_option
 @output_option("json", "yaml")
@@ -153,6 +170,8 @@ def verify(
     root_keys: tuple[Path, ...],
     root_threshold: int | None,
     newer_keyring: Path | None,
+    persons: Path | None,
+    persons_key: Path | None,
     **crossed: Any,
 ) -> None:
     r"""Verify the whole record, its published tiles, or one proof, against the log's key.
@@ -165,7 +184,8 @@ def verify(
     keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
 
     With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
-    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first.
+    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first. Who asked is
+    compared where that is not sealed, or its key is at hand; nothing else of verifying needs a key of persons.
 
     With --resume an interrupted run goes on, and a nightly one reads what is new. The file is proved by the log's key
     before it is used, and speaks for the leaves as they were then: read all of them from time to time.
@@ -186,8 +206,10 @@ def verify(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
@@ -210,6 +232,8 @@ def verify(
         result = verify_published(folder, keys, checkpoints, asked)
     else:
         file = find_store(store, config_file)
+        if cross.files:
+            cross = replace(cross, opener=find_opener(store, config_file, persons, persons_key))
         result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume), checkpoints, asked)
     if output != "text":
         print_result(result.render(), output)
@@ -247,6 +271,7 @@ def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
 
 for _command in (
     accept_rollback,
+    erase,
     hold,
     init_store,
     key,

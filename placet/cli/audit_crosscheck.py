@@ -16,6 +16,7 @@ from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
+from placet.audit.person_keys import Opener
 from placet.audit.resume import Prefix, load_state, write_state
 from placet.audit.verify import verify_file
 from placet.audit.witness import Witness
@@ -40,12 +41,14 @@ class CrossOptions:
     Attributes:
         files: of the audit log; empty where nothing is to be compared.
         governed: namespaces; empty for those in which the gate was asked.
+        opener: opens names of persons in the record; None to leave them sealed, and not to compare them.
     """
 
     files: tuple[Path, ...]
     governed: tuple[str, ...]
     since: datetime | None
     until: datetime | None
+    opener: Opener | None = None
 
 
 def crosscheck_options(function: _F) -> _F:
@@ -117,7 +120,7 @@ def open_witness(asked: CrossOptions, keys: Sequence[VerifierKey]) -> Iterator[W
     registered = load_policy_data(None).kinds.custom
     kinds = {(kind.group, kind.resource): kind.name for kind in registered}
     kinds |= {(kind.group, f"{kind.resource}/scale"): kind.name for kind in registered if kind.scale}
-    with Witness(keys, kinds=kinds, since=asked.since, until=asked.until) as witness:
+    with Witness(keys, kinds=kinds, since=asked.since, until=asked.until, opener=asked.opener) as witness:
         with Progress("lines of the audit log") as progress:
             witness.load(asked.files, progress=progress)
         yield witness

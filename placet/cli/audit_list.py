@@ -17,6 +17,7 @@ from placet.cli.complete import complete_environment, complete_recorded, complet
 from placet.cli.listing import render_csv, render_lines, render_parquet
 from placet.cli.options import output_option
 from placet.cli.output import print_result, print_table, say
+from placet.cli.persons_options import find_opener, persons_options
 from placet.cli.record import LISTED_HEAD, listed_row
 from placet.cli.record_source import open_record, record_options
 
@@ -76,6 +77,7 @@ def now() -> datetime:
 @click.option("--until", type=click.DateTime(MOMENTS), help="Before this moment.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most records to show.")
 @click.option("--after", default="", metavar="CURSOR", help="Go on where the page before ended.")
+@persons_options
 @output_option("table", "json", "yaml", "jsonl", "csv", "parquet")
 def list_records(
     store: StoreLocation | None,
@@ -87,6 +89,8 @@ def list_records(
     until: datetime | None,
     limit: int,
     after: str,
+    persons: Path | None,
+    persons_key: Path | None,
     output: str,
     **texts: str,
 ) -> None:
@@ -97,6 +101,9 @@ def list_records(
 
     Whatever is asked, records are found by an index, which the gate keeps up behind its appends. A record of an earlier
     version, or one whose index is still being made, is read instead: that takes its time.
+
+    Names that are sealed are opened, and found by --user, --person and --text, where the keys are at hand: those of the
+    configuration, or of --persons. These three then read every record that the other conditions leave.
 
     \b
     Examples:
@@ -109,8 +116,10 @@ def list_records(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit show, placet audit tail
@@ -119,15 +128,17 @@ def list_records(
         raise click.UsageError("give --days or --since, not both")
     if output == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text: send it to a file")
+    opener = find_opener(store, config_file, persons, persons_key)
     query = Query(
         type="" if leaf_type == "any" else leaf_type,
         allowed=None if decision is None else decision == "allow",
         since=now() - timedelta(days=days) if days is not None else aware(since),
         until=aware(until),
+        opened=opener is not None,
         **texts,
     )
     with open_record(store, config_file) as reader:
-        page = find(reader, query, limit=limit, after=after)
+        page = find(reader, query, limit=limit, after=after, opener=opener)
     _print(page, output)
     if not page.found:
         say("No record matches.")

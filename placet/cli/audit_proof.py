@@ -23,6 +23,7 @@ from placet.cli.audit_tiles import open_tiles
 from placet.cli.complete import complete_decision
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_USAGE, EXIT_VIOLATIONS, print_result, safe, style
+from placet.cli.persons_options import find_opener, persons_options
 from placet.cli.record_source import (
     MAX_NOTE_BYTES,
     find_named,
@@ -33,7 +34,7 @@ from placet.cli.record_source import (
     record_options,
 )
 from placet.dossier.case import Case, open_case
-from placet.dossier.file import DOSSIER_SCHEMA, MAX_FILE_BYTES, Dossier, render_file, verify_file
+from placet.dossier.file import MAX_FILE_BYTES, SCHEMAS, Dossier, render_file, verify_file
 from placet.dossier.judge import Roots, judge_case, replay_case
 from placet.dossier.leaves import Held, StoreLeaves
 from placet.dossier.today import compare_today, read_newer_keyring
@@ -115,6 +116,8 @@ def proof_options(function: _F) -> _F:
     help="With --tiles: the checkpoint to prove against, with the cosignatures that it carries.",
 )
 @log_keys_option(required=True)
+@persons_options
+@click.option("--sealed", is_flag=True, help="Leave names of persons sealed, though their keys are at hand.")
 def prove(
     store: StoreLocation | None,
     config_file: Path,
@@ -124,6 +127,9 @@ def prove(
     folder: Path | None,
     cosigned: Path | None,
     log_keys: tuple[str, ...],
+    persons: Path | None,
+    persons_key: Path | None,
+    sealed: bool,
 ) -> None:
     r"""Write a file that proves a record and all that it rested on, to stdout.
 
@@ -131,7 +137,8 @@ def prove(
     evidence, the keyring, the policies and their data, each with its place in the log. It verifies alone: whoever has
     it, the log's verifier key and the public root keys needs nothing else, also years later.
 
-    It names people, and holds the governed content without env values: hand it to those who may see that.
+    It names people, and holds the governed content without env values: hand it to those who may see that. Names that
+    the record has sealed are opened in it, for ever, where their keys are at hand; without them who signed stays open.
 
     \b
     Examples:
@@ -141,8 +148,10 @@ def prove(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit verify, docs/auditors.md
@@ -161,7 +170,8 @@ def prove(
         if leaf_only or consistency is not None:
             raw = _prove_leaf(reader, record, consistency, keys)
         else:
-            raw = render_file(reader, find_named(reader, record or "").index, keys)
+            opener = None if sealed else find_opener(store, config_file, persons, persons_key)
+            raw = render_file(reader, find_named(reader, record or "").index, keys, opener=opener)
     click.echo(raw, nl=False)
 
 
@@ -253,7 +263,7 @@ def verify_proof_file(
     if against.newer_keyring is not None and not roots.keys:
         raise click.UsageError("--newer-keyring needs --root-key")
     newer = None if against.newer_keyring is None else read_newer_keyring(load_keyring(against.newer_keyring), roots)
-    if _schema_of(raw) != DOSSIER_SCHEMA:
+    if _schema_of(raw) not in SCHEMAS:
         _verify_leaf(raw, keys, against.witnesses, output)
         return
     try:

@@ -12,11 +12,13 @@ from typing import Final
 import click
 
 from placet.audit.location import StoreLocation, open_reader
+from placet.audit.person_keys import PersonKeys
 from placet.audit.query import Found, Query, find, read_found
 from placet.audit.record import LEAF_TYPES
 from placet.cli.listing import render_line
 from placet.cli.options import output_option
 from placet.cli.output import safe
+from placet.cli.persons_options import find_persons, persons_options
 from placet.cli.record import LISTED_HEAD, listed_row
 from placet.cli.record_source import find_store, record_options
 
@@ -41,6 +43,7 @@ _CHUNK: Final = 200  # records in memory at once
 @click.option(
     "--interval", type=click.FloatRange(0.05, 60), default=0.5, show_default=True, help="Seconds between two looks."
 )
+@persons_options
 @output_option("jsonl")
 def tail(
     store: StoreLocation | None,
@@ -51,6 +54,8 @@ def tail(
     leaf_type: str,
     decision: str | None,
     interval: float,
+    persons: Path | None,
+    persons_key: Path | None,
     output: str,
 ) -> None:
     r"""Show the newest records, the newest last, and with -f those that follow.
@@ -65,31 +70,40 @@ def tail(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
+      PLACET_CONFIG             the configuration file, instead of --config
 
     \b
     See also: placet audit list
     """
     file = find_store(store, config_file)
+    keys = find_persons(store, config_file, persons, persons_key)
+    opener = None if keys is None else keys.opener()
     query = Query(
         type="" if leaf_type == "any" else leaf_type, allowed=None if decision is None else decision == "allow"
     )
     with open_reader(file) as reader:
         size = reader.state().size
-        newest = find(reader, query, limit=lines, after=str(size)).found if lines else ()
+        newest = find(reader, query, limit=lines, after=str(size), opener=opener).found if lines else ()
     _show(newest[::-1], output)
     while follow:
         _wait(interval)
-        size = _show_new(file, query, size, output)
+        size = _show_new(file, query, size, output, keys)
 
 
-def _show_new(file: StoreLocation, query: Query, size: int, output: str) -> int:
+def _show_new(file: StoreLocation, query: Query, size: int, output: str, keys: PersonKeys | None) -> int:
     """Show what was added since the record had ``size`` leaves; gives how many it has now."""
     with open_reader(file) as reader:
         end = reader.state().size
+        opener = keys.opener() if keys is not None and end > size else None  # people may have come meanwhile
         for start in range(size, end, _CHUNK):
-            found = [read_found(stored) for stored in reader.leaves(start, min(start + _CHUNK, end)) if stored.raw_leaf]
+            found = [
+                read_found(stored, opener)
+                for stored in reader.leaves(start, min(start + _CHUNK, end))
+                if stored.raw_leaf
+            ]
             _show([one for one in found if _is_asked_for(one, query)], output)
     return max(size, end)
 

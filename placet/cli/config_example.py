@@ -26,6 +26,8 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "record.next_log_key": "keys/next-log.key",
     "record.origin": "placet.dev/log/prod-eu-1",
     "record.checkpoints": "/mnt/other-disk/checkpoints",
+    "record.persons.folder": "/var/lib/placet/persons",
+    "record.persons.key_file": "/etc/placet/persons.key",
     "record.spool.folder": "/mnt/other-disk/spool",
     "policy.opa_url": "http://127.0.0.1:8181",
     "policy.opa_ca": "tls/opa-ca.crt",

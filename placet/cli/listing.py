@@ -91,7 +91,7 @@ def render_parquet(found: Sequence[Found]) -> bytes:
 
 def flatten(one: Found) -> dict[str, Any]:
     """A record as a row under ``COLUMNS``; None where it does not say. Lists are joined by semicolons."""
-    body = one.body
+    body = one.shown
     model, risk = _mapping(body, "model"), _mapping(body, "risk")
     allowed, score = body.get("allowed"), risk.get("score")
     return {

@@ -39,7 +39,7 @@ def shown_lines(found: Found, *, status: str, signed_size: int) -> Iterator[str]
         status: ``proved``, ``signed`` or ``not signed yet``.
         signed_size: leaves under the checkpoint that has it, 0 where none has.
     """
-    body = found.body
+    body = found.shown
     if body["type"] == DECISION:
         yield from _decision_lines(body)
     else:
@@ -127,7 +127,7 @@ def _origin_lines(body: Mapping[str, Any]) -> Iterator[str]:
 
 def listed_row(one: Found) -> tuple[str, ...]:
     """A record as a line of a table, under ``LISTED_HEAD``."""
-    body = one.body
+    body = one.shown
     if body["type"] != DECISION:
         cells = (body["time"][:_SECONDS], body["type"], "", "", "", "", "", "", "", str(one.index))
     else:

@@ -70,9 +70,8 @@ def find_store(store: StoreLocation | None, config_file: Path) -> StoreLocation:
         InputError: none is named, or the configuration's is not there.
         ConfigError: the configuration can't be used.
     """
-    source = click.get_current_context().get_parameter_source
-    typed_config = source("config_file") is ParameterSource.COMMANDLINE
-    if store is not None and not (typed_config and source("store") is ParameterSource.ENVIRONMENT):
+    typed_config = click.get_current_context().get_parameter_source("config_file") is ParameterSource.COMMANDLINE
+    if store is not None and not is_of_config(store):
         return store
     if not typed_config and not config_file.exists():
         raise InputError(f"no record is named, and there is no {config_file}", hint=_NAMED)
@@ -83,6 +82,13 @@ def find_store(store: StoreLocation | None, config_file: Path) -> StoreLocation:
             hint=f"It is made when the gate first starts, and may be on another machine. {_NAMED}",
         )
     return found
+
+
+def is_of_config(store: StoreLocation | None) -> bool:
+    """Whether the record of the running command is that of the configuration, and not one that was named itself."""
+    source = click.get_current_context().get_parameter_source
+    typed_config = source("config_file") is ParameterSource.COMMANDLINE
+    return store is None or (typed_config and source("store") is ParameterSource.ENVIRONMENT)
 
 
 def open_record(store: StoreLocation | None, config_file: Path) -> AbstractContextManager[Auditable]:

@@ -15,20 +15,28 @@ from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.log import MAX_KEYRING_BYTES
 from placet.audit.merkle import hash_leaf, inclusion_proofs, verify_inclusion
 from placet.audit.note import VerifierKey
+from placet.audit.person_keys import Opener
 from placet.audit.proof import decode_part, encode_part, read_hashes, read_latest, signing_key
 from placet.audit.record import MAX_LEAF_BYTES, attachment_digests, parse_leaf
 from placet.audit.stores import Reader
 from placet.canonical import Digest, parse_json
 from placet.dossier.case import Case, open_case
 from placet.dossier.leaves import Held, ListedLeaves, StoreLeaves
+from placet.dossier.names import open_names, read_openings, render_openings
 from placet.errors import AuditError, FormatError, TamperError
 
 DOSSIER_SCHEMA: Final = "placet.dev/audit-proof/v2"
+OPENED_SCHEMA: Final = "placet.dev/audit-proof/v3"
+"""The same with names of persons opened."""
+SCHEMAS: Final = (DOSSIER_SCHEMA, OPENED_SCHEMA)
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_LEAVES: Final = 64
 MAX_ATTACHMENTS: Final = 8
 _MAX_DEPTH: Final = 6
-_MEMBERS: Final = {"schema", "log_key", "checkpoint", "size", "leaves"}
+_MEMBERS: Final = {
+    DOSSIER_SCHEMA: {"schema", "log_key", "checkpoint", "size", "leaves"},
+    OPENED_SCHEMA: {"schema", "log_key", "checkpoint", "size", "leaves", "persons"},
+}
 _LEAF_MEMBERS: Final = {"index", "leaf", "hashes", "attachments"}
 
 
@@ -49,7 +57,7 @@ class Dossier:
     case: Case
 
 
-def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey]) -> bytes:
+def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey], *, opener: Opener | None = None) -> bytes:
     """Write the proof file of a leaf and everything that it rested on, under the last checkpoint in the store.
 
     What is in the store is not believed: a file that would not verify is not written.
@@ -58,6 +66,7 @@ def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey]) -> byte
         reader: one view of the store.
         index: of the leaf.
         keys: trusted verifier keys of the log.
+        opener: opens the names that it has keys for, in the file for ever; None to leave them sealed.
 
     Raises:
         AuditError: ``not_signed_yet`` when no checkpoint has the leaf, or one that it rested on.
@@ -92,6 +101,9 @@ def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey]) -> byte
             for place in [index, *sorted(case.used.keys() - {index})]
         ],
     }
+    persons = {} if opener is None else render_openings(case, opener)
+    if persons:
+        document |= {"schema": OPENED_SCHEMA, "persons": persons}
     raw = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     verify_file(raw, keys)
     return raw
@@ -105,13 +117,13 @@ def verify_file(raw: bytes, keys: Sequence[VerifierKey]) -> Dossier:
         keys: trusted verifier keys of the log. The key that the file names is not believed.
 
     Raises:
-        FormatError: ``proof_malformed`` or ``too_large``: not a proof file of version 2.
+        FormatError: ``proof_malformed`` or ``too_large``: not a proof file of version 2 or 3.
         TamperError: a part of it is not in the log, or nothing that the subject rested on; the message names it.
     """
     document = parse_json(raw, max_bytes=MAX_FILE_BYTES, max_depth=_MAX_DEPTH)
-    if not isinstance(document, dict) or document.get("schema") != DOSSIER_SCHEMA:
-        raise FormatError("not a proof file of version 2", code="proof_malformed")
-    _require_members(document, _MEMBERS)
+    if not isinstance(document, dict) or document.get("schema") not in SCHEMAS:
+        raise FormatError("not a proof file of version 2 or 3", code="proof_malformed")
+    _require_members(document, _MEMBERS[document["schema"]])
     checkpoint = verify_checkpoint(_text(document, "checkpoint").encode("utf-8", "replace"), keys)
     if _text(document, "log_key") not in {str(key) for key in keys}:
         raise TamperError("the proof is by another key than the one that is trusted", code="proof_invalid")
@@ -132,7 +144,9 @@ def verify_file(raw: bytes, keys: Sequence[VerifierKey]) -> Dossier:
     leaves = ListedLeaves(held, attachments)
     case = open_case(leaves, subject)
     _require_related(case, leaves)
-    return Dossier(checkpoint, subject, leaves, case)
+    if document["schema"] == OPENED_SCHEMA:
+        open_names(case, read_openings(document["persons"]))
+    return Dossier(checkpoint, case.subject, leaves, case)
 
 
 def _read_leaf(entry: object, checkpoint: VerifiedCheckpoint) -> Held:

@@ -18,6 +18,7 @@ from placet.audit.record import DECISION, attachment_digests
 from placet.decision import GUARD
 from placet.dossier.case import Case
 from placet.dossier.exempted import check_exemption_again
+from placet.dossier.names import find_unopened
 from placet.dossier.signed import check_evidence_again, check_signatures, check_token_again, check_withdrawals
 from placet.dossier.verdict import Verdict
 from placet.errors import EngineError, FormatError, KeyringError, WorkloadError
@@ -89,13 +90,18 @@ def judge_case(case: Case, roots: Roots) -> Judged:
     _compare_input(case, verdict)
     keyring = _check_keyring(case, roots, moment, verdict)
     approvals: tuple[VerifiedApproval, ...] = ()
+    unopened = find_unopened(case)
+    if unopened:
+        sentence = f"{unopened} names are sealed, or were erased: who asked and who signed can't be compared"
+        verdict.leave_open("persons", "sealed", sentence)
     if keyring is not None:
         try:
-            approvals = check_signatures(case, keyring, moment, verdict)
             check_evidence_again(case, keyring, moment, verdict)
             check_withdrawals(case, keyring, verdict)
-            check_token_again(case, keyring, moment, verdict)
-            check_exemption_again(case, keyring, moment, verdict)
+            if not unopened:
+                approvals = check_signatures(case, keyring, moment, verdict)
+                check_token_again(case, keyring, moment, verdict)
+                check_exemption_again(case, keyring, moment, verdict)
         except _UNREADABLE as exc:
             verdict.refute("input", "input_unreadable", f"what was judged can't be read: {type(exc).__name__}")
     elif case.keyring_envelope is not None and case.body.get("approvals"):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.deadline import DeadlineExceeded
 from placet.decision import Decision, Receipt, Spooled
 from placet.errors import AuditError, PlacetError, StoreUnavailable, TamperError
@@ -25,8 +26,16 @@ _PASSING: Final = (StoreUnavailable, TamperError, DeadlineExceeded)
 class SpoolingRecorder(LogRecorder):
     """Keeps decisions in the log, and denials in the spool while the log can't have them. Allows never wait."""
 
-    def __init__(self, log: AuditLog, *, cluster: str, spool: Spool, clock: Callable[[], datetime]) -> None:
-        super().__init__(log, cluster=cluster)
+    def __init__(
+        self,
+        log: AuditLog,
+        *,
+        cluster: str,
+        spool: Spool,
+        clock: Callable[[], datetime],
+        persons: PersonKeys | None = None,
+    ) -> None:
+        super().__init__(log, cluster=cluster, persons=persons)
         self._spool = spool
         self._clock = clock
 
@@ -50,7 +59,7 @@ class SpoolingRecorder(LogRecorder):
                 code="uid_reused",
                 hint="An API server never uses a uid twice; send the request through the API server.",
             )
-        return Spooled(waiting.leaf, replayed=True)
+        return Spooled(self._opened(waiting.leaf), replayed=True)
 
     def put_aside(
         self,
@@ -64,7 +73,15 @@ class SpoolingRecorder(LogRecorder):
         """See :class:`Recorder`."""
         if not isinstance(cause, _PASSING):
             return None
-        body = render_record(decision, attachments=attachments, **terms)
+        sealing = self._sealing(decision)
+        try:
+            if sealing is not None:
+                attachments = sealing.attachments(attachments)
+            body = render_record(decision, attachments=attachments, **terms)
+            if sealing is not None:
+                body = sealing.body(body)
+        except AuditError:  # a name that can't be sealed is written nowhere, and the denial logged without a record
+            return None
         body["spooled"] = {"at": render_time(self._clock()), "cause": cause.code}
         given = Denial(body, attachments)
         try:
@@ -72,4 +89,6 @@ class SpoolingRecorder(LogRecorder):
         except AuditError:  # the record would never take it: it is logged as every denial without a record
             return None
         # What may not be on the disk yet is answered as not recorded, and logged in full.
-        return Spooled(answer.leaf, replayed=answer is not given) if kept is Kept.DURABLE else None
+        if kept is not Kept.DURABLE:
+            return None
+        return Spooled(self._opened(answer.leaf) if answer is not given else answer.leaf, replayed=answer is not given)

@@ -25,6 +25,7 @@ OPA: Final = SETS["opa beside"]
 OPA_ELSEWHERE: Final = SETS["opa elsewhere"]
 CERTIFICATES: Final = SETS["cert-manager"]
 MTLS: Final = SETS["mutual tls"]
+SEALED: Final = merged(BASE, {"record": {"persons": {"existingClaim": "persons", "keySecret": "persons"}}})
 ELSEWHERE: Final = "tls.selfSigned.days"  # seen in the certificate alone: test_rendering.py reads it
 TEXT: Final = "something-else"
 MONITORED: Final = SETS["everything"]
@@ -89,6 +90,9 @@ CHANGES: Final[dict[str, Any]] = {
     "record.spool.enabled": False,
     "record.spool.existingClaim": TEXT,
     "record.checkpoints.existingClaim": TEXT,
+    "record.persons.existingClaim": (TEXT, merged(BASE, {"record": {"persons": {"keySecret": TEXT}}})),
+    "record.persons.keySecret": ("another", SEALED),
+    "record.persons.key": ("other.key", SEALED),
     "record.retention.modelArtifactsDays": 400,
     "record.retention.approvalRecordsDays": 400,
     "record.retention.auditLogsDays": 400,

@@ -19,6 +19,7 @@ from typing import Any, Self
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.revocations import Revocations
 from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.breakglass.record import LogGlass
 from placet.breakglass.statement import TokenStatement
 from placet.cluster import ClusterFacts, NoAutoscalers
@@ -92,6 +93,7 @@ class GateDesk:
         exemptions: Exemptions | None = None,
         spaces: NamespaceStore | None = None,
         remembered: Parents | None = None,
+        persons: PersonKeys | None = None,
     ) -> Self:
         """A gate for the desk's cluster with an empty record in ``folder``."""
         desk = ApprovalDesk.standard()
@@ -99,7 +101,7 @@ class GateDesk:
         data = data or load_policy_data(None)
         engine = engine or EmbeddedEngine.default(data)
         log = AuditLog.open(folder / "record.sqlite", origin=ORIGIN)
-        kept = LogRecorder(log, cluster=desk.cluster)
+        kept = LogRecorder(log, cluster=desk.cluster, persons=persons)
         trust = DeskTrust(desk, Revocations.none())
         gate = WatchedGate(
             cluster=desk.cluster,

@@ -5,22 +5,27 @@ python -m tests.golden.audit.build
 
 from __future__ import annotations
 
+import base64
+import hmac
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from placet.approvals.revocations import Revocation
 from placet.audit.checkpoint import sign_checkpoint
 from placet.audit.cosignature import Cosigner
 from placet.audit.holds import render_hold
+from placet.audit.log import render_time
 from placet.audit.merkle import EMPTY_ROOT
 from placet.audit.note import LogKey
+from placet.audit.persons import NONCE, seal
 from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
 from placet.audit.pruning import Removal, render_prune
-from placet.audit.record import render_leaf
+from placet.audit.record import ERASURE, SEALED_SCHEMA, render_leaf
 from placet.audit.retention import Retention
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
@@ -34,6 +39,11 @@ from tests.simulators.tileslog import content_of
 
 WITNESS: Final = Cosigner("witness.example.org/w1", Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34))))
 FOLDER: Final = Path(__file__).resolve().parent
+PERSON_KEY: Final = bytes(range(32))
+PERSON_NONCE: Final = bytes(range(16))
+_NAMES: Final = b"placet.dev/person-names/v1\n"
+_WRAP: Final = b"placet.dev/person-wrap/v1\n"
+_MAGIC: Final = b"placet.dev/person-key/v1\n"
 
 
 def files() -> dict[str, bytes]:
@@ -64,6 +74,24 @@ def files() -> dict[str, bytes]:
         published = content_of(Path(folder) / "tiles")
     cosigned = WITNESS.cosign(published["checkpoint"], moment=START)
     both = LogKey(LOG_KEY.name, LOG_KEY.private, successor=OTHER_KEY)
+    alice, secret = seal(PERSON_KEY, PERSON_NONCE, "alice@example.org"), bytes(range(40, 72))
+    naming, wrapping = (hmac.digest(secret, word, "sha256") for word in (_NAMES, _WRAP))
+    file_name = f"{hmac.digest(naming, b'alice@example.org', 'sha256').hex()}.person"
+    content = render_canonical(
+        {"id": "0" * 32, "key": PERSON_KEY.hex(), "name": base64.b64encode(b"alice@example.org").decode()}
+    )
+    sealed = {"schema": SEALED_SCHEMA, NONCE: PERSON_NONCE.hex()}
+    erasure = sealed | {
+        "type": ERASURE,
+        "time": render_time(START),
+        "cluster": "prod-eu-1",
+        "by": alice,
+        "reason": "asked to be forgotten",
+        "ticket": "DP-7",
+        "keys": ["0" * 32],
+        "attachments": [{"index": 3, "name": "envelope"}],
+        "attachments_total": 1,
+    }
     hold = render_hold(
         "case-7",
         covered=[(3, 6), (9, 10)],
@@ -101,6 +129,12 @@ def files() -> dict[str, bytes]:
         "witness.vkey": f"{WITNESS.verifier}\n".encode(),
         "cosigned.note": cosigned,
         "two-keys.note": sign_checkpoint(both, size=0, root=EMPTY_ROOT).note.encode(),
+        "sealed.leaf": render_leaf(decision(4) | sealed | {"user": alice, "message": f"asked by {alice}"}).raw,
+        "erasure.leaf": render_leaf(erasure).raw,
+        "persons.key": base64.b64encode(secret) + b"\n",
+        f"persons/{file_name}": _MAGIC
+        + bytes(12)
+        + AESGCM(wrapping).encrypt(bytes(12), content, _MAGIC + file_name.encode()),
         **{f"tiles/{name}": raw for name, raw in published.items()},
     }
 

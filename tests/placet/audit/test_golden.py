@@ -7,11 +7,12 @@ import pytest
 from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.cosignature import parse_witness_vkey, require_witnesses
 from placet.audit.note import parse_vkey
+from placet.audit.person_keys import PersonKeys
 from placet.audit.proof import verify_proof
 from placet.audit.record import parse_leaf
 from placet.audit.tiles_verify import verify_tiles
 from placet.revoked import parse_revocation
-from tests.golden.audit.build import FOLDER, files
+from tests.golden.audit.build import FOLDER, PERSON_KEY, files
 from tests.simulators.tampering import OTHER_KEY, START
 
 FILES = files()
@@ -26,6 +27,15 @@ def test_every_golden_file_has_a_maker() -> None:
     found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
     stores = {name for name in found if name.startswith("stores/")}  # made by the placet of then
     assert {name for name in found - stores if not name.endswith((".py", ".pyc"))} == set(FILES)
+
+
+def test_sealed_names_of_old_still_open() -> None:
+    keys = PersonKeys.open(FOLDER / "persons", FOLDER / "persons.key")
+    opener = keys.opener()
+    body = opener.open(parse_leaf((FOLDER / "sealed.leaf").read_bytes()).body)
+    assert (body["user"], body["message"]) == ("alice@example.org", "asked by alice@example.org")
+    assert keys.key_of("alice@example.org") == PERSON_KEY
+    assert opener.open(parse_leaf((FOLDER / "erasure.leaf").read_bytes()).body)["by"] == "alice@example.org"
 
 
 def test_the_golden_files_of_old_still_verify() -> None:

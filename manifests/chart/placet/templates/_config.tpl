@@ -6,6 +6,7 @@
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- if .Values.record.spool.enabled -}}{{- $_ := set $record "spool" (dict "folder" "../spool/denials") -}}{{- end -}}
 {{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
+{{- if .Values.record.persons.existingClaim -}}{{- $_ := set $record "persons" (dict "folder" "../persons" "key_file" "../persons-key/persons.key") -}}{{- end -}}
 {{- $_ := set $record "retention" (dict "model_artifacts_days" (int .Values.record.retention.modelArtifactsDays) "approval_records_days" (int .Values.record.retention.approvalRecordsDays) "audit_logs_days" (int .Values.record.retention.auditLogsDays)) -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
 {{- if eq .Values.policy.engine "opa" -}}

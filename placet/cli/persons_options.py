@@ -1,0 +1,65 @@
+"""``--persons`` and ``--persons-key``: with which keys names in a record are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from placet.assemble import open_persons
+from placet.audit.location import StoreLocation
+from placet.audit.person_keys import Opener, PersonKeys
+from placet.cli.record_source import find_store, is_of_config
+from placet.config import load_config
+
+PERSONS_VARIABLE: Final = "PLACET_AUDIT_PERSONS"
+PERSONS_KEY_VARIABLE: Final = "PLACET_AUDIT_PERSONS_KEY"
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def persons_options(function: _F) -> _F:
+    """``--persons`` and ``--persons-key``; the function gets ``persons`` and ``persons_key``."""
+    folder = click.option(
+        "--persons",
+        envvar=PERSONS_VARIABLE,
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="Folder of the keys that open names of persons; that of the configuration where the record is.",
+    )
+    key = click.option(
+        "--persons-key",
+        envvar=PERSONS_KEY_VARIABLE,
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="File with the key of that folder.",
+    )
+    return folder(key(function))
+
+
+def find_persons(
+    store: StoreLocation | None, config_file: Path, persons: Path | None, persons_key: Path | None
+) -> PersonKeys | None:
+    """The keys that the options name, or the configuration whose record it is; None to leave names sealed.
+
+    Raises:
+        AuditError, InputError: they can't be used.
+        ConfigError: the configuration can't be used.
+    """
+    if (persons is None) != (persons_key is None):
+        raise click.UsageError("give --persons and --persons-key, or neither")
+    if persons is not None and persons_key is not None:
+        return PersonKeys.open(persons, persons_key)
+    if not is_of_config(store):
+        return None
+    find_store(store, config_file)  # which says it better where there is no configuration
+    return open_persons(load_config(config_file), writable=False)
+
+
+def find_opener(
+    store: StoreLocation | None, config_file: Path, persons: Path | None, persons_key: Path | None
+) -> Opener | None:
+    """What opens names; raises as ``find_persons``."""
+    keys = find_persons(store, config_file, persons, persons_key)
+    return None if keys is None else keys.opener()
