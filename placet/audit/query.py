@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
 from placet.audit.record import DECISION, parse_leaf
-from placet.audit.stores import Reader, StoredLeaf
+from placet.audit.stores import StoredLeaf
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
@@ -115,11 +115,18 @@ class Page:
     cursor: str
 
 
-def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
+class Searchable(Protocol):
+    """What records are found in: a view of a store, or a folder of tiles."""
+
+    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
+        """Leaves that meet every condition, newest first."""
+
+
+def find(reader: Searchable, query: Query, *, limit: int, after: str = "") -> Page:
     """One page of what the query finds.
 
     Args:
-        reader: a view of the store.
+        reader: a view of the store, or published tiles.
         query: what is looked for.
         limit: most records of a page, at least 1.
         after: cursor of the page before, or "" for the first.
@@ -143,7 +150,7 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
     return Page(found[:limit], str(found[limit - 1].index) if len(found) > limit else "")
 
 
-def _scan(reader: Reader, query: Query, before: int | None) -> Iterator[Found]:
+def _scan(reader: Searchable, query: Query, before: int | None) -> Iterator[Found]:
     """Read what the columns leave, a few at a time, and give what matches."""
     while rows := reader.search(query.conditions(), before=before, limit=_CHUNK):
         for row in rows:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
+from placet.audit.crosscheck import check_witness
+from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
@@ -22,6 +24,7 @@ from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, read_note, read_ti
 from placet.audit.tile_listing import Listing
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
+from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
@@ -33,6 +36,8 @@ def verify_tiles(
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
+    witness: Witness | None = None,
+    governed: Sequence[str] = (),
 ) -> Verification:
     """Verify a folder of tiles, without changing it.
 
@@ -41,6 +46,8 @@ def verify_tiles(
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
+        witness: an API server's audit log that was loaded before this; the published leaves are held against it.
+        governed: namespaces that it is held against; see ``check_witness``.
 
     Raises:
         InputError: there is no such folder, nothing was published in it yet, or a saved checkpoint is none of this log.
@@ -48,17 +55,23 @@ def verify_tiles(
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
-    return _TilesVerifier(root, keys, saved, progress).run()
+    return _TilesVerifier(root, keys, saved, progress, witness).run(governed)
 
 
 class _TilesVerifier:
     """The state of one pass."""
 
     def __init__(
-        self, root: Path, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]], progress: Progress
+        self,
+        root: Path,
+        keys: Sequence[VerifierKey],
+        saved: Sequence[tuple[str, bytes]],
+        progress: Progress,
+        witness: Witness | None = None,
     ) -> None:
         self._root = root
         self._keys = keys
+        self._witness = witness
         self._progress = progress
         self._findings = Findings()
         self._listing = Listing(root)
@@ -68,7 +81,11 @@ class _TilesVerifier:
         self._pending = self._read_pending()
         self._exported = self._read_exported()
         self._size, self._root_signed = self._read_checkpoint()
-        self._claims = ClaimCheck(iter(self._store_claims()), [*self._saved, *self._cosigned_claims()])
+        self._claims = ClaimCheck(
+            iter(self._store_claims()),
+            [*self._saved, *self._cosigned_claims()],
+            () if witness is None else witness.claims(),
+        )
         self._tree = TileTree()
         self._frontier = Frontier()
         self._broken = False
@@ -77,7 +94,7 @@ class _TilesVerifier:
         self._answers: Counter[int] = Counter()
         self._pace = Pace()
 
-    def run(self) -> Verification:
+    def run(self, governed: Sequence[str] = ()) -> Verification:
         """The whole of it."""
         self._report_files()
         self._claims.meet(self._frontier, self._frontier, None)
@@ -89,7 +106,7 @@ class _TilesVerifier:
                 self._compare_above(tile, raw)
         self._report_above()
         self._claims.finish(self._frontier.size, self._findings, broken=self._broken)
-        return self._result()
+        return self._result(None if self._witness is None else check_witness(self._witness, governed=governed))
 
     # -- what is signed
 
@@ -284,6 +301,10 @@ class _TilesVerifier:
             leaf = parse_leaf(raw)
         except FormatError as exc:
             self._findings.add("leaf_malformed", str(exc), index=index)
+            leaf = None
+        if self._witness is not None:
+            self._witness.add_leaf(index, hash_leaf(raw), None if leaf is None else leaf.body)
+        if leaf is None:
             return
         self._types[leaf.type] += 1
         if leaf.type == DECISION and leaf.columns.allowed is not None:
@@ -327,9 +348,10 @@ class _TilesVerifier:
 
     # -- the answer
 
-    def _result(self) -> Verification:
+    def _result(self, crosscheck: CrossCheck | None) -> Verification:
         if self._size > self._claims.held_size and not self._broken and not self._findings.total:
             self._notes.append("no checkpoint signs for these leaves")
+        indexes = [self._findings.first_index, None if crosscheck is None else crosscheck.first_bad_index]
         return Verification(
             origin=self._keys[0].name,
             size=self._size,
@@ -343,6 +365,7 @@ class _TilesVerifier:
             signed_size=self._claims.held_size,
             findings=tuple(self._findings.listed),
             findings_total=self._findings.total,
-            first_bad_index=self._findings.first_index,
+            first_bad_index=min((index for index in indexes if index is not None), default=None),
+            crosscheck=crosscheck,
             notes=(*self._notes, *self._pace.notes()),
         )
