@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from placet.audit.log import render_time
 from placet.audit.record import render_leaf
 from placet.audit.stores.reader import COLUMNS
 from placet.errors import PlacetError
-from tests.simulators.tampering import ATTACKS, SIZE, START, Attack, insert_at, put_leaf, render_time
+from tests.simulators.tampering import ATTACKS, SIZE, START, Attack, insert_at, put_leaf
 
 TRIED: Final[Counter[str]] = Counter()
 """Changes that were tried, and honest logs that were looked at, by store or format; ``make attack`` prints them."""
