@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from placet.audit.commit import GroupCommit, Pending
+from placet.audit.indexing import add_blocks
 from placet.audit.location import StoreLocation, open_store
 from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
@@ -297,6 +298,10 @@ class AuditLog:
         """Leaves in the log."""
         with self._store.reading() as reader:
             return reader.state().size
+
+    def index_blocks(self, most: int) -> int:
+        """Add what leaves are found by; see ``placet.audit.indexing``."""
+        return add_blocks(self._store, most)
 
     def checkpoint(self) -> str:
         """Sign what is committed now, keep it, and return the signed note.

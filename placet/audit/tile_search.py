@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,14 +39,31 @@ class TileSearch:
 
     folder: TileFolder
 
-    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
+    def blocks(self) -> int:
+        """None: nobody has signed by what the leaves are found, and they are all read."""
+        return 0
+
+    def find_blocks(
+        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
+    ) -> Iterator[tuple[int, int]]:
+        """None, as there are no blocks."""
+        del terms, last, since, until
+        return iter(())
+
+    def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
+        """These leaves, newest first."""
+        return [next(self.folder.leaves(index, index + 1)) for index in sorted(indexes, reverse=True)]
+
+    def search(
+        self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0
+    ) -> list[StoredLeaf]:
         """Leaves that meet every condition, newest first.
 
         Raises:
             TamperError: a leaf is not the one whose hash stands in the tiles, or is malformed; a tile is missing.
         """
         found: list[StoredLeaf] = []
-        for stored in self._backwards(self.folder.size if before is None else min(before, self.folder.size)):
+        for stored in self._backwards(start, self.folder.size if before is None else min(before, self.folder.size)):
             read_found(stored)
             columns = parse_leaf(stored.raw_leaf).columns
             if all(_MEETS[name](columns, asked) for name, asked in conditions.items()):
@@ -55,8 +72,8 @@ class TileSearch:
                     break
         return found
 
-    def _backwards(self, end: int) -> Iterator[StoredLeaf]:
-        while end > 0:
-            start = (end - 1) // WIDTH * WIDTH
+    def _backwards(self, first: int, end: int) -> Iterator[StoredLeaf]:
+        while end > first:
+            start = max(first, (end - 1) // WIDTH * WIDTH)
             yield from reversed(list(self.folder.leaves(start, end)))
             end = start

@@ -4,7 +4,8 @@ One pass in constant memory. In this order:
 
 1. the file is sound and its tables, indexes and triggers are ours;
 2. there is one state row, of this log;
-3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments;
+3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments, and block
+   by block the terms that it is found by;
 4. each checkpoint in the store, each saved one and the state row: signature, and the root of the leaves at its size.
 
 Nothing that the store says is believed; only its leaves and the signatures of the given keys are.
@@ -21,6 +22,7 @@ from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
+from placet.audit.index_check import IndexCheck
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
@@ -133,6 +135,7 @@ class _Verifier:
         self._pace = Pace()
         self._claims = ClaimCheck(iter(()), [])
         self._state_size: int | None = None
+        self._index: IndexCheck
 
     def run(self, reader: Auditable) -> None:
         """Steps 1 to 4."""
@@ -150,12 +153,14 @@ class _Verifier:
         self._claims.meet(self._tree, self._stored_tree, None)
         self._require_prefix(reader)
         attachments = Attachments(reader.raw_blobs(self._rows), self.findings)
+        self._index = IndexCheck(reader, self.findings, start=self._rows)
         for row in reader.raw_rows(self._rows):
             self._row(row, attachments)
             if self._rows % _PROGRESS_EVERY == 0:
                 self._progress(self._rows, max(self._rows, self._state_size or 0))
                 self._keep_now(at_least=_KEEP_EVERY)
         attachments.finish()
+        self._index.finish()
         self._report_mismatches()
         self._claims.finish(self._rows, self.findings, broken=self._broken)
         self._report_surplus()
@@ -239,7 +244,9 @@ class _Verifier:
         except FormatError as exc:
             self.findings.add("leaf_malformed", str(exc), index=index)
             body = None
+            self._index.add(None, None)
         else:
+            self._index.add(columns, body)
             self._types[columns[0]] += 1
             self._answers[columns[_ALLOWED]] += 1
             if "spooled" not in body:  # it is dated when it was decided, while the store was away

@@ -28,6 +28,7 @@ COMMANDS = [
     "bench_threads",
     "bench_memory",
     "bench_lookups",
+    "bench_find",
     "report",
 ]
 
@@ -64,6 +65,15 @@ def test_look_ups_are_measured_with_a_memory_that_answers(tmp_path: Path) -> Non
     found = json.loads(results.read_text(encoding="utf-8"))["lookups"]
     assert (len(found["rows"]), found["times"]) == (2, 5)
     assert "the Deployment remembered" in done.stdout
+
+
+def test_finding_is_measured_where_it_finds_what_reading_everything_does(tmp_path: Path) -> None:
+    results = tmp_path / "find.json"
+    done = run("bench_find", "--quick", "--records", "1200", "--times", "1", "--only", "sqlite", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))["find"]
+    assert (found["records"], found["queries"]["sqlite"]["role, on every record"]["found"]) == (1200, 50)
+    assert "| ten conditions " in done.stdout
 
 
 # --- what is sent
