@@ -181,5 +181,5 @@ def gate_violation(step: str, error: PlacetError) -> Violation:
         code=error.code,
         mode="enforce",
         severity="critical",
-        details={"sentence": str(error), "hint": error.hint},
+        details={"sentence": error.shown, "hint": error.hint},
     )

@@ -30,14 +30,18 @@ class PlacetError(Exception):
     Attributes:
         code: stable, machine-readable, snake_case; it appears in records and metrics.
         hint: a sentence for a person that says what to do next; may be empty.
+        shown: the message as whoever is refused reads it, without names of machines and what they said; logs and
+            /readyz have the message itself.
     """
 
     code = "error"
+    shown: str
 
     def __init__(self, message: str, *, code: str | None = None, hint: str = "") -> None:
         super().__init__(message)
         self.code = code or type(self).code
         self.hint = hint
+        self.shown = message
 
 
 class ConfigError(PlacetError):

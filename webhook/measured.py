@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from placet.audit.log import Appended, AuditLog
+from placet.audit.log import Appended, AuditLog, Recorded
 from placet.errors import AuditError
 from placet.policy.decision import PolicyDecision
 from placet.policy.engine import PolicyEngine
+from webhook import logs
 
 Told = Callable[[str, float], None]
 
@@ -33,6 +35,7 @@ class MeasuredLog(AuditLog):
         except AuditError as error:
             code = error.code
             self._last_success_s = float("-inf")
+            logs.say(logging.ERROR, "append failed", code=code, detail=logs.told(error))
             raise
         else:
             self._last_success_s = time.monotonic()
@@ -40,6 +43,14 @@ class MeasuredLog(AuditLog):
         finally:
             if self._report is not None:
                 self._report(code, time.perf_counter() - started_s)
+
+    def find_uid(self, uid: str) -> Recorded | None:
+        """See :class:`AuditLog`. What is refused for it does not name the store's machine, and this line does."""
+        try:
+            return super().find_uid(uid)
+        except AuditError as error:
+            logs.say(logging.ERROR, "record not read", code=error.code, detail=logs.told(error))
+            raise
 
     def wrote_within(self, seconds: float) -> bool:
         """Whether the last append succeeded, so lately: a store that is busy writing need not be asked if it can."""

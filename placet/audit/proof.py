@@ -61,20 +61,29 @@ def find_leaf(reader: ProofSource, wanted: str) -> StoredLeaf | None:
     return found
 
 
-def prove_inclusion(reader: ProofSource, stored: StoredLeaf, keys: Sequence[VerifierKey]) -> bytes:
-    """Make the proof file of a leaf, against the last checkpoint in the store.
+def prove_inclusion(
+    reader: ProofSource,
+    stored: StoredLeaf,
+    keys: Sequence[VerifierKey],
+    *,
+    published: VerifiedCheckpoint | None = None,
+) -> bytes:
+    """Make the proof file of a leaf, against one checkpoint.
 
     The stored hashes are not believed: a proof that would not verify is not written.
+
+    Args:
+        reader: a view of a store, or a folder of tiles.
+        stored: the leaf.
+        keys: trusted verifier keys of the log.
+        published: the checkpoint to prove under, with the cosignatures that its note carries; by default the last one
+            that the reader has.
 
     Raises:
         AuditError: ``not_signed_yet`` when no checkpoint has the leaf.
         TamperError: the store is not what was signed.
     """
-    latest = reader.latest_checkpoint(at_least=stored.index + 1)
-    if latest is None:
-        hint = "The server signs a checkpoint within a minute; then try again."
-        raise AuditError(f"no checkpoint signs for leaf {stored.index} yet", code="not_signed_yet", hint=hint)
-    checkpoint = read_latest(latest.raw_note, keys)
+    checkpoint = find_checkpoint(reader, stored.index, keys, published)
     ranges = inclusion_ranges(stored.index, checkpoint.size)
     try:
         hashes = hash_ranges(ranges, reader.leaf_hashes(checkpoint.size))
@@ -152,6 +161,28 @@ def verify_proof(raw: bytes, keys: Sequence[VerifierKey]) -> VerifiedInclusion |
         raise TamperError("the proof is not for the size of its checkpoint", code="proof_invalid")
     verify_inclusion(hash_leaf(raw_leaf), index=index, size=checkpoint.size, hashes=hashes, root=checkpoint.root)
     return VerifiedInclusion(index, parse_leaf(raw_leaf), checkpoint)
+
+
+def find_checkpoint(
+    reader: ProofSource, index: int, keys: Sequence[VerifierKey], published: VerifiedCheckpoint | None = None
+) -> VerifiedCheckpoint:
+    """The checkpoint that a leaf is proved under: the published one where one is given, else the reader's last.
+
+    Raises:
+        AuditError: ``not_signed_yet`` when it does not have the leaf.
+        TamperError: no trusted key has signed the reader's.
+    """
+    if published is not None:
+        if published.size > index:
+            return published
+        hint = "Publish the record again, let the witness cosign, and prove with that checkpoint."
+        message = f"the checkpoint is of {published.size} leaves, and does not sign for leaf {index}"
+        raise AuditError(message, code="not_signed_yet", hint=hint)
+    latest = reader.latest_checkpoint(at_least=index + 1)
+    if latest is None:
+        hint = "The server signs a checkpoint within a minute; then try again."
+        raise AuditError(f"no checkpoint signs for leaf {index} yet", code="not_signed_yet", hint=hint)
+    return read_latest(latest.raw_note, keys)
 
 
 def read_latest(raw_note: bytes, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:

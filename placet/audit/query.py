@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
 from placet.audit.person_keys import Opener
 from placet.audit.persons import find_nonce, find_sealed, open_with
 from placet.audit.record import DECISION, PRUNED, parse_leaf, search_values
-from placet.audit.stores import Reader, StoredLeaf, require_bytes
+from placet.audit.stores import StoredLeaf, require_bytes
 from placet.audit.stores.reader import COLUMNS
 from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_terms, text_words
 from placet.errors import FormatError, InputError, TamperError
@@ -196,11 +196,31 @@ class Page:
     cursor: str
 
 
-def find(reader: Reader, query: Query, *, limit: int, after: str = "", opener: Opener | None = None) -> Page:
+class Searchable(Protocol):
+    """What records are found in: a view of a store, or a folder of tiles. See ``placet.audit.stores.Reader``."""
+
+    def blocks(self) -> int:
+        """How many blocks say by what their leaves are found."""
+
+    def find_blocks(
+        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
+    ) -> Iterator[tuple[int, int]]:
+        """Blocks in which leaves have every term."""
+
+    def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
+        """Leaves by their indexes, newest first."""
+
+    def search(
+        self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0
+    ) -> list[StoredLeaf]:
+        """Leaves that meet every condition, newest first."""
+
+
+def find(reader: Searchable, query: Query, *, limit: int, after: str = "", opener: Opener | None = None) -> Page:
     """One page of what the query finds.
 
     Args:
-        reader: a view of the store.
+        reader: a view of the store, or published tiles.
         query: what is looked for.
         limit: most records of a page, at least 1.
         after: cursor of the page before, or "" for the first.
@@ -232,7 +252,9 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "", opener: O
 _SAID: Final = {"image": "the references of images", "text": "what was said"}
 
 
-def _find_all(reader: Reader, query: Query, before: int | None, limit: int, opener: Opener | None) -> Iterator[Found]:
+def _find_all(
+    reader: Searchable, query: Query, before: int | None, limit: int, opener: Opener | None
+) -> Iterator[Found]:
     """What matches, newest first: of the leaves that are in no block yet all that the columns leave, then by block."""
     indexed = reader.blocks() * BLOCK
     asked = query.conditions()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
+from placet.audit.crosscheck import check_witness
+from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
@@ -23,6 +25,7 @@ from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT, read_kept, r
 from placet.audit.tile_listing import Listing
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
+from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
@@ -35,6 +38,8 @@ def verify_tiles(
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
+    witness: Witness | None = None,
+    governed: Sequence[str] = (),
 ) -> Verification:
     """Verify a folder of tiles, without changing it.
 
@@ -43,6 +48,8 @@ def verify_tiles(
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
+        witness: an API server's audit log that was loaded before this; the published leaves are held against it.
+        governed: namespaces that it is held against; see ``check_witness``.
 
     Raises:
         InputError: there is no such folder, nothing was published in it yet, or a saved checkpoint is none of this log.
@@ -50,17 +57,23 @@ def verify_tiles(
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
-    return _TilesVerifier(root, keys, saved, progress).run()
+    return _TilesVerifier(root, keys, saved, progress, witness).run(governed)
 
 
 class _TilesVerifier:
     """The state of one pass."""
 
     def __init__(
-        self, root: Path, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]], progress: Progress
+        self,
+        root: Path,
+        keys: Sequence[VerifierKey],
+        saved: Sequence[tuple[str, bytes]],
+        progress: Progress,
+        witness: Witness | None = None,
     ) -> None:
         self._root = root
         self._keys = keys
+        self._witness = witness
         self._progress = progress
         self._findings = Findings()
         self._listing = Listing(root)
@@ -70,7 +83,11 @@ class _TilesVerifier:
         self._pending = self._read_pending()
         self._exported = self._read_exported()
         self._size, self._root_signed = self._read_checkpoint()
-        self._claims = ClaimCheck(iter(self._store_claims()), [*self._saved, *self._cosigned_claims()])
+        self._claims = ClaimCheck(
+            iter(self._store_claims()),
+            [*self._saved, *self._cosigned_claims()],
+            () if witness is None else witness.claims(),
+        )
         self._tree = TileTree()
         self._frontier = Frontier()
         self._broken = False
@@ -83,7 +100,7 @@ class _TilesVerifier:
         self._answers: Counter[int] = Counter()
         self._pace = Pace()
 
-    def run(self) -> Verification:
+    def run(self, governed: Sequence[str] = ()) -> Verification:
         """The whole of it."""
         self._report_files()
         self._claims.meet(self._frontier, self._frontier, None)
@@ -96,7 +113,7 @@ class _TilesVerifier:
         self._report_above()
         self._claims.finish(self._frontier.size, self._findings, broken=self._broken)
         self._pruned.finish(self._claims.held_size)
-        return self._result()
+        return self._result(None if self._witness is None else check_witness(self._witness, governed=governed))
 
     # -- what is signed
 
@@ -233,6 +250,8 @@ class _TilesVerifier:
                     self._count(at, leaf)
             elif not whole and self._pruned.explains(at):
                 self._pruned.take_leaf(at)
+                if self._witness is not None:
+                    self._witness.add_leaf(at, one, None)
 
     # -- entries and level 0
 
@@ -337,6 +356,10 @@ class _TilesVerifier:
             leaf = parse_leaf(raw)
         except FormatError as exc:
             self._findings.add("leaf_malformed", str(exc), index=index)
+            leaf = None
+        if self._witness is not None:
+            self._witness.add_leaf(index, hash_leaf(raw), None if leaf is None else leaf.body)
+        if leaf is None:
             return
         self._types[leaf.type] += 1
         self._pruned.meet(index, leaf.type, raw)
@@ -381,9 +404,10 @@ class _TilesVerifier:
 
     # -- the answer
 
-    def _result(self) -> Verification:
+    def _result(self, crosscheck: CrossCheck | None) -> Verification:
         if self._size > self._claims.held_size and not self._broken and not self._findings.total:
             self._notes.append("no checkpoint signs for these leaves")
+        indexes = [self._findings.first_index, None if crosscheck is None else crosscheck.first_bad_index]
         return Verification(
             origin=self._keys[0].name,
             size=self._size,
@@ -397,6 +421,7 @@ class _TilesVerifier:
             signed_size=self._claims.held_size,
             findings=tuple(self._findings.listed),
             findings_total=self._findings.total,
-            first_bad_index=self._findings.first_index,
+            first_bad_index=min((index for index in indexes if index is not None), default=None),
+            crosscheck=crosscheck,
             notes=(*self._notes, *self._pruned.notes(), *self._pace.notes()),
         )

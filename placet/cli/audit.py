@@ -20,6 +20,7 @@ from placet.cli.audit_crosscheck import (
     resume_option,
     verify_stored,
 )
+from placet.cli.audit_envelopes import envelopes
 from placet.cli.audit_erase import erase
 from placet.cli.audit_hold import hold
 from placet.cli.audit_keys import key, witness_key
@@ -184,8 +185,9 @@ def verify(
     keyring, the decision by the policies in it. Part by part it says what is proved, and what can't be told.
 
     With --apiserver-log also that the API server admitted nothing that the record does not allow, and that the record
-    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first. Who asked is
-    compared where that is not sealed, or its key is at hand; nothing else of verifying needs a key of persons.
+    allows nothing that the API server was not asked. Of files that were copied, copy the audit log first; with --tiles
+    end it with --apiserver-until where they were published. Who asked is compared where that is not sealed, or its key
+    is at hand; nothing else of verifying needs a key of persons.
 
     With --resume an interrupted run goes on, and a nightly one reads what is new. The file is proved by the log's key
     before it is used, and speaks for the leaves as they were then: read all of them from time to time.
@@ -227,9 +229,9 @@ def verify(
         raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
     if folder is not None:
-        if resume is not None or cross.files:
-            raise click.UsageError("--resume and --apiserver-log are for a store, not for --tiles")
-        result = verify_published(folder, keys, checkpoints, asked)
+        if resume is not None:
+            raise click.UsageError("--resume is for a store, not for --tiles")
+        result = verify_published(folder, keys, checkpoints, asked, cross)
     else:
         file = find_store(store, config_file)
         if cross.files:
@@ -273,6 +275,7 @@ for _command in (
     accept_rollback,
     erase,
     hold,
+    envelopes,
     init_store,
     key,
     list_records,

@@ -12,6 +12,8 @@ import click
 from placet.audit.location import StoreLocation
 from placet.audit.query import Page, Query, find
 from placet.audit.record import LEAF_TYPES
+from placet.audit.tile_folder import TileFolder
+from placet.audit.tile_search import TileSearch
 from placet.cli.audit_crosscheck import MOMENTS, aware
 from placet.cli.complete import complete_environment, complete_recorded, complete_rule
 from placet.cli.listing import render_csv, render_lines, render_parquet
@@ -31,6 +33,12 @@ def now() -> datetime:
 
 @click.command("list")
 @record_options
+@click.option(
+    "--tiles",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Read this folder of `placet audit tiles` instead, every entry of it; verify it first.",
+)
 @click.option("--kind", default="", shell_complete=complete_recorded("kind"), help="Kind, as in Deployment.")
 @click.option("--name", default="", shell_complete=complete_recorded("name"), help="Name of the object.")
 @click.option(
@@ -82,6 +90,7 @@ def now() -> datetime:
 def list_records(
     store: StoreLocation | None,
     config_file: Path,
+    folder: Path | None,
     decision: str | None,
     leaf_type: str,
     days: int | None,
@@ -113,6 +122,7 @@ def list_records(
       placet audit list --store record.sqlite --kind Deployment --name llama -o json
       placet audit list --store record.sqlite --type any --limit 5
       placet audit list --store record.sqlite --person sam --days 30 -o csv
+      placet audit list --tiles tiles -e production --decision allow --since 2026-11-01 --until 2026-12-01 -o csv
 
     \b
     Environment:
@@ -137,8 +147,11 @@ def list_records(
         opened=opener is not None,
         **texts,
     )
-    with open_record(store, config_file) as reader:
-        page = find(reader, query, limit=limit, after=after, opener=opener)
+    if folder is not None:
+        page = find(TileSearch(TileFolder(folder)), query, limit=limit, after=after, opener=opener)
+    else:
+        with open_record(store, config_file) as reader:
+            page = find(reader, query, limit=limit, after=after, opener=opener)
     _print(page, output)
     if not page.found:
         say("No record matches.")

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from placet.approvals.keyring import load_keyring, load_roots
+from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.cosignature import WitnessKey, require_witnesses
 from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
@@ -113,7 +114,7 @@ def proof_options(function: _F) -> _F:
     "--checkpoint",
     "cosigned",
     type=click.Path(path_type=Path),
-    help="With --tiles: the checkpoint to prove against, with the cosignatures that it carries.",
+    help="The published checkpoint to prove against, with the cosignatures that it carries.",
 )
 @log_keys_option(required=True)
 @persons_options
@@ -143,6 +144,7 @@ def prove(
     \b
     Examples:
       placet audit prove 0 --store record.sqlite --log-key keys/log.vkey > proof.json
+      placet audit prove 0 --store record.sqlite --log-key keys/log.vkey --checkpoint cosigned.note > proof.json
       placet audit prove 0 --leaf-only --store record.sqlite --log-key keys/log.vkey > leaf.json
       placet audit prove --consistency saved.note --store record.sqlite --log-key keys/log.vkey > extends.json
 
@@ -158,29 +160,35 @@ def prove(
     """
     if (record is None) == (consistency is None) or (leaf_only and record is None):
         raise click.UsageError("give RECORD or --consistency, one of them")
-    if cosigned is not None and folder is None:
-        raise click.UsageError("give --checkpoint with --tiles")
+    if cosigned is not None and consistency is not None and folder is None:
+        raise click.UsageError("--checkpoint goes with RECORD, or with --tiles")
     if folder is not None and record is not None and not leaf_only:
         raise click.UsageError("give --leaf-only with --tiles: what a decision rested on is not in tiles")
     keys = read_keys(log_keys)
     if folder is not None:
         click.echo(_prove_leaf(open_tiles(folder, cosigned), record, consistency, keys), nl=False)
         return
+    published = None if cosigned is None else verify_checkpoint(read_limited(cosigned, MAX_NOTE_BYTES), keys)
     with open_record(store, config_file) as reader:
         if leaf_only or consistency is not None:
-            raw = _prove_leaf(reader, record, consistency, keys)
+            raw = _prove_leaf(reader, record, consistency, keys, published)
         else:
             opener = None if sealed else find_opener(store, config_file, persons, persons_key)
-            raw = render_file(reader, find_named(reader, record or "").index, keys, opener=opener)
+            index = find_named(reader, record or "").index
+            raw = render_file(reader, index, keys, opener=opener, published=published)
     click.echo(raw, nl=False)
 
 
 def _prove_leaf(
-    reader: Reader | TileFolder, record: str | None, consistency: Path | None, keys: Sequence[VerifierKey]
+    reader: Reader | TileFolder,
+    record: str | None,
+    consistency: Path | None,
+    keys: Sequence[VerifierKey],
+    published: VerifiedCheckpoint | None = None,
 ) -> bytes:
     if consistency is not None:
         return prove_consistency(reader, read_limited(consistency, MAX_NOTE_BYTES), keys)
-    return prove_inclusion(reader, find_named(reader, record or ""), keys)
+    return prove_inclusion(reader, find_named(reader, record or ""), keys, published=published)
 
 
 @click.command()
@@ -259,7 +267,7 @@ def verify_proof_file(
         FormatError, InputError, KeyringError: a file can't be used.
     """
     raw = read_limited(path, MAX_FILE_BYTES)
-    roots = _read_roots(against.root_keys, against.root_threshold)
+    roots = read_roots(against.root_keys, against.root_threshold)
     if against.newer_keyring is not None and not roots.keys:
         raise click.UsageError("--newer-keyring needs --root-key")
     newer = None if against.newer_keyring is None else read_newer_keyring(load_keyring(against.newer_keyring), roots)
@@ -355,7 +363,13 @@ def _schema_of(raw: bytes) -> object:
     return document.get("schema") if isinstance(document, dict) else None
 
 
-def _read_roots(files: tuple[Path, ...], threshold: int | None) -> Roots:
+def read_roots(files: tuple[Path, ...], threshold: int | None) -> Roots:
+    """The root keys that ``--root-key`` and ``--root-threshold`` gave.
+
+    Raises:
+        InputError: fewer keys than the threshold.
+        KeyringError: a file is no key.
+    """
     if not files:
         if threshold is not None:
             raise click.UsageError("--root-threshold needs --root-key")

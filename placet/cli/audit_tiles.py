@@ -14,6 +14,7 @@ from placet.audit.tile_folder import CHECKPOINT, COSIGNED, TileFolder, read_note
 from placet.audit.tile_writer import write_tiles
 from placet.audit.tiles_verify import verify_tiles
 from placet.audit.witness_check import Candidate, judge_witnesses
+from placet.cli.audit_crosscheck import CrossOptions, open_witness
 from placet.cli.options import output_option
 from placet.cli.output import print_result
 from placet.cli.progress import Progress
@@ -77,10 +78,11 @@ def verify_published(
     keys: list[VerifierKey],
     saved: list[tuple[str, bytes]],
     witnesses: tuple[list[WitnessKey], int],
+    asked: CrossOptions,
 ) -> Verification:
-    """Verify a folder of tiles, and the witnesses that are asked for."""
-    with Progress("leaves") as progress:
-        result = verify_tiles(folder, keys, saved=saved, progress=progress)
+    """Verify a folder of tiles as the options of ``placet audit verify`` say; raises as ``verify_tiles`` does."""
+    with open_witness(asked, keys) as witness, Progress("leaves") as progress:
+        result = verify_tiles(folder, keys, saved=saved, progress=progress, witness=witness, governed=asked.governed)
     if not witnesses[1]:
         return result
     own = read_note(folder / CHECKPOINT) or b""

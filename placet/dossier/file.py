@@ -16,14 +16,14 @@ from placet.audit.log import MAX_KEYRING_BYTES
 from placet.audit.merkle import hash_leaf, inclusion_proofs, verify_inclusion
 from placet.audit.note import VerifierKey
 from placet.audit.person_keys import Opener
-from placet.audit.proof import decode_part, encode_part, read_hashes, read_latest, signing_key
+from placet.audit.proof import decode_part, encode_part, find_checkpoint, read_hashes, signing_key
 from placet.audit.record import MAX_LEAF_BYTES, attachment_digests, parse_leaf
 from placet.audit.stores import Reader
 from placet.canonical import Digest, parse_json
 from placet.dossier.case import Case, open_case
 from placet.dossier.leaves import Held, ListedLeaves, StoreLeaves
 from placet.dossier.names import open_names, read_openings, render_openings
-from placet.errors import AuditError, FormatError, TamperError
+from placet.errors import FormatError, TamperError
 
 DOSSIER_SCHEMA: Final = "placet.dev/audit-proof/v2"
 OPENED_SCHEMA: Final = "placet.dev/audit-proof/v3"
@@ -57,8 +57,15 @@ class Dossier:
     case: Case
 
 
-def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey], *, opener: Opener | None = None) -> bytes:
-    """Write the proof file of a leaf and everything that it rested on, under the last checkpoint in the store.
+def render_file(
+    reader: Reader,
+    index: int,
+    keys: Sequence[VerifierKey],
+    *,
+    opener: Opener | None = None,
+    published: VerifiedCheckpoint | None = None,
+) -> bytes:
+    """Write the proof file of a leaf and everything that it rested on, under one checkpoint.
 
     What is in the store is not believed: a file that would not verify is not written.
 
@@ -67,21 +74,19 @@ def render_file(reader: Reader, index: int, keys: Sequence[VerifierKey], *, open
         index: of the leaf.
         keys: trusted verifier keys of the log.
         opener: opens the names that it has keys for, in the file for ever; None to leave them sealed.
+        published: the checkpoint to prove under, with the cosignatures that its note carries; by default the last one
+            in the store, which has none.
 
     Raises:
         AuditError: ``not_signed_yet`` when no checkpoint has the leaf, or one that it rested on.
-        TamperError: the store is not what was signed.
+        TamperError: the store is not what was signed, or published.
     """
     leaves = StoreLeaves(reader)
     held = leaves.at(index)
     if held is None:
         raise TamperError(f"leaf {index} is not there", index=index, code="missing")
     case = open_case(leaves, held)
-    latest = reader.latest_checkpoint(at_least=max(case.used) + 1)
-    if latest is None:
-        hint = "The server signs a checkpoint within a minute; then try again."
-        raise AuditError(f"no checkpoint signs for leaf {max(case.used)} yet", code="not_signed_yet", hint=hint)
-    checkpoint = read_latest(latest.raw_note, keys)
+    checkpoint = find_checkpoint(reader, max(case.used), keys, published)
     try:
         paths = inclusion_proofs(case.used, checkpoint.size, reader.leaf_hashes(checkpoint.size))
     except FormatError as exc:

@@ -12,6 +12,7 @@ import pytest
 from placet.parents import NoParents, Parents
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
+from tests.simulators.alterations import TRIED as ALTERED
 from tests.simulators.cluster import ObjectStore
 from tests.simulators.gate import GateDesk
 from tests.simulators.ledger import TALLY, Tally
@@ -59,6 +60,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not GROUPS:
         return  # the processes of xdist count for themselves
     terminalreporter.section("attacks")
+    for name, count in sorted(ALTERED.items()):
+        terminalreporter.write_line(f"{name:<26} {count:>6} tried")
     for name, tallies in sorted(GROUPS.items()):
         tried, refused = sum(one.tried for one in tallies), sum(one.refused for one in tallies)
         if not tried:
@@ -74,5 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     wrong_allows = [sentence for one in every for sentence in one.wrong]
     for sentence in wrong_allows:
         terminalreporter.write_line(f"WRONG ALLOW: {sentence}", red=True)
+    if ALTERED:
+        terminalreporter.write_line(f"changes and crashes of the record tried: {sum(ALTERED.values())}")
     terminalreporter.write_line(f"cases tried: {sum(one.tried for one in every)}")
     terminalreporter.write_line(f"wrong allows: {len(wrong_allows)}")

@@ -89,6 +89,40 @@ SETS: Final[dict[str, dict[str, Any]]] = {
         "record": {"logKey": {"existingSecret": "placet-log-key"}},
         "tls": {"existingSecret": "placet-tls"},
     },
+    "postgres": merged(
+        BASE,
+        {
+            "replicaCount": 3,
+            "record": {
+                "postgres": {
+                    "url": "postgresql://placet_gate@db.example.com/placet",
+                    "existingSecret": "placet-postgres",
+                    "passwordKey": "password",
+                    "caKey": "ca.crt",
+                }
+            },
+            "networkPolicy": {"postgresCidrs": ["10.0.7.12/32"]},
+        },
+    ),
+    "postgres by certificates and services": merged(
+        BASE,
+        {
+            "replicaCount": 1,
+            "record": {
+                "persistence": {"enabled": False, "accessMode": "ReadWriteOncePod"},
+                "spool": {"existingClaim": "denials"},
+                "checkpoints": {"existingClaim": "checkpoints"},
+                "postgres": {
+                    "url": "postgresql:///?service=record",
+                    "existingSecret": "placet-postgres",
+                    "caKey": "ca.crt",
+                    "certKey": "tls.crt",
+                    "privateKeyKey": "tls.key",
+                    "serviceKey": "pg_service.conf",
+                },
+            },
+        },
+    ),
     "everything": merged(
         BASE,
         {

@@ -18,6 +18,7 @@ from kubernetes_validate.utils import ValidationError
 from kubernetes_validate.utils import validate as validate_kind
 
 from placet import __version__
+from placet.audit.location import DatabaseUrl
 from placet.audit.retention import Retention
 from placet.cli import root
 from placet.config import load_config
@@ -142,8 +143,72 @@ def test_placet_reads_the_configuration_that_is_rendered(name: str, tmp_path: Pa
     assert config.cluster == "prod-eu-1"
     assert config.parents == SETS[name].get("parents", "lookup")
     assert all(file.read_text(encoding="utf-8") == PEM for file in config.root_files)
-    assert isinstance(config.store, Path)
-    assert config.store.resolve() == tmp_path / "record" / "record.sqlite"
+    if address := SETS[name].get("record", {}).get("postgres", {}).get("url"):
+        assert config.store == DatabaseUrl(address)
+    else:
+        assert isinstance(config.store, Path)
+        assert config.store.resolve() == tmp_path / "record" / "record.sqlite"
+
+
+def _variables(deployment: dict[str, Any]) -> dict[str, Any]:
+    (webhook,) = (one for one in deployment["spec"]["template"]["spec"]["containers"] if one["name"] == "webhook")
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in webhook["env"]}
+
+
+def test_replicas_of_a_record_in_postgresql_run_apart_and_share_no_volume(tmp_path: Path) -> None:
+    rendered = template(SETS["postgres"], tmp_path)
+    assert [found for found in objects(rendered) if found["kind"] == "PersistentVolumeClaim"] == []
+    deployment = one(rendered, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert [
+        volume for volume in pod["volumes"] if volume["name"] == "record" or "persistentVolumeClaim" in volume
+    ] == []
+    assert "podAffinity" not in pod["affinity"]
+    (term,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert deployment["spec"]["replicas"] == 3
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    budget = one(rendered, "PodDisruptionBudget")
+    assert budget["spec"]["minAvailable"] == 1
+    assert budget["spec"]["selector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    egress = one(rendered, "NetworkPolicy")["spec"]["egress"]
+    assert {"ports": [{"port": 5432, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.0.7.12/32"}}]} in egress
+    assert {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]} in egress
+
+
+def test_a_single_replica_may_be_alone_and_a_file_keeps_its_rules(tmp_path: Path) -> None:
+    alone = template(SETS["postgres by certificates and services"], tmp_path)
+    assert [found for found in objects(alone) if found["kind"] == "PodDisruptionBudget"] == []
+    strategy = one(alone, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}, "there is no volume that only one Pod can have"
+    file = template(BASE, tmp_path)
+    assert "podAffinity" in one(file, "Deployment")["spec"]["template"]["spec"]["affinity"]
+    assert [found["kind"] for found in objects(file)].count("PersistentVolumeClaim") == 1
+    assert [found for found in objects(file) if found["kind"] == "PodDisruptionBudget"] == []
+    assert 5432 not in [port["port"] for rule in one(file, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+
+
+def test_what_connecting_takes_comes_from_the_secret_and_stands_nowhere_else(tmp_path: Path) -> None:
+    by_password = template(SETS["postgres"], tmp_path)
+    variables = _variables(one(by_password, "Deployment"))
+    assert variables["PGPASSWORD"] == {"secretKeyRef": {"name": "placet-postgres", "key": "password"}}
+    assert variables["PGSSLROOTCERT"] == "/placet/postgres/ca.crt"
+    assert {"PGSSLCERT", "PGSSLKEY", "PGSERVICEFILE"}.isdisjoint(variables)
+    assert "db.example.com" not in json.dumps(
+        [found for found in objects(by_password) if found["metadata"]["name"] != "placet-config"]
+    )
+    deployment = one(template(SETS["postgres by certificates and services"], tmp_path), "Deployment")
+    variables = _variables(deployment)
+    assert "PGPASSWORD" not in variables
+    files = {name: variables[name] for name in ("PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSERVICEFILE")}
+    pod = deployment["spec"]["template"]["spec"]
+    (volume,) = (one for one in pod["volumes"] if one["name"] == "postgres")
+    (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "postgres")
+    assert (mount["mountPath"], mount["readOnly"]) == ("/placet/postgres", True)
+    assert volume["secret"]["secretName"] == "placet-postgres"
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert {f"/placet/postgres/{item['path']}" for item in volume["secret"]["items"]} == set(files.values())
 
 
 def test_the_configuration_of_placet_init_says_the_same(tmp_path: Path) -> None:

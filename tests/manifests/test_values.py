@@ -29,6 +29,9 @@ SEALED: Final = merged(BASE, {"record": {"persons": {"existingClaim": "persons",
 ELSEWHERE: Final = "tls.selfSigned.days"  # seen in the certificate alone: test_rendering.py reads it
 TEXT: Final = "something-else"
 MONITORED: Final = SETS["everything"]
+POSTGRES: Final = SETS["postgres"]
+CERTIFIED: Final = SETS["postgres by certificates and services"]
+DATABASE: Final = "postgresql://placet_gate@db.example.com/placet"
 
 # value -> another one; with the set of values in which it counts (BASE when not given), and what changes with it
 CHANGES: Final[dict[str, Any]] = {
@@ -87,6 +90,13 @@ CHANGES: Final[dict[str, Any]] = {
     "record.persistence.size": "20Gi",
     "record.persistence.keep": False,
     "record.persistence.annotations": {"a": "b"},
+    "record.postgres.url": "postgresql://placet_gate@db.example.com/placet",
+    "record.postgres.existingSecret": (TEXT, POSTGRES),
+    "record.postgres.passwordKey": (TEXT, POSTGRES),
+    "record.postgres.caKey": (TEXT, POSTGRES),
+    "record.postgres.certKey": (TEXT, CERTIFIED),
+    "record.postgres.privateKeyKey": (TEXT, CERTIFIED),
+    "record.postgres.serviceKey": (TEXT, CERTIFIED),
     "record.spool.enabled": False,
     "record.spool.existingClaim": TEXT,
     "record.checkpoints.existingClaim": TEXT,
@@ -166,6 +176,8 @@ CHANGES: Final[dict[str, Any]] = {
     "networkPolicy.enabled": False,
     "networkPolicy.apiServerCidrs": ["10.0.0.0/8"],
     "networkPolicy.metricsFrom": [{"podSelector": {}}],
+    "networkPolicy.postgresCidrs": (["10.0.0.0/8"], POSTGRES),
+    "networkPolicy.postgresPort": (6432, POSTGRES),
     "networkPolicy.extraEgress": [{"ports": [{"port": 1}]}],
     "serviceMonitor.enabled": True,
     "serviceMonitor.labels": ({"a": "b"}, MONITORED),
@@ -276,6 +288,9 @@ def test_no_object_of_the_schema_takes_what_it_does_not_know() -> None:
         ({"webhook": {"pathToken": "short"}}, "/webhook/pathToken"),
         ({"image": {"digest": "sha256:abc"}}, "/image/digest"),
         ({"record": {"persistence": {"accessMode": "ReadWriteMany"}}}, "/record/persistence/accessMode"),
+        ({"record": {"postgres": {"url": "mysql://db.example.com/placet"}}}, "/record/postgres/url"),
+        ({"record": {"postgres": {"password": "hunter2"}}}, "password"),
+        ({"networkPolicy": {"postgresPort": 0}}, "/networkPolicy/postgresPort"),
         ({"replicaCount": "2"}, "/replicaCount"),
         ({"keyring": {"roots": {"../../etc/passwd": "x"}}}, "keyring"),
         ({"revocations": {"a.json": "{}"}}, "revocations"),
@@ -305,6 +320,20 @@ def test_a_typo_is_refused_by_name(values: dict[str, Any], words: str, tmp_path:
         ({"record": {"logKey": {"pem": "x"}}}, "record.logKey.existingSecret and record.logKey.pem are both given"),
         ({"record": {"persistence": {"enabled": False}}}, "each replica would write a record of its own"),
         ({"record": {"persistence": {"accessMode": "ReadWriteOncePod"}}}, "the second replica could not mount"),
+        ({"record": {"postgres": {"existingSecret": "x"}}}, "go with record.postgres.url"),
+        ({"record": {"postgres": {"passwordKey": "x"}}}, "go with record.postgres.url"),
+        ({"record": {"postgres": {"url": DATABASE, "passwordKey": "x"}}}, "create secret generic placet-postgres"),
+        ({"record": {"postgres": {"url": DATABASE, "existingSecret": "x"}}}, "existingSecret without any key in it"),
+        (
+            {"record": {"postgres": {"url": DATABASE, "existingSecret": "x", "certKey": "x"}}},
+            "record.postgres.certKey and record.postgres.privateKeyKey go together",
+        ),
+        ({"record": {"postgres": {"url": "postgresql://gate:pw@db/placet"}}}, "record.postgres.url holds a password"),
+        ({"record": {"postgres": {"url": f"{DATABASE}?password=pw"}}}, "record.postgres.url holds a password"),
+        (
+            {"record": {"postgres": {"url": DATABASE}, "spool": {"existingClaim": "x"}}},
+            "record.spool.existingClaim is one volume for replicas on several nodes",
+        ),
         ({"certManager": {"enabled": True}}, "certManager.enabled and tls.existingSecret are both given"),
         ({"tls": {"existingSecret": ""}}, "tls.caBundle goes with tls.existingSecret"),
         ({"tls": {"caBundle": ""}}, "tls.existingSecret without tls.caBundle"),

@@ -95,6 +95,23 @@ class PostgresServer:
         self._process.wait(_START_S)
         self._process = None
 
+    def back_up(self) -> Path:
+        """A base backup, as a standby starts from that then hears nothing more."""
+        folder = self.folder / "standby"
+        address = self.url("postgres", "postgres")
+        self._run("pg_basebackup", "-d", str(address), "-D", str(folder), "--checkpoint=fast", "--wal-method=stream")
+        (folder / "standby.signal").touch()
+        return folder
+
+    def fail_over(self, standby: Path, *, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Lose the primary; a standby comes up in its place, at its address, and is promoted."""
+        self.stop(how)
+        self._data.rename(self.folder / "lost")
+        standby.rename(self._data)
+        self.start()
+        with self.admin() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def pause(self) -> None:
         """Let no process of it do anything."""
         self._signal_all(signal.SIGSTOP)

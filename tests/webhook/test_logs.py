@@ -91,7 +91,9 @@ def test_a_denial_without_a_record_is_an_error_with_all_that_a_record_needs(own_
     with opened(own_team, faulty=True) as gate:
         assert gate.faults is not None
         gate.faults.fail("commit", after=False, error=unavailable("store_full", "injected"))
-        (line,) = ask(gate, uid="lost")
+        failed, line = ask(gate, uid="lost")
+        assert (failed["level"], failed["message"], failed["code"]) == ("error", "append failed", "store_full")
+        assert failed["detail"] == "the record's store is full: injected", "what users don't read stands here"
         assert (line["level"], line["message"], line["uid"]) == ("error", "denied without a record", "lost")
         assert "gate.record/store_full" in line["codes"]
         assert line["log_index"] is None
@@ -100,7 +102,7 @@ def test_a_denial_without_a_record_is_an_error_with_all_that_a_record_needs(own_
         assert line["model"].startswith("llama-3.1-70b")
         assert line["required_roles"] == ["technical", "security", "business", "executive"]
         assert line["keyring_version"] == 1
-        assert line["reasons"] == ["the record's store is full: injected"]
+        assert line["reasons"] == ["the record's store is full"]
 
 
 def test_what_is_left_is_an_error_with_its_trace(own_team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

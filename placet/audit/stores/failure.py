@@ -45,7 +45,9 @@ _SENTENCES: Final = {
 def unavailable(code: str, detail: str = "") -> StoreUnavailable:
     """The error of a code, with its sentence and hint."""
     sentence, hint = _SENTENCES[code]
-    return StoreUnavailable(f"{sentence}: {detail}" if detail else sentence, code=code, hint=hint)
+    error = StoreUnavailable(f"{sentence}: {detail}" if detail else sentence, code=code, hint=hint)
+    error.shown = sentence
+    return error
 
 
 def is_busy(error: sqlite3.Error) -> bool:

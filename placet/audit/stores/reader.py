@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
 from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
-from placet.audit.stores.failure import store_error
+from placet.audit.stores.failure import store_error, unavailable
 from placet.audit.terms import BLOCK, TermBlock, read_members
 from placet.errors import FormatError, TamperError
 
@@ -109,7 +109,7 @@ class TableReader(ABC):
     def leaves(self, start: int, end: int) -> Iterator[StoredLeaf]:
         """See ``Reader``."""
         rows = self._many(f"{_LEAF} WHERE idx >= :start AND idx < :end ORDER BY idx", start=start, end=end)
-        return (StoredLeaf(*row) for row in rows)
+        return (read_row(row) for row in rows)
 
     def leaf_hashes(self, end: int) -> Iterator[bytes]:
         """See ``Reader``."""
@@ -123,7 +123,9 @@ class TableReader(ABC):
         for size, root, frontier, note in self._rows(
             f"{_CHECKPOINT} WHERE size >= :size ORDER BY size DESC LIMIT 1", size=at_least
         ):
-            return StoredCheckpoint(size, root, frontier, note.encode())
+            if not (isinstance(note, str) and (type(size), type(root), type(frontier)) == (int, bytes, bytes)):
+                raise unavailable("store_corrupt", "a checkpoint in it is none")
+            return StoredCheckpoint(size, root, frontier, note.encode("utf-8", "surrogateescape"))
         return None
 
     def find_uid(self, uid: str) -> StoredLeaf | None:
@@ -141,7 +143,7 @@ class TableReader(ABC):
     def of_type(self, leaf_type: str, *, start: int) -> Iterator[StoredLeaf]:
         """See ``Reader``."""
         rows = self._many(f"{_LEAF} WHERE {_OF_TYPE} AND idx >= :start ORDER BY idx", type=leaf_type, start=start)
-        return (StoredLeaf(*row) for row in rows)
+        return (read_row(row) for row in rows)
 
     def model_seen(self, *, cluster: str, environment: str, model: str) -> bool:
         """See ``Reader``."""
@@ -166,7 +168,7 @@ class TableReader(ABC):
             projection=projection,
             limit=limit,
         )
-        return [StoredLeaf(*row) for row in rows]
+        return [read_row(row) for row in rows]
 
     def approved_of(
         self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, limit: int
@@ -181,7 +183,7 @@ class TableReader(ABC):
             name=name,
             limit=limit,
         )
-        return [StoredLeaf(*row) for row in rows]
+        return [read_row(row) for row in rows]
 
     def attachment(self, index: int, name: str) -> bytes | None:
         """See ``Reader``."""
@@ -199,7 +201,7 @@ class TableReader(ABC):
         asked |= ({} if before is None else {"before": before}) | ({"start": start} if start else {})
         where = " AND ".join(self.conditions[name] for name in asked) or "1 = 1"
         rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
-        return [StoredLeaf(*row) for row in rows]
+        return [read_row(row) for row in rows]
 
     def blocks(self) -> int:
         """See ``Reader``."""
@@ -241,7 +243,7 @@ class TableReader(ABC):
         if not indexes:
             return []
         rows = self._rows(f"{_LEAF} WHERE {self.conditions['indexes']}", indexes=self._list(indexes))
-        return sorted((StoredLeaf(*row) for row in rows), key=lambda one: one.index, reverse=True)
+        return sorted((read_row(row) for row in rows), key=lambda one: one.index, reverse=True)
 
     @abstractmethod
     def _list(self, numbers: Sequence[int]) -> Any:
@@ -292,7 +294,7 @@ class TableReader(ABC):
 
     def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
         for row in self._rows(statement, **values):
-            return StoredLeaf(*row)
+            return read_row(row)
         return None
 
 
@@ -351,6 +353,18 @@ class SqliteReader(TableReader):
             raise store_error(exc) from exc
 
     _many = _rows  # SQLite gives one row at a time
+
+
+def read_row(row: tuple[Any, Any, Any]) -> StoredLeaf:
+    """A leaf from a row of its index, bytes and hash. A damaged page can give anything.
+
+    Raises:
+        StoreUnavailable: ``store_corrupt``: the values are not of those types.
+    """
+    index, raw_leaf, leaf_hash = row
+    if (type(index), type(raw_leaf), type(leaf_hash)) != (int, bytes, bytes):
+        raise unavailable("store_corrupt", "a leaf in it is none")
+    return StoredLeaf(index, raw_leaf, leaf_hash)
 
 
 def put_block(connection: sqlite3.Connection, block: TermBlock) -> bool:

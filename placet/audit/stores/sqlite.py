@@ -21,7 +21,7 @@ from placet.audit.merkle import Frontier
 from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
 from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, read_version, sync_folder, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, put_block, read_state, values_of
+from placet.audit.stores.reader import COLUMNS, SqliteReader, put_block, read_row, read_state, values_of
 from placet.audit.stores.upgrade import run_steps
 from placet.audit.terms import TermBlock
 from placet.canonical import Digest
@@ -298,7 +298,7 @@ class SqliteTransaction:
         # One is what there is as long as nobody waits.
         asked = (_FIND_UID, tuple(uids)) if len(uids) == 1 else (_FIND_UIDS, (json.dumps(list(uids)),))
         with self._guarded():
-            return {row[0]: StoredLeaf(row[1], row[2], row[3]) for row in self._connection.execute(*asked)}
+            return {row[0]: read_row(row[1:]) for row in self._connection.execute(*asked)}
 
     def newest_note(self) -> str:
         """See ``Transaction``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import json
 import sys
 import tempfile
 from datetime import timedelta
@@ -20,11 +21,14 @@ from placet.errors import PlacetError
 from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from placet.workload import read_workload
+from tests.golden.audit.build import WITNESS
 from tests.simulators.cases import CASE_KEY, ROLES, CaseDesk
 from tests.simulators.gate import example, review
+from tests.simulators.tampering import START
 
 FOLDER: Final = Path(__file__).resolve().parent
 PROOF: Final = FOLDER / "v2.json.gz"
+COSIGNED: Final = FOLDER / "v2-cosigned.json.gz"
 
 
 def attested(desk: CaseDesk) -> dict[str, Any]:
@@ -50,8 +54,18 @@ def scaled(desk: CaseDesk) -> bytes:
     return desk.prove(decision)
 
 
+def cosigned(raw: bytes) -> bytes:
+    """The same proof under the same checkpoint, as a witness has cosigned it."""
+    document = json.loads(raw)
+    document["checkpoint"] = WITNESS.cosign(document["checkpoint"].encode(), moment=START).decode()
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def main() -> None:
     """Write what is not there yet."""
+    if PROOF.exists() and not COSIGNED.exists():
+        COSIGNED.write_bytes(gzip.compress(cosigned(gzip.decompress(PROOF.read_bytes())), 9, mtime=0))
+        return
     if PROOF.exists():
         raise SystemExit(f"{PROOF} is there, and stays as it is")
     with tempfile.TemporaryDirectory() as folder:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.checkpointer import Checkpointer, CheckpointThread
 from placet.audit.location import StoreLocation
 from placet.audit.log import AuditLog
@@ -260,3 +262,37 @@ def test_the_store_is_not_locked_while_it_signs(location: StoreLocation) -> None
         append(log, 50)
         assert len(list(leaves)) == 20
     log.close()
+
+
+def test_two_checkpointers_that_sign_while_the_log_grows_sign_one_history(location: StoreLocation) -> None:
+    """Of the same and of different sizes, at once: every note holds for the log that it ends up as."""
+    AuditLog.open(build_log(location), origin=ORIGIN).close()
+    together = threading.Barrier(3)
+    notes: list[str] = []
+
+    def sign() -> None:
+        log = AuditLog.open(location, origin=ORIGIN, key=LOG_KEY)
+        together.wait(60)
+        notes.extend(log.checkpoint() for _ in range(12))
+        log.close()
+
+    signers = [threading.Thread(target=sign) for _ in range(2)]
+    for signer in signers:
+        signer.start()
+    log = AuditLog.open(location, origin=ORIGIN)
+    together.wait(60)
+    for number in range(30, 60):
+        append(log, number)
+    for signer in signers:
+        signer.join()
+    log.close()
+    assert len(notes) == 24
+    result = verify_file(
+        location, [LOG_KEY.verifier], saved=[(str(place), note.encode()) for place, note in enumerate(notes)]
+    )
+    assert (result.findings, len(result.saved)) == ((), 24)
+    roots: dict[int, set[bytes]] = {}
+    for note in notes:
+        signed = verify_checkpoint(note.encode(), [LOG_KEY.verifier])
+        roots.setdefault(signed.size, set()).add(signed.root)
+    assert all(len(signed) == 1 for signed in roots.values())

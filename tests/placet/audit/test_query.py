@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,15 @@ import pytest
 from placet.audit import query
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
-from placet.audit.query import Query, find
+from placet.audit.query import Query, Searchable, find
+from placet.audit.stores.reader import CONDITIONS
+from placet.audit.tile_folder import TileFolder
+from placet.audit.tile_search import TileSearch
+from placet.audit.tile_writer import write_tiles
 from placet.errors import InputError, TamperError
 from tests.simulators.postgres import PostgresServer
-from tests.simulators.tampering import ORIGIN, START, append, build_log, surgery
+from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append, build_log, surgery
+from tests.simulators.tileslog import MemoryLog
 
 APPROVED: dict[str, Any] = {
     "approvals": [{"approval_id": "a-1", "role": "security", "person": "sam"}],
@@ -28,10 +34,19 @@ APPROVED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "tiles"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreLocation]:
     if request.param == "sqlite":
         yield _fill(tmp_path_factory.mktemp("log") / "record.db")
+        return
+    if request.param == "tiles":
+        folder = tmp_path_factory.mktemp("published")
+        log = AuditLog.open(_fill(folder / "record.db"), origin=ORIGIN, key=LOG_KEY)
+        log.checkpoint()
+        log.close()
+        with open_reader(folder / "record.db") as reader:
+            write_tiles(folder / "tiles", reader, [LOG_KEY.verifier])
+        yield folder / "tiles"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.own_record() as url:
@@ -51,8 +66,17 @@ def _fill(path: StoreLocation) -> StoreLocation:
     return path
 
 
-def _find(store: StoreLocation, **asked: Any) -> list[int]:
+@contextlib.contextmanager
+def _searching(store: StoreLocation) -> Iterator[Searchable]:
+    if isinstance(store, Path) and store.is_dir():
+        yield TileSearch(TileFolder(store))
+        return
     with open_reader(store) as reader:
+        yield reader
+
+
+def _find(store: StoreLocation, **asked: Any) -> list[int]:
+    with _searching(store) as reader:
         return [one.index for one in find(reader, Query(**asked), limit=100).found]
 
 
@@ -123,6 +147,36 @@ def test_pages_of_what_is_read_to_be_found_follow_each_other_too(
     assert seen == [9, 6, 3, 0]
 
 
+def test_pages_of_tiles_follow_each_other_over_the_ends_of_bundles(tmp_path: Path) -> None:
+    write_tiles(tmp_path, MemoryLog.of(600), [LOG_KEY.verifier])
+    seen: list[int] = []
+    cursor = ""
+    while not seen or cursor:
+        page = find(TileSearch(TileFolder(tmp_path)), Query(type="heartbeat"), limit=100, after=cursor)
+        seen += [one.index for one in page.found]
+        cursor = page.cursor
+    assert seen == list(range(599, -1, -1))
+
+
+def test_every_condition_of_a_search_is_one_that_tiles_know(tmp_path: Path) -> None:
+    write_tiles(tmp_path, MemoryLog.of(1), [LOG_KEY.verifier])
+    searched = TileSearch(TileFolder(tmp_path))
+    for name in CONDITIONS.keys() - {"before", "start", "indexes"}:
+        assert searched.search({name: "\U0010ffff"}, before=None, limit=1) == [] or name == "until"
+
+
+def test_an_entry_that_is_not_the_one_of_its_hash_or_is_missing_is_not_shown(tmp_path: Path) -> None:
+    write_tiles(tmp_path, MemoryLog.of(300), [LOG_KEY.verifier])
+    bundle = tmp_path / "tile" / "entries" / "000"
+    raw = bundle.read_bytes()
+    bundle.write_bytes(raw.replace(b"heartbeat", b"heartbeaT", 1))
+    with pytest.raises(TamperError, match="leaf 0 was changed"):
+        _find(tmp_path, type="heartbeat", until=START + timedelta(seconds=1))
+    bundle.unlink()
+    with pytest.raises(TamperError, match="is missing"):
+        _find(tmp_path, type="heartbeat", until=START + timedelta(seconds=1))
+
+
 def test_pages_follow_each_other_whatever_is_written_meanwhile(location: StoreLocation) -> None:
     path = build_log(location, size=9, signed=())
     seen: list[int] = []
@@ -143,7 +197,7 @@ def test_pages_follow_each_other_whatever_is_written_meanwhile(location: StoreLo
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 30, "\u0661"])
 def test_what_is_no_cursor_is_the_users_mistake(store: StoreLocation, cursor: str) -> None:
-    with open_reader(store) as reader, pytest.raises(InputError, match="cursor"):
+    with _searching(store) as reader, pytest.raises(InputError, match="cursor"):
         find(reader, Query(), limit=1, after=cursor)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from placet.audit.checkpoint import sign_checkpoint
 from placet.audit.tiles import parse_bundle, render_bundle
 from placet.cli import audit_witness, root
 from tests.golden.proofs.build import FOLDER, PROOF
@@ -119,6 +120,27 @@ def test_a_witness_is_asked_for_in_tiles_stores_and_proofs(
     )
     run("verify", "--proof", proof, "--log-key", VKEY, *key)
     run("verify", "--proof", proof, "--log-key", VKEY)
+    from_store = ("--store", built, "--checkpoint", cosigned, "--log-key", VKEY)
+    assert run("prove", "6", "--leaf-only", *from_store).stdout == proof.read_text()
+    proof.write_text(run("prove", "2", *from_store).stdout)
+    assert json.loads(proof.read_text())["schema"] == "placet.dev/audit-proof/v2"
+    assert json.loads(proof.read_text())["checkpoint"] == cosigned.read_text()
+    assert "VERIFIED leaf 2" in run("verify", "--proof", proof, "--log-key", VKEY, *key).stdout
+
+
+def test_a_proof_is_made_under_a_checkpoint_that_has_the_leaf_and_is_the_logs(
+    folder: Path, built: Path, tmp_path: Path
+) -> None:
+    older, foreign = tmp_path / "older.note", tmp_path / "foreign.note"
+    older.write_bytes(saved_notes(built)[0][1])
+    foreign.write_text(sign_checkpoint(LOG_KEY, size=18, root=bytes(32)).note)
+    for leaf_only in ((), ("--leaf-only",)):
+        asked = ("prove", "6", "--store", built, "--log-key", VKEY, *leaf_only, "--checkpoint")
+        assert "of 5 leaves, and does not sign for leaf 6" in run(*asked, older, code=2).stderr
+        assert run(*asked, foreign, code=2).stdout == ""
+        beyond = tmp_path / "beyond.note"
+        beyond.write_text(sign_checkpoint(LOG_KEY, size=1000, root=bytes(32)).note)
+        assert "fewer leaves than 1000" in run(*asked, beyond, code=2).stderr
 
 
 def test_a_witness_is_asked_for_in_a_proof_of_a_decision(tmp_path: Path, witness: list[object]) -> None:
@@ -187,7 +209,9 @@ def test_options_that_do_not_go_together_are_refused(folder: Path, tmp_path: Pat
     run("witness", *witness, code=2)
     run("witness", *witness, "--tiles", folder, "--consistency", tmp_path / "x", code=2)
     run("verify", "--tiles", folder, "--proof", tmp_path / "x", "--log-key", VKEY, code=2)
-    run("prove", "6", "--leaf-only", "--checkpoint", folder / "checkpoint", "--log-key", VKEY, code=2)
+    extends = ("prove", "--consistency", folder / "checkpoint", "--log-key", VKEY)
+    assert "--checkpoint" in run(*extends, "--checkpoint", folder / "checkpoint", code=2).stderr
+    run("verify", "--tiles", folder, "--resume", tmp_path / "state", "--log-key", VKEY, code=2)
     run("verify", "--tiles", folder, "--log-key", VKEY, "--witness-key", VKEY, code=2)
     run("tiles", "--store", tmp_path / "none.db", "--log-key", VKEY, "--out", tmp_path / "new", code=2)
     assert not (tmp_path / "new").exists()

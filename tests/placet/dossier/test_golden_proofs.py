@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from placet.approvals.keyring import load_roots
+from placet.audit.cosignature import parse_witness_vkey, require_witnesses
 from placet.audit.note import parse_vkey
 from placet.audit.proof import VerifiedInclusion, verify_proof
 from placet.canonical import render_canonical
 from placet.dossier.file import verify_file
 from placet.dossier.judge import Roots, judge_case
 from placet.dossier.verdict import Outcome
-from tests.golden.proofs.build import FOLDER, PROOF
+from placet.errors import TamperError
+from tests.golden.proofs.build import COSIGNED, FOLDER, PROOF
 from tests.second_verifier import open_note
 
 GOLDEN_V1 = FOLDER.parent / "audit"
@@ -71,8 +73,28 @@ def test_what_the_file_holds_needs_no_code_of_placet_to_be_found_in_the_log(raw:
             assert body[f"{name}_digest"] == f"sha256:{digest}"
 
 
+def test_a_proof_with_a_witnesss_cosignature_still_verifies_and_is_one_line_longer(raw: bytes) -> None:
+    key = parse_vkey((FOLDER / "log.vkey").read_text(encoding="ascii"))
+    witness = parse_witness_vkey((GOLDEN_V1 / "witness.vkey").read_text(encoding="ascii"))
+    cosigned = gzip.decompress(COSIGNED.read_bytes())
+    dossier = verify_file(cosigned, [key])
+    assert require_witnesses(dossier.checkpoint.note.encode(), [witness], 1)[0].witness == witness
+    judged = judge_case(dossier.case, Roots(load_roots([FOLDER]), 2))
+    assert judged.verdict.outcome is Outcome.PROVED
+    bare, more = json.loads(raw), json.loads(cosigned)
+    note, *lines = more["checkpoint"].removeprefix(bare["checkpoint"]).splitlines()
+    assert (note.startswith("\u2014 witness.example.org/w1 "), lines) == (True, [])
+    assert more | {"checkpoint": bare["checkpoint"]} == bare
+    with pytest.raises(TamperError, match="0 of the given witnesses"):
+        require_witnesses(verify_file(raw, [key]).checkpoint.note.encode(), [witness], 1)
+
+
 def test_every_golden_proof_is_known() -> None:
-    assert {path.name for path in Path(FOLDER).glob("v*")} == {"v2.json.gz", "v2.verdict.json"}
+    assert {path.name for path in Path(FOLDER).glob("v*")} == {
+        "v2.json.gz",
+        "v2.verdict.json",
+        "v2-cosigned.json.gz",
+    }
 
 
 def test_the_auditors_document_shows_what_the_command_prints(raw: bytes, tmp_path: Path) -> None:

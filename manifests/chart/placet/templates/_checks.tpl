@@ -45,11 +45,29 @@
 {{- if and $v.record.logKey.existingSecret $v.record.logKey.pem -}}
 {{- $problems = append $problems "record.logKey.existingSecret and record.logKey.pem are both given: choose one" -}}
 {{- end -}}
-{{- if and (gt (int $v.replicaCount) 1) (not $v.record.persistence.enabled) -}}
+{{- $file := include "placet.hasRecordFile" . -}}
+{{- if and $file (gt (int $v.replicaCount) 1) (not $v.record.persistence.enabled) -}}
 {{- $problems = append $problems "replicaCount is more than 1 and record.persistence.enabled is false: each replica would write a record of its own" -}}
 {{- end -}}
-{{- if and (gt (int $v.replicaCount) 1) (eq $v.record.persistence.accessMode "ReadWriteOncePod") -}}
+{{- if and $file (gt (int $v.replicaCount) 1) (eq $v.record.persistence.accessMode "ReadWriteOncePod") -}}
 {{- $problems = append $problems "replicaCount is more than 1 and record.persistence.accessMode is ReadWriteOncePod: the second replica could not mount the record" -}}
+{{- end -}}
+{{- $asked := without (list $v.record.postgres.passwordKey $v.record.postgres.caKey $v.record.postgres.certKey $v.record.postgres.privateKeyKey $v.record.postgres.serviceKey) "" -}}
+{{- if and $file (or $asked $v.record.postgres.existingSecret) -}}
+{{- $problems = append $problems "record.postgres.existingSecret and the keys in it go with record.postgres.url" -}}
+{{- else if and $asked (not $v.record.postgres.existingSecret) -}}
+{{- $problems = append $problems (printf "record.postgres.existingSecret is empty, and keys in it are named: kubectl -n %s create secret generic placet-postgres --from-file=..." .Release.Namespace) -}}
+{{- else if and $v.record.postgres.existingSecret (not $asked) -}}
+{{- $problems = append $problems "record.postgres.existingSecret without any key in it: name the password's, record.postgres.passwordKey, or another" -}}
+{{- end -}}
+{{- if ne (empty $v.record.postgres.certKey) (empty $v.record.postgres.privateKeyKey) -}}
+{{- $problems = append $problems "record.postgres.certKey and record.postgres.privateKeyKey go together" -}}
+{{- end -}}
+{{- if regexMatch "(//[^/?@]*:[^/?@]*@|[?&]password=)" $v.record.postgres.url -}}
+{{- $problems = append $problems "record.postgres.url holds a password, which would stand in a ConfigMap: put it into a Secret, and name it by record.postgres.existingSecret and passwordKey" -}}
+{{- end -}}
+{{- if and (not $file) (gt (int $v.replicaCount) 1) $v.record.spool.existingClaim -}}
+{{- $problems = append $problems "record.spool.existingClaim is one volume for replicas on several nodes: leave it out, and each has its own until its Pod ends" -}}
 {{- end -}}
 {{- if and $v.certManager.enabled $v.tls.existingSecret -}}
 {{- $problems = append $problems "certManager.enabled and tls.existingSecret are both given: choose one" -}}

@@ -1,7 +1,7 @@
 {{- /* placet.yaml. Paths are relative to its folder, so that it says nothing about where that is mounted. */ -}}
 {{- define "placet.config" -}}
 {{- $keyring := dict "file" "keyring.dsse.json" "roots" (keys .Values.keyring.roots | sortAlpha) "threshold" (int .Values.keyring.threshold) "revocations" "../revocations" "exemptions" "../exemptions" -}}
-{{- $record := dict "store" "../record/record.sqlite" "log_key" "log.key" -}}
+{{- $record := dict "store" (.Values.record.postgres.url | default "../record/record.sqlite") "log_key" "log.key" -}}
 {{- if .Values.record.logKey.nextKey -}}{{- $_ := set $record "next_log_key" "next-log.key" -}}{{- end -}}
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- if .Values.record.spool.enabled -}}{{- $_ := set $record "spool" (dict "folder" "../spool/denials") -}}{{- end -}}

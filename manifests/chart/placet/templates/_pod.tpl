@@ -1,7 +1,17 @@
-{{- /* SQLite is shared on one node only: every replica goes where the others are. */ -}}
+{{- /* Whether the record is a file, so that its volume is mounted. */ -}}
+{{- define "placet.hasRecordFile" -}}
+{{- if not .Values.record.postgres.url }}true{{ end -}}
+{{- end -}}
+
+{{- /* SQLite is shared on one node only: every replica goes where the others are. With PostgreSQL they go apart if they can. */ -}}
 {{- define "placet.affinity" -}}
 {{- $affinity := deepCopy .Values.affinity -}}
-{{- if .Values.record.persistence.enabled -}}
+{{- if not (include "placet.hasRecordFile" .) -}}
+{{- if not $affinity.podAntiAffinity -}}
+{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (fromYaml (include "placet.podSelectorLabels" .))) -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term))) -}}
+{{- end -}}
+{{- else if .Values.record.persistence.enabled -}}
 {{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (fromYaml (include "placet.podSelectorLabels" .))) -}}
 {{- $pods := $affinity.podAffinity | default dict -}}
 {{- $required := append ($pods.requiredDuringSchedulingIgnoredDuringExecution | default list) $term -}}
@@ -28,6 +38,21 @@
       key: {{ $.Values.record.logKey.passphraseKey }}
 {{- end }}
 {{- end }}
+{{- with .Values.record.postgres }}
+{{- if .passwordKey }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .passwordKey }}
+{{- end }}
+{{- range $name, $key := dict "PGSSLROOTCERT" .caKey "PGSSLCERT" .certKey "PGSSLKEY" .privateKeyKey "PGSERVICEFILE" .serviceKey }}
+{{- if $key }}
+- name: {{ $name }}
+  value: /placet/postgres/{{ $key }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .Values.webhook.pathToken }}
 - name: PLACET_PATH_TOKEN
   valueFrom:
@@ -47,6 +72,13 @@
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- /* Files of the Secret of the record's database: names of keys, in the order of their names; "" for none. */ -}}
+{{- define "placet.postgresFiles" -}}
+{{- with .Values.record.postgres -}}
+{{- without (list .caKey .certKey .privateKeyKey .serviceKey) "" | sortAlpha | uniq | join " " -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* For the Pods of hooks: no volumes, the API server's address and a token from their own service account. */ -}}

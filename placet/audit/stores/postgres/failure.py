@@ -49,12 +49,16 @@ _MISPLACED: Final = "leaves_pkey"
 def unavailable(code: str, detail: str = "") -> StoreUnavailable:
     """The error of a code, with its sentence and hint."""
     sentence, hint = _SENTENCES[code]
-    return StoreUnavailable(f"{sentence}: {detail}" if detail else sentence, code=code, hint=hint)
+    error = StoreUnavailable(f"{sentence}: {detail}" if detail else sentence, code=code, hint=hint)
+    error.shown = sentence  # libpq names the server, and its address
+    return error
 
 
 def foreign(where: object, what: str, hint: str) -> AuditError:
     """There is no record, or none that this program knows."""
-    return AuditError(f"{where} {what}", code="store_foreign", hint=hint)
+    error = AuditError(f"{where} {what}", code="store_foreign", hint=hint)
+    error.shown = f"the record's database {what.partition(':')[0]}"
+    return error
 
 
 def store_error(error: psycopg.Error) -> AuditError:
@@ -66,12 +70,18 @@ def store_error(error: psycopg.Error) -> AuditError:
     state = error.sqlstate or ""
     said = _first_line(error)
     if state == APPEND_ONLY or (state == "23505" and error.diag.constraint_name == _MISPLACED):
-        return AuditError(f"the store refused the record: {said}", code="store_conflict")
+        return _refused("store_conflict", said)
     if state in _NO_RECORD:
         return foreign("the database", f"holds no record of this version: {said}", INIT_HINT)
     if state[:2] in _REFUSED or (isinstance(error, psycopg.DataError) and not state):
-        return AuditError(f"the store refused the record: {said}", code="record_refused")
+        return _refused("record_refused", said)
     return unavailable(_CODES.get(state, "store_unavailable"), said)
+
+
+def _refused(code: str, said: str) -> AuditError:
+    error = AuditError(f"the store refused the record: {said}", code=code)
+    error.shown = "the store refused the record"
+    return error
 
 
 def is_lost(error: psycopg.Error) -> bool:

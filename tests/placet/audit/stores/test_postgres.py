@@ -329,6 +329,33 @@ def test_an_error_names_neither_password_nor_rows(url: DatabaseUrl, monkeypatch:
         connection.execute("SELECT 'hunter2'::int")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://placet_gate@127.0.0.1:1/placet?sslmode=disable",
+        "postgresql://placet_gate@db.placet.invalid/placet",
+        "postgresql://placet_gate@/placet?host=/nonexistent/of-db-7",
+    ],
+)
+def test_where_the_database_is_stands_in_the_error_and_not_in_what_is_shown(address: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        PostgresStore.open(DatabaseUrl(address), origin=ORIGIN)
+    error = caught.value
+    place = next(part for part in ("127.0.0.1", "db.placet.invalid", "of-db-7") if part in address)
+    assert place in str(error), "whoever runs the gate has to find it"
+    for part in (place, "placet_gate", "5432", "port"):
+        assert part not in f"{error.shown} {error.hint}"
+    assert error.shown == "the record's store can't be reached"
+
+
+def test_a_database_without_a_record_is_not_named_in_what_is_shown(postgres: PostgresServer) -> None:
+    postgres.make_database("nothing_here")
+    with pytest.raises(AuditError) as caught:
+        PostgresStore.open(postgres.url("nothing_here"), origin=ORIGIN)
+    assert "nothing_here" in str(caught.value)
+    assert caught.value.shown == "the record's database holds no record of placet"
+
+
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 
