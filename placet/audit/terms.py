@@ -12,7 +12,7 @@ import itertools
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,6 +83,7 @@ class BlockMaker:
     def _begin(self) -> None:
         self._place = 0
         self._terms: defaultdict[int, list[int]] = defaultdict(list)
+        self._together: defaultdict[frozenset[int], list[int]] = defaultdict(list)
         self._earliest = ""
         self._latest = ""
 
@@ -95,19 +96,34 @@ class BlockMaker:
         """
         if columns is not None and body is not None:
             place, there = self._place, self._terms
-            for term in terms_of(columns, body):
+            alone, together = gather_terms(columns, body)
+            for term in alone:
                 there[term].append(place)
+            for terms in together:
+                self._together[terms].append(place)
             time = columns[_TIME]
             self._earliest = min(self._earliest or time, time)
             self._latest = max(self._latest, time)
         self._place += 1
         if self._place < BLOCK:
             return None
-        rows = tuple((term, _render_members(places)) for term, places in sorted(self._terms.items()))
+        rows = tuple((term, _render_members(places)) for term, places in sorted(self._places().items()))
         done = TermBlock(self.number, self._earliest, self._latest, rows)
         self.number += 1
         self._begin()
         return done
+
+    def _places(self) -> dict[int, list[int]]:
+        """Term -> places, ascending, each once."""
+        found, twice = self._terms, set()
+        for terms, places in self._together.items():
+            for term in terms:
+                if there := found.get(term):
+                    there.extend(places)
+                    twice.add(term)
+                else:
+                    found[term] = list(places)
+        return found | {term: sorted(set(found[term])) for term in twice}
 
 
 def make_block(number: int, leaves: Iterable[bytes]) -> TermBlock | None:
@@ -162,39 +178,45 @@ def _hashed(field: str, value: str) -> int:
 
 
 def terms_of(columns: Sequence[Any], body: Mapping[str, Any]) -> set[int]:
-    """Every term of a leaf.
+    """Every term of a leaf; as ``gather_terms``."""
+    alone, together = gather_terms(columns, body)
+    return alone.union(*together)
+
+
+def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[int], set[frozenset[int]]]:
+    """The terms of a leaf, those of a text or an image together: many leaves say the same one.
 
     Args:
         columns: of ``search_values``.
         body: of the leaf.
     """
-    found = {_hashed(field, str(columns[place])) for field, place in _PLACES if columns[place] not in _UNSAID}
+    alone = {_hashed(field, str(columns[place])) for field, place in _PLACES if columns[place] not in _UNSAID}
+    together: set[frozenset[int]] = set()
     if columns[_VIOLATIONS]:
-        found.update(_hashed("violation", word) for word in columns[_VIOLATIONS].split("|") if word)
+        alone.update(_hashed("violation", word) for word in columns[_VIOLATIONS].split("|") if word)
     get = body.get
     for key, fields in _INNER:
         if value := get(key):
             for entry in value if isinstance(value, list) else (value,):
                 if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
                     for field, name in fields:
-                        if inner := entry.get(name):
-                            _add_said(found, field, inner)
+                        if type(inner := entry.get(name)) is str and inner:
+                            alone.add(_hashed(field, inner))
+                        elif inner:
+                            alone.update(_hashed(field, one) for one in _texts(inner))
     for key, field in _OUTER:
         if value := get(key):
-            _add_said(found, field, value)
-    return found
-
-
-def _add_said(found: set[int], field: str, value: object) -> None:
-    """The terms of a text, or of each text in a list."""
-    for one in value if isinstance(value, list) else (value,):
-        if isinstance(one, str) and one:
-            if field == "text":
-                found |= text_terms(one)
-            elif field == "image":
-                found |= image_terms(one)
+            terms = _WORDS_OF.get(field)
+            if terms is None:
+                alone.update(_hashed(field, one) for one in _texts(value))
             else:
-                found.add(_hashed(field, one))
+                together.update(terms(one) for one in _texts(value))
+    return alone, together
+
+
+def _texts(value: object) -> list[str]:
+    """A text, or each text in a list, but for empty ones."""
+    return [one for one in (value if isinstance(value, list) else (value,)) if isinstance(one, str) and one]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -209,6 +231,9 @@ def image_terms(image: str) -> frozenset[int]:
 def text_terms(text: str) -> frozenset[int]:
     """Of the words of a text."""
     return frozenset(_hashed("text", word) for word in text_words(text))
+
+
+_WORDS_OF: Final[Mapping[str, Callable[[str], frozenset[int]]]] = {"image": image_terms, "text": text_terms}
 
 
 def image_words(image: str) -> list[str]:
