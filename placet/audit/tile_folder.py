@@ -22,7 +22,7 @@ from placet.errors import AuditError, FormatError, InputError, TamperError
 CHECKPOINT: Final = "checkpoint"
 CHECKPOINTS: Final = "checkpoints"
 COSIGNED: Final = "cosigned"
-_MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 0xFFFF)
+MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 0xFFFF)
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -165,7 +165,7 @@ def read_tile(root: Path, tile: Tile) -> bytes | None:
         FormatError: it is too large for one.
         AuditError: it can't be read.
     """
-    limit = _MAX_BUNDLE_BYTES if tile.level == ENTRIES else WIDTH * HASH_BYTES
+    limit = MAX_BUNDLE_BYTES if tile.level == ENTRIES else WIDTH * HASH_BYTES
     raw = _read(root / tile.path, limit)
     return _read(root / tile.full.path, limit) if raw is None and tile.width < WIDTH else raw
 

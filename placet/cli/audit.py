@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import click
 
+from placet.audit.archive.bucket import is_bucket
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation
 from placet.audit.proof import prove_inclusion
 from placet.audit.query import read_found
 from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_archive import archive, restore_store, verify_bucket
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
     read_cross_options,
@@ -121,7 +123,10 @@ def show(store: StoreLocation | None, config_file: Path, record: str, log_keys: 
 @audit.command()
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
-@click.option("--tiles", "folder", type=click.Path(path_type=Path), help="Verify this folder of `placet audit tiles`.")
+@click.option(
+    "--tiles", "folder", metavar="PATH", help="Verify a folder of `placet audit tiles`, or s3://BUCKET/PREFIX."
+)
+@click.option("--endpoint-url", default="", metavar="URL", help="S3 server of --tiles; by default AWS_ENDPOINT_URL.")
 @log_keys_option(required=True)
 @proof_options
 @click.option(
@@ -139,7 +144,8 @@ def verify(
     store: StoreLocation | None,
     config_file: Path,
     proof: Path | None,
-    folder: Path | None,
+    folder: str | None,
+    endpoint_url: str,
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     witness_keys: tuple[str, ...],
@@ -173,6 +179,7 @@ def verify(
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
       placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
+      placet audit verify --tiles s3://records/prod --log-key keys/log.vkey
 
     \b
     Exit codes:
@@ -203,7 +210,11 @@ def verify(
     if folder is not None:
         if resume is not None or cross.files:
             raise click.UsageError("--resume and --apiserver-log are for a store, not for --tiles")
-        result = verify_published(folder, keys, checkpoints, asked)
+        if is_bucket(folder):
+            checked = verify_bucket(folder, keys, checkpoints, endpoint_url=endpoint_url)
+            result = judge_saved(checked, checkpoints, asked)
+        else:
+            result = verify_published(Path(folder), keys, checkpoints, asked)
     else:
         file = find_store(store, config_file)
         result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume), checkpoints, asked)
@@ -243,12 +254,14 @@ def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
 
 for _command in (
     accept_rollback,
+    archive,
     init_store,
     key,
     list_records,
     migrate_store,
     prove,
     replay,
+    restore_store,
     spool,
     tail,
     tiles,
