@@ -141,8 +141,9 @@ def split_url(url: str) -> tuple[str, str]:
         InputError: it is none.
     """
     bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
-    prefix = prefix.strip("/")
-    if not is_bucket(url) or not _BUCKET.fullmatch(bucket) or not _PREFIX.fullmatch(prefix) or "//" in prefix:
+    prefix = prefix.rstrip("/")
+    odd = prefix.startswith("/") or "//" in prefix or not _PREFIX.fullmatch(prefix)
+    if not is_bucket(url) or odd or not _BUCKET.fullmatch(bucket):
         raise InputError(f"{url!r} does not name a bucket", hint="Write it as s3://bucket/prefix.")
     return bucket, f"{prefix}/" if prefix else ""
 
@@ -254,6 +255,25 @@ class Bucket:
                 raw: bytes = body.read(limit + 1)
         return raw
 
+    def lock_of(self, path: str, version: str) -> datetime | None:
+        """Until when a version is locked in compliance mode, aware UTC; None where it is not.
+
+        Not every server says so of an older version where it is asked for the object itself.
+        """
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - as above
+
+        named = {"VersionId": version} if version else {}
+        with _speaking(f"{self.url}/{path}"):
+            try:
+                said = self._client.get_object_retention(Bucket=self._bucket, Key=self._prefix + path, **named)
+            except ClientError as exc:
+                if _code(exc) in _GONE | {"NoSuchObjectLockConfiguration", "InvalidRequest"}:
+                    return None
+                raise
+        found = said.get("Retention", {})
+        until: datetime | None = found.get("RetainUntilDate") if found.get("Mode") == "COMPLIANCE" else None
+        return until
+
     def extend(self, path: str, version: str, until: datetime) -> None:
         """Lock an object for longer."""
         with _speaking(f"{self.url}/{path}"):
@@ -350,7 +370,8 @@ def open_bucket(url: str, *, endpoint_url: str = "", region: str = "", ca_file: 
     )
     with _speaking(url):
         try:
-            client = boto3.client(
+            # A session of its own: the shared one goes on with credentials that it has seen before.
+            client = boto3.session.Session().client(
                 "s3",
                 endpoint_url=endpoint_url or None,
                 region_name=region or None,

@@ -103,7 +103,7 @@ class Manifest:
                 raise TamperError(f"{self.path}: its checkpoints are not in order", code="manifest_changed")
             last = found.size
             yield found
-        if last != self.size:
+        if last != self.size or not self.notes:
             raise TamperError(f"{self.path} has no checkpoint of its size", code="manifest_changed")
 
 
@@ -184,7 +184,7 @@ def _manifest(value: dict[str, Any]) -> Manifest:
     if list(items) != sorted(items) or len({one.path for one in items}) != len(items):
         raise ValueError
     before, size = _count(value["before"]), _count(value["size"])
-    if before > size:
+    if before > size or (before == size and value["number"]):
         raise ValueError
     until = _text(value["locked_until"])
     return Manifest(

@@ -188,8 +188,8 @@ class _ArchiveFiles:
         if manifest.locked_until is None:
             self.locked = False
             return
-        held = self.bucket.head(manifest.path, version)
-        if held is not None and (held.locked_until is None or held.locked_until < manifest.locked_until):
+        until = self.bucket.lock_of(manifest.path, version)
+        if until is None or until < manifest.locked_until:
             self._findings.add("lock_missing", f"{manifest.path} is not locked until {manifest.locked_until:%Y-%m-%d}")
 
     def _read_names(self) -> None:
@@ -296,6 +296,10 @@ class _ArchiveVerifier(TilesVerifier):
         if ahead:
             self._notes.append(f"checkpoints up to {max(ahead)} leaves are there, ahead of the newest manifest")
         return max(ahead, default=None)
+
+    def _read_checkpoint(self) -> tuple[int, bytes]:
+        # Where no manifest has a checkpoint of the log, that was found already, and nothing can be held against it.
+        return super()._read_checkpoint() if self._archive.size or self._exported else (0, b"")
 
     def _store_claims(self) -> Iterable[Claim]:
         for manifest in self._archive.manifests():
