@@ -48,6 +48,11 @@ _SAID: Final[dict[str, tuple[str, str, str]]] = {
         "the server does not know these credentials",
         "Look at AWS_ACCESS_KEY_ID, AWS_PROFILE and --endpoint-url.",
     ),
+    "XAdminUserNotFound": (  # what versitygw says
+        "archive_credentials",
+        "the server does not know these credentials",
+        "Look at AWS_ACCESS_KEY_ID, AWS_PROFILE and --endpoint-url.",
+    ),
     "SignatureDoesNotMatch": (
         "archive_credentials",
         "the server does not accept the signature of these credentials",

@@ -94,7 +94,6 @@ def test_a_bucket_without_locks_has_to_be_asked_for_and_is_said_aloud(s3: S3Serv
         ({"AWS_PROFILE": "nobody"}, "no such profile"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "does not accept the signature"),
         ({"AWS_ACCESS_KEY_ID": "who-is-it"}, "does not know these credentials"),
-        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "another region"),
     ],
 )
 def test_credentials_that_do_not_work_are_named_and_never_shown(
