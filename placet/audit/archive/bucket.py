@@ -118,20 +118,20 @@ class Key:
 
     Attributes:
         path: below the prefix.
-        versions: versions with content.
+        versions: those with content, in the server's order: the newest first.
         hidden: whether the newest thing is a delete marker.
         latest: the version that is given away to who names none; "" where it is hidden.
     """
 
     path: str
-    versions: list[tuple[datetime, str]] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
     hidden: bool = False
     latest: str = ""
 
     @property
     def first(self) -> str:
         """The version that was there first."""
-        return min(self.versions)[1]
+        return self.versions[-1]
 
 
 def is_bucket(text: str) -> bool:
@@ -337,7 +337,7 @@ class Bucket:
         if gone:
             key.hidden = key.hidden or bool(row["IsLatest"])
             return
-        key.versions.append((row["LastModified"], _version(row)))
+        key.versions.append(_version(row))
         if row["IsLatest"]:
             key.latest = _version(row)
 

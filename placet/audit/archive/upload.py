@@ -373,13 +373,15 @@ class _Run:
 
     def _put_manifest(self, path: str, raw: bytes) -> None:
         version = self._bucket.put(path, raw, locked_until=self._until)
-        if version is None:
+        held = self._bucket.head(path, version or "")
+        # Where the answer to the first try was lost, the name is taken by the very same bytes.
+        if version is None and (held is None or held.sha256 != hashlib.sha256(raw).digest()):
             raise AuditError(
                 f"{self._bucket}/{path} was written by another run meanwhile",
                 code="archive_changed",
                 hint="Let one run at a time; run it again, it goes on from there.",
             )
-        self._require_held(path, raw, self._bucket.head(path, version), self._until)
+        self._require_held(path, raw, held, self._until)
         self._sent += 1
 
     def _store_all(self, objects: Iterable[tuple[str, bytes, datetime | None]]) -> list[Item]:

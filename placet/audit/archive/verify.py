@@ -197,7 +197,7 @@ class _ArchiveFiles:
             item = self._items.get(key.path)
             if item is not None:
                 report_touched(key, item.version, self._findings.add)
-                if item.version not in {version for _, version in key.versions}:
+                if item.version not in key.versions:
                     continue  # not there, which is found as of a file
             elif not key.versions:
                 continue
@@ -319,9 +319,11 @@ class _ArchiveVerifier(TilesVerifier):
             body = parse_leaf(raw).body
         except FormatError:
             body = None
+        self._attachments.skip_to(index)
         self._erased += self._attachments.check(index, body)
 
     def _result(self) -> Verification:
+        self._attachments.skip_to(self._size)
         self._attachments.finish()
         notes = []
         if self._erased:

@@ -44,6 +44,9 @@ class Exporter:
                 or the store ends before what was exported: ``rolled_back``.
             AuditError: the server can't be asked; nothing is forgotten by that.
         """
+        latest = source.latest_checkpoint()
+        if latest is not None and latest.size == self._after:
+            return 0
         count, last = 0, -1
         for size, _root, _frontier, note in source.raw_checkpoints():
             last = size

@@ -319,6 +319,56 @@ def test_a_bucket_that_locks_everything_by_default_is_refused(s3: S3Server) -> N
     assert caught.value.code == "archive_lock_default"
 
 
+def test_a_run_that_goes_on_locks_what_it_finds_for_as_long_as_what_it_sends(
+    s3: S3Server, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, later = s3.make_bucket(), UNTIL + timedelta(days=30)
+    with monkeypatch.context() as patch:
+        _killed_at(patch, "put", 24)  # everything is there but the manifest
+        with pytest.raises(_Killed):
+            _archive(bucket, record)
+    before = Intruder(s3, bucket).paths()
+    assert "manifest/00000000" not in before
+    _archive(bucket, record, until=later)
+    for path in Intruder(s3, bucket).paths():
+        (version,) = Intruder(s3, bucket).versions(path)
+        assert bucket.lock_of(path, version) == (None if path.startswith("erasable/") else later), path
+
+
+def test_a_manifest_whose_answer_was_lost_is_taken_as_sent(
+    s3: S3Server, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, real = s3.make_bucket(), Bucket.put
+
+    def put(self: Bucket, path: str, raw: bytes, *, locked_until: datetime | None) -> str | None:
+        version = real(self, path, raw, locked_until=locked_until)
+        return None if path.startswith("manifest/") else version
+
+    monkeypatch.setattr(Bucket, "put", put)
+    assert _archive(bucket, record).size == 21
+    assert _verify(bucket).kinds == ()
+
+
+def test_of_two_runs_at_a_time_one_writes_the_manifest(
+    s3: S3Server, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, real = s3.make_bucket(), Bucket.put
+
+    def put(self: Bucket, path: str, raw: bytes, *, locked_until: datetime | None) -> str | None:
+        if path.startswith("manifest/"):
+            monkeypatch.setattr(Bucket, "put", real)
+            write_archive(
+                bucket, partial(open_reader, record), KEYS, locked_until=UNTIL, now=NOW + timedelta(seconds=5)
+            )
+        return real(self, path, raw, locked_until=locked_until)
+
+    monkeypatch.setattr(Bucket, "put", put)
+    with pytest.raises(AuditError) as caught:
+        _archive(bucket, record)
+    assert caught.value.code == "archive_changed"
+    assert _verify(bucket).kinds == ()
+
+
 # -- other histories
 
 

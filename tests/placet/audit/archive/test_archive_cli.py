@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3.environment.items():
@@ -110,6 +109,13 @@ def test_credentials_that_do_not_work_are_named_and_never_shown(
         assert "Traceback" not in done.output
         assert SECRET not in done.output
         assert "wrong-secret" not in done.output
+
+
+def test_without_boto3_it_says_how_to_get_it(record: Path, environment: pytest.MonkeyPatch) -> None:
+    environment.setitem(sys.modules, "boto3", None)
+    done = _archive("s3://records-1/prod", record)
+    assert done.exit_code == 2
+    assert "pip install 'placet[s3]'" in done.output
 
 
 def test_a_server_that_is_not_there_is_named(record: Path, environment: pytest.MonkeyPatch) -> None:
