@@ -29,6 +29,7 @@ from placet.audit.tile_writer import write_tiles
 from placet.audit.verify import verify_file
 from placet.canonical import Digest
 from placet.errors import AuditError, InputError, TamperError
+from tests.simulators.postgres import PostgresServer
 from tests.simulators.s3 import Intruder, S3Server
 from tests.simulators.tampering import LOG_KEY, ORIGIN, OTHER_KEY, START, append, build_log
 
@@ -107,6 +108,19 @@ def test_what_was_archived_verifies_and_comes_back_byte_for_byte(s3: S3Server, r
     restored = _restore(ArchiveSource(bucket, KEYS), tmp_path / "back.db")
     assert (restored.size, restored.copied, restored.attachments, restored.checkpoints) == (21, 21, 20, 4)
     assert restored.root == found.root
+    assert _content(tmp_path / "back.db") == _content(record)
+
+
+def test_a_database_is_archived_and_comes_back(
+    s3: S3Server, record: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    bucket, again = s3.make_bucket(), s3.make_bucket()
+    _archive(bucket, record)
+    with postgres.own_record() as url:
+        assert _restore(ArchiveSource(bucket, KEYS), url).copied == 21
+        assert _content(url)[1:] == _content(record)[1:]
+        _archive(again, url)
+    _restore(ArchiveSource(again, KEYS), tmp_path / "back.db")
     assert _content(tmp_path / "back.db") == _content(record)
 
 
