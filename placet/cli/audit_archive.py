@@ -39,7 +39,9 @@ def server_options(function: _F) -> _F:
     """Which S3 server, where it is not the one that AWS_... say."""
     for option in (
         click.option(
-            "--ca-file", type=click.Path(path_type=Path, dir_okay=False), help="Authority of the server's certificate."
+            "--ca-file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Authority of the server's certificate.",
         ),
         click.option("--region", default="", help="Region of the bucket; by default AWS_REGION."),
         click.option("--endpoint-url", default="", metavar="URL", help="S3 server; by default AWS_ENDPOINT_URL."),
