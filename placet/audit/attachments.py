@@ -46,6 +46,11 @@ class Attachments:
                 expected.discard(name)
         return sum(not self._pruned.take_attachment(index, name) for name in sorted(expected))
 
+    def skip_to(self, index: int) -> None:
+        """Pass over those of earlier leaves, which were found to be changed: there is nothing to hold them against."""
+        while self._next is not None and self._next[0] < index:
+            self._advance()
+
     def finish(self) -> None:
         """What is left stands beside no leaf."""
         while self._next is not None:

@@ -7,7 +7,7 @@ target is read again, and the roots of both are computed from their leaves. Of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,7 +59,7 @@ def migrate(source: Auditable, target: Store, open_target: OpenTarget, *, progre
     with open_target() as before:
         held = _require_prefix(source, before, progress, total)
     for batch in _batches(_entries(source, held, total)):
-        _append(target, batch)
+        append_batch(target, batch)
         progress(batch[-1].index + 1, total)
     checkpoints = _copy_checkpoints(source, target)
     with open_target() as after:
@@ -131,7 +131,13 @@ def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def _append(target: Store, batch: list[Entry]) -> None:
+def append_batch(target: Store, batch: Sequence[Entry]) -> None:
+    """Put leaves where the target ends, durably.
+
+    Raises:
+        AuditError: ``target_differs``: it does not end before the first of them.
+        StoreUnavailable: it can't be written.
+    """
     transaction = target.begin(deadline_s=_DEADLINE_S)
     try:
         frontier = transaction.state()

@@ -24,7 +24,7 @@ CHECKPOINTS: Final = "checkpoints"
 COSIGNED: Final = "cosigned"
 KEPT: Final = "kept"
 """Of bundles that were pruned: each leaf that stays, under its index. Only a folder that was pruned has it."""
-_MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 0xFFFF)
+MAX_BUNDLE_BYTES: Final = WIDTH * (2 + 0xFFFF)
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -169,7 +169,7 @@ def read_tile(root: Path, tile: Tile) -> bytes | None:
         FormatError: it is too large for one.
         AuditError: it can't be read.
     """
-    limit = _MAX_BUNDLE_BYTES if tile.level == ENTRIES else WIDTH * HASH_BYTES
+    limit = MAX_BUNDLE_BYTES if tile.level == ENTRIES else WIDTH * HASH_BYTES
     raw = _read(root / tile.path, limit)
     return _read(root / tile.full.path, limit) if raw is None and tile.width < WIDTH else raw
 

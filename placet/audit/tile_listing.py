@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from placet.audit.durable import STAGING
 from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, COSIGNED, KEPT
@@ -32,19 +32,25 @@ class Listing:
         unfinished: paths of what an interrupted writer has left behind.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         self.tiles: dict[tuple[int, int], set[int]] = {}
         self.exported: list[int] = []
         self.kept: list[int] = []
         self.cosigned: list[str] = []
         self.foreign: list[str] = []
         self.unfinished: list[str] = []
+
+    @classmethod
+    def of_folder(cls, root: Path) -> Self:
+        """What is below a folder."""
+        listing = cls()
         for path in _files(root):
-            self._sort(path, plain=(root / path).is_file() and not (root / path).is_symlink())
-        self.exported.sort()
-        self.kept.sort()
-        self.cosigned.sort()
-        self.foreign.sort()
+            listing.add(path, plain=(root / path).is_file() and not (root / path).is_symlink())
+        listing.exported.sort()
+        listing.kept.sort()
+        listing.cosigned.sort()
+        listing.foreign.sort()
+        return listing
 
     def has(self, tile: Tile) -> bool:
         """Whether the file of a tile is there."""
@@ -86,7 +92,8 @@ class Listing:
                 if not needed:
                     yield tile, pending is not None and width <= width_at(pending, level, index)
 
-    def _sort(self, path: str, *, plain: bool) -> None:
+    def add(self, path: str, *, plain: bool = True) -> None:
+        """Put a path where it belongs; ``plain`` says that it is a file."""
         folder, _, name = path.rpartition("/")
         found = _TILE.fullmatch(path) if plain else None
         if found is not None and int(found["width"] or 1) < WIDTH:

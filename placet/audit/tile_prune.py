@@ -91,7 +91,7 @@ def prune_tiles(
         index: [place for place in range(index * WIDTH, (index + 1) * WIDTH) if not spans.covers(gone, place)]
         for index in bundles
     }
-    outlived = [index for index in Listing(root).kept if spans.covers(gone, index)]
+    outlived = [index for index in Listing.of_folder(root).kept if spans.covers(gone, index)]
     if not dry_run and (bundles or outlived):
         _remove(root, folder, stays, outlived)
     kept = sum(map(len, stays.values()))

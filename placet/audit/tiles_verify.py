@@ -8,8 +8,9 @@ are made anew and compared. Nothing that is read is believed but the signatures 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
@@ -57,26 +58,67 @@ def verify_tiles(
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
-    return _TilesVerifier(root, keys, saved, progress, witness).run(governed)
+    return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness).run(governed)
 
 
-class _TilesVerifier:
-    """The state of one pass."""
+class TileFiles(Protocol):
+    """Where tiles are: a folder, or an archive."""
+
+    @property
+    def listing(self) -> Listing:
+        """Which files there are."""
+
+    def note(self, path: str) -> bytes | None:
+        """A note; None where it is not there. Raises ``FormatError`` where it is too large for one."""
+
+    def tile(self, tile: Tile) -> bytes | None:
+        """A tile, or the full one where the partial one is gone; None where neither is there. Raises likewise."""
+
+    def kept(self, index: int) -> bytes | None:
+        """A leaf that stays of a bundle that was pruned; None where it is not there. Raises likewise."""
+
+
+class FolderFiles:
+    """The files of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.listing = Listing.of_folder(root)
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def note(self, path: str) -> bytes | None:
+        """See ``TileFiles``."""
+        return read_note(self._root / path)
+
+    def tile(self, tile: Tile) -> bytes | None:
+        """See ``TileFiles``."""
+        return read_tile(self._root, tile)
+
+    def kept(self, index: int) -> bytes | None:
+        """See ``TileFiles``."""
+        return read_kept(self._root, index)
+
+
+class TilesVerifier:
+    """The state of one pass over a folder; ``placet.audit.archive.verify`` is one over an archive."""
 
     def __init__(
         self,
-        root: Path,
+        files: TileFiles,
         keys: Sequence[VerifierKey],
         saved: Sequence[tuple[str, bytes]],
         progress: Progress,
+        findings: Findings,
         witness: Witness | None = None,
     ) -> None:
-        self._root = root
+        self._files = files
         self._keys = keys
         self._witness = witness
         self._progress = progress
-        self._findings = Findings()
-        self._listing = Listing(root)
+        self._findings = findings
+        self._listing = files.listing
         self._notes: list[str] = []
         self._saved_given = len(saved)
         self._saved = [self._saved_claim(name, raw) for name, raw in saved]
@@ -129,7 +171,7 @@ class _TilesVerifier:
     def _opened(self, path: str) -> VerifiedCheckpoint | None:
         """A checkpoint of the folder; None where it is not there, or is not the log's, which is a finding."""
         try:
-            raw = read_note(self._root / path)
+            raw = self._files.note(path)
             return None if raw is None else verify_checkpoint(raw, self._keys)
         except (FormatError, TamperError) as exc:
             self._findings.add("checkpoint_invalid", f"{path}: {exc}")
@@ -162,7 +204,7 @@ class _TilesVerifier:
         known = [size for size in self._exported if self._pending is None or size < self._pending]
         if not known and self._findings.total == before:
             raise InputError(
-                f"{self._root} has no checkpoint: nothing was published in it yet",
+                f"{self._files} has no checkpoint: nothing was published in it yet",
                 hint="Run `placet audit tiles --out` to its end.",
             )
         if self._findings.total == before:
@@ -170,7 +212,7 @@ class _TilesVerifier:
         largest = max(known, default=0)
         return largest, self._exported.get(largest, b"")
 
-    def _store_claims(self) -> list[Claim]:
+    def _store_claims(self) -> Iterable[Claim]:
         claims = {(size, raw) for size, raw in self._exported.items()} | {(self._size, self._root_signed)}
         unfinished = self._pending or 0
         return [
@@ -226,7 +268,7 @@ class _TilesVerifier:
 
     def _read_kept(self, index: int) -> bytes:
         try:
-            return read_kept(self._root, index) or b""
+            return self._files.kept(index) or b""
         except FormatError:
             return b""  # too large to be a leaf; comparing says so
 
@@ -283,7 +325,7 @@ class _TilesVerifier:
 
     def _raw(self, tile: Tile) -> bytes | None:
         try:
-            return read_tile(self._root, tile)
+            return self._files.tile(tile)
         except FormatError:
             return b""  # too large to be one; comparing says so
 

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import click
 
+from placet.audit.archive.bucket import is_bucket
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation
 from placet.audit.proof import prove_inclusion
 from placet.audit.query import read_found
 from placet.cli.audit_accept import accept_rollback
+from placet.cli.audit_archive import archive, restore_store, verify_bucket
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
     read_cross_options,
@@ -142,7 +144,10 @@ def show(
 @audit.command()
 @record_options
 @click.option("--proof", type=click.Path(path_type=Path), help="Verify this file of `placet audit prove` instead.")
-@click.option("--tiles", "folder", type=click.Path(path_type=Path), help="Verify this folder of `placet audit tiles`.")
+@click.option(
+    "--tiles", "folder", metavar="PATH", help="Verify a folder of `placet audit tiles`, or s3://BUCKET/PREFIX."
+)
+@click.option("--endpoint-url", default="", metavar="URL", help="S3 server of --tiles; by default AWS_ENDPOINT_URL.")
 @log_keys_option(required=True)
 @proof_options
 @click.option(
@@ -161,7 +166,8 @@ def verify(
     store: StoreLocation | None,
     config_file: Path,
     proof: Path | None,
-    folder: Path | None,
+    folder: str | None,
+    endpoint_url: str,
     log_keys: tuple[str, ...],
     saved: tuple[Path, ...],
     witness_keys: tuple[str, ...],
@@ -199,6 +205,7 @@ def verify(
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
       placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
+      placet audit verify --tiles s3://records/prod --log-key keys/log.vkey
 
     \b
     Exit codes:
@@ -231,7 +238,13 @@ def verify(
     if folder is not None:
         if resume is not None:
             raise click.UsageError("--resume is for a store, not for --tiles")
-        result = verify_published(folder, keys, checkpoints, asked, cross)
+        if is_bucket(folder):
+            if cross.files:
+                raise click.UsageError("--apiserver-log is for a store or a folder, not for a bucket")
+            checked = verify_bucket(folder, keys, checkpoints, endpoint_url=endpoint_url)
+            result = judge_saved(checked, checkpoints, asked)
+        else:
+            result = verify_published(Path(folder), keys, checkpoints, asked, cross)
     else:
         file = find_store(store, config_file)
         if cross.files:
@@ -273,9 +286,10 @@ def checkpoint(store: StoreLocation | None, config_file: Path) -> None:
 
 for _command in (
     accept_rollback,
+    archive,
+    envelopes,
     erase,
     hold,
-    envelopes,
     init_store,
     key,
     list_records,
@@ -283,6 +297,7 @@ for _command in (
     prove,
     prune,
     replay,
+    restore_store,
     spool,
     tail,
     tiles,
