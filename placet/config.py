@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
+from placet.config_publish import ExportConfig, PublishConfig
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
 from placet.errors import InputError
@@ -158,6 +159,8 @@ class Config:
         log: what is logged.
         checkpoints: folder of saved checkpoints, or None.
         spool: where denials wait while the store is away.
+        publish: what is published of the record in the cluster.
+        export: where signed checkpoints are exported to.
     """
 
     file: Path
@@ -183,6 +186,8 @@ class Config:
     log: LogConfig
     checkpoints: Path | None
     spool: SpoolConfig
+    publish: PublishConfig
+    export: ExportConfig
 
 
 def load_config(file: Path) -> Config:
@@ -208,7 +213,10 @@ def build_config(settings: Settings) -> Config:
     policy, server = _section(value, "policy"), _section(value, "server")
     top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
     canary = _section(value, "canary")
-    spool = {**_defaults(SCHEMA["properties"]["record"]["properties"]["spool"]), **record.get("spool", {})}
+    inner = SCHEMA["properties"]["record"]["properties"]
+    spool, publish, export = (
+        {**_defaults(inner[name]), **record.get(name, {})} for name in ("spool", "publish", "export")
+    )
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -266,6 +274,18 @@ def build_config(settings: Settings) -> Config:
             folder=path(spool.get("folder")),
             max_mebibytes=spool["max_mebibytes"],
             max_denials=spool["max_denials"],
+        ),
+        publish=PublishConfig(
+            namespace=publish.get("namespace", ""),
+            events=publish["events"],
+            decisions=publish["decisions"],
+            max_config_maps=publish["max_config_maps"],
+            reports=publish["reports"],
+        ),
+        export=ExportConfig(
+            namespace=export.get("namespace", ""),
+            config_map=export["config_map"],
+            kubeconfig=path(export.get("kubeconfig")),
         ),
     )
 

@@ -45,6 +45,14 @@ _KEYS: Final = {
     "spool.folder": "record.spool.folder",
     "spool.max_mebibytes": "record.spool.max_mebibytes",
     "spool.max_denials": "record.spool.max_denials",
+    "publish.namespace": "record.publish.namespace",
+    "publish.events": "record.publish.events",
+    "publish.decisions": "record.publish.decisions",
+    "publish.max_config_maps": "record.publish.max_config_maps",
+    "publish.reports": "record.publish.reports",
+    "export.namespace": "record.export.namespace",
+    "export.config_map": "record.export.config_map",
+    "export.kubeconfig": "record.export.kubeconfig",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
@@ -54,7 +62,8 @@ _KEYS: Final = {
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
 _RESTART_FIELDS: Final = (
-    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "server", "lookups",
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "publish", "export", "server",
+    "lookups",
 )  # fmt: skip
 
 
@@ -309,6 +318,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.revocations": lambda before, after: before and not after,
     "keyring.exemptions": lambda before, after: after and before != after,
     "record.checkpoints": lambda before, after: before and before != after,
+    "record.export.namespace": lambda before, after: before and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),

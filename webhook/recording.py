@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from placet.assemble import build_spool, load_own_log_key
 from placet.audit.location import open_store
+from placet.audit.note import VerifierKey
 from placet.audit.saved import SavedCheckpoints
 from placet.config import Config
 from placet.errors import PlacetError
 from placet.spool.spool import Spool
 from webhook import logs
 from webhook.measured import MeasuredLog
+from webhook.publishing import compare_exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Recording:
         log: open.
         saved: folder of checkpoints that the log was compared with, or None.
         spool: open, or None.
+        keys: verifier keys of the log.
     """
 
     log: MeasuredLog
     saved: SavedCheckpoints | None
     spool: Spool | None
+    keys: Sequence[VerifierKey]
 
     def save(self, note: str) -> None:
         """Keep a signed checkpoint outside of the store, where there is a place for that.
@@ -58,12 +62,13 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
     """
     log = (open_log or _open_log)(config)
     try:
-        saved = None
+        saved, keys = None, load_own_log_key(config).verifiers
         if config.checkpoints is not None:
-            saved = SavedCheckpoints.open(config.checkpoints, load_own_log_key(config).verifiers, log.reading)
+            saved = SavedCheckpoints.open(config.checkpoints, keys, log.reading)
             if not saved.compared and log.latest_checkpoint() is not None:
                 logs.say(logging.WARNING, "no saved checkpoint to compare the record with")
-        return Recording(log, saved, build_spool(config))
+        compare_exported(config, log, keys)
+        return Recording(log, saved, build_spool(config), keys)
     except BaseException:
         log.close()
         raise

@@ -6,6 +6,18 @@
 {{- with .Values.record.origin -}}{{- $_ := set $record "origin" . -}}{{- end -}}
 {{- if .Values.record.spool.enabled -}}{{- $_ := set $record "spool" (dict "folder" "../spool/denials") -}}{{- end -}}
 {{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
+{{- with .Values.record.publish -}}
+{{- if .enabled -}}
+{{- $_ := set $record "publish" (dict "namespace" (include "placet.publishNamespace" $) "events" .events "decisions" (int .decisions) "max_config_maps" (int .maxConfigMaps) "reports" .reports) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.record.export -}}
+{{- if .enabled -}}
+{{- $export := dict "namespace" (include "placet.exportNamespace" $) "config_map" .configMap -}}
+{{- if .kubeconfigSecret -}}{{- $_ := set $export "kubeconfig" "export.kubeconfig" -}}{{- end -}}
+{{- $_ := set $record "export" $export -}}
+{{- end -}}
+{{- end -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
 {{- if eq .Values.policy.engine "opa" -}}
 {{- $_ := set $policy "opa_url" (.Values.opa.url | default "http://127.0.0.1:8181") -}}
@@ -64,6 +76,13 @@
 {{- with .Values.record.logKey.nextKey }}
       - key: {{ . }}
         path: next-log.key
+{{- end }}
+{{- if and .Values.record.export.enabled .Values.record.export.kubeconfigSecret }}
+- secret:
+    name: {{ .Values.record.export.kubeconfigSecret }}
+    items:
+      - key: {{ .Values.record.export.kubeconfigKey }}
+        path: export.kubeconfig
 {{- end }}
 - secret:
     name: {{ include "placet.tlsSecret" . }}
