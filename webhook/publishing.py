@@ -20,14 +20,13 @@ from placet.publish.api import FORBIDDEN, ClusterObjects, Objects
 from placet.publish.checkpoints import ExportedCheckpoints
 from placet.publish.decisions import DecisionSink
 from placet.publish.events import EventSink
-from placet.publish.lease import LostLease, PublisherLease
+from placet.publish.lease import LEASE_NAME, LostLease, PublisherLease
 from placet.publish.publisher import Publisher, Sink
 from placet.publish.reports import ReportSink
 from webhook import logs
 from webhook.metrics import Metrics
 from webhook.readiness import Finding
 
-LEASE_NAME: Final = "placet-publisher"
 IDLE_S: Final = 1.0
 BUSY_S: Final = 5.0  # what is refused again meanwhile is one write
 EXPORT_S: Final = 5.0

@@ -43,6 +43,7 @@ class Code(StrEnum):
     ENVIRONMENT_WITHOUT_ENTRY = "environment_without_entry"
     ENVIRONMENT_UNCHECKED = "environment_unchecked"
     ENVIRONMENT_BELIEVED = "environment_believed"
+    PUBLISHING_FORBIDDEN = "publishing_forbidden"
     CA_MISSING = "ca_missing"
     CA_INVALID = "ca_invalid"
     CA_EXPIRES = "ca_expires"
@@ -206,6 +207,11 @@ MEANINGS: Final = {
         _RISK,
         "The gate believes the path that it is asked by: who edits the webhook configuration chooses the environment.",
         "Set `environments=lookup` of the chart, and let the account get namespaces (docs/lookups.md).",
+    ),
+    Code.PUBLISHING_FORBIDDEN: Meaning(
+        _RISK,
+        "What the configuration wants to be seen in the cluster is not there: its absence says nothing.",
+        "Set `record.publish` and `record.export` of the chart as the configuration has them, and upgrade.",
     ),
     Code.ENVIRONMENT_BELIEVED: Meaning(
         _NOTE,

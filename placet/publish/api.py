@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,9 @@ BETWEEN_WRITES_S: Final = 0.05
 _ATTEMPTS: Final = 5
 _HINT: Final = "Check that the API server is well, and the rights of the gate's account."
 _PASSING: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+# What may be the fault of one object; anything else is that of the API server, which is waited for.
+OF_ONE_OBJECT: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR})
 
 # What became of an object.
 CREATED: Final = "created"
@@ -157,6 +160,24 @@ class ClusterObjects(ApiServer):
         if not isinstance(value, dict):
             raise ClusterUnavailable(f"the API server's answer to {method} {path} is no object", hint=_HINT)
         return status, value
+
+
+def attempt_each(tasks: Iterable[Callable[[], object]]) -> None:
+    """Do all of it, also where the API server fails on one object; then say so.
+
+    Raises:
+        ClusterUnavailable: one was not done; where it is no fault of one object, none after it.
+    """
+    failed: Unpublished | None = None
+    for task in tasks:
+        try:
+            task()
+        except Unpublished as exc:
+            if exc.status not in OF_ONE_OBJECT:
+                raise
+            failed = failed or exc
+    if failed is not None:
+        raise failed
 
 
 def _outcome(path: str, status: int, answer: Object) -> str:

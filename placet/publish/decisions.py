@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from placet.audit.query import read_found
 from placet.audit.saved import Reading
 from placet.audit.stores import Reader
-from placet.publish.api import CREATED, Object, Objects
+from placet.publish.api import CREATED, Object, Objects, attempt_each
 from placet.publish.budget import Budget
 from placet.publish.entry import Entry, Target, label_value, read_entry, shorten
 from placet.publish.events import COMPONENT, LEFT_OUT, Count
@@ -71,6 +72,7 @@ class DecisionSink:
         self._most = most
         self._count = count
         self._budget = budget or Budget(each=EACH, together=TOGETHER)
+        self._made = False
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Show those entries among the last of their workloads; again: nothing.
@@ -85,15 +87,15 @@ class DecisionSink:
         groups: dict[tuple[str, str, str, str], list[Entry]] = {}
         for entry in entries:
             groups.setdefault(entry.target.key, []).append(entry)
-        made = 0
-        with self._reading() as reader:
-            for found in groups.values():
-                made += self._show(reader, found)
-        if made:
-            self._prune()
+        self._made = False
+        try:
+            with self._reading() as reader:
+                attempt_each(partial(self._show, reader, found) for found in groups.values())
+        finally:
+            if self._made:
+                self._prune()
 
-    def _show(self, reader: Reader, found: Sequence[Entry]) -> bool:
-        """Whether there is one more."""
+    def _show(self, reader: Reader, found: Sequence[Entry]) -> None:
         target = found[-1].target
         left_out = False
 
@@ -111,7 +113,7 @@ class DecisionSink:
         self._count("decisions", LEFT_OUT if left_out else outcome, 1)
         if outcome == CREATED:
             self._budget.made(target.namespace)
-        return outcome == CREATED
+            self._made = True
 
     def _read(self, reader: Reader, target: Target, indices: Iterable[int]) -> list[Entry]:
         """The newest of these, as the record has them; not empty where one of them is about the target."""
@@ -203,7 +205,7 @@ def _render_entry(entry: Entry) -> Mapping[str, Any]:
         "event_type": entry.event_type,
         "risk_level": entry.level,
         "codes": [shorten(code, _MOST_CODE_BYTES) for code in entry.codes[:_MOST_CODES]],
-        "message": entry.message,
+        "message": entry.message.split("\n") if entry.message else [],
     }
 
 

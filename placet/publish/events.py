@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
-from placet.publish.api import CREATED, UNCHANGED, UPDATED, Object, Objects
+from placet.publish.api import CREATED, UNCHANGED, UPDATED, Object, Objects, attempt_each
 from placet.publish.budget import Budget
 from placet.publish.entry import MAX_MESSAGE_BYTES, REFUSED, Entry, Target, digest_of, shorten
 
@@ -63,13 +64,18 @@ class EventSink:
             if entry.reason and entry.moment > oldest:
                 groups.setdefault((entry.target, entry.reason), []).append(entry)
         overflow: dict[str, list[Entry]] = {}
-        for (target, reason), found in groups.items():
+
+        def tell(target: Target, reason: str, found: Sequence[Entry]) -> None:
             if not self._tell(target, reason, found, reserved=False):
                 overflow.setdefault(target.namespace, []).extend(found)
-        for namespace, found in overflow.items():
-            self._count("event", LEFT_OUT, len(found))
-            told = sorted(found, key=lambda entry: entry.index)
-            self._tell(Target("", "v1", "Namespace", namespace, namespace), MORE, told, reserved=True)
+
+        attempt_each(partial(tell, target, reason, found) for (target, reason), found in groups.items())
+        attempt_each(partial(self._tell_more, namespace, found) for namespace, found in overflow.items())
+
+    def _tell_more(self, namespace: str, left_out: Sequence[Entry]) -> None:
+        self._count("event", LEFT_OUT, len(left_out))
+        told = sorted(left_out, key=lambda entry: entry.index)
+        self._tell(Target("", "v1", "Namespace", namespace, namespace), MORE, told, reserved=True)
 
     def _tell(self, target: Target, reason: str, entries: Sequence[Entry], *, reserved: bool) -> bool:
         """False where there is no room for it."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from placet.errors import PlacetError
 from placet.publish.api import CREATED, UPDATED, Object, Objects
 
+LEASE_NAME: Final = "placet-publisher"
 LEASE_S: Final = 15.0
 RENEW_S: Final = 5.0
 SIZE: Final = "placet.dev/published-size"

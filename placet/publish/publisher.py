@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final, Protocol
 
 from placet.audit.log import AuditLog
 from placet.audit.query import read_found
-from placet.publish.api import Unpublished
+from placet.publish.api import OF_ONE_OBJECT, Unpublished
 from placet.publish.entry import Entry, read_entry
 from placet.publish.events import LEFT_OUT, Count
 from placet.publish.lease import PublisherLease
@@ -22,8 +21,6 @@ from placet.publish.lease import PublisherLease
 BATCH: Final = 500
 BACKLOG: Final = 10_000
 _PATIENCE: Final = 8
-# What may be the fault of one object; anything else is that of the API server, which is waited for.
-_OF_ONE_OBJECT: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR})
 
 
 class Sink(Protocol):
@@ -132,7 +129,7 @@ class Publisher:
         try:
             sink.publish(entries)
         except Unpublished as exc:
-            self._failed[failed] += exc.status in _OF_ONE_OBJECT
+            self._failed[failed] += exc.status in OF_ONE_OBJECT
             if self._failed[failed] >= _PATIENCE:
                 self._count("leaf", "failed", len(entries))
                 self._said(f"some of these can't be published ({exc})", len(entries))

@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from placet.policy.bundle import shipped_bundle
 from placet.policy.catalog import catalog
-from placet.publish.api import CREATED, GONE, Object, Objects
+from placet.publish.api import CREATED, GONE, Object, Objects, attempt_each
 from placet.publish.budget import Budget
 from placet.publish.entry import BROKEN_GLASS, Entry, label_value, listed
 from placet.publish.events import COMPONENT, INDEX, LEFT_OUT, Count
@@ -95,9 +96,7 @@ class ReportSink:
         if not newest:
             return
         self._discover()
-        for api in self._served:
-            for entry in newest.values():
-                self._report(api, entry)
+        attempt_each(partial(self._report, api, entry) for api in self._served for entry in newest.values())
 
     def _report(self, api: Api, entry: Entry) -> None:
         left_out = False

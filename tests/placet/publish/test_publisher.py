@@ -170,17 +170,18 @@ def test_an_object_that_fails_again_and_again_does_not_hold_up_the_rest_for_ever
     replicas: Replicas, server: ObjectServer
 ) -> None:
     one = replicas.publisher("one")
-    replicas.refuse("poison")
-    server.fail = lambda method, path: 500 if method == "POST" and path.endswith("/events") else None
+    replicas.refuse("poison", namespace="poisoned")
+    replicas.refuse("beside")
+    server.fail = lambda method, path: 500 if method == "POST" and "/poisoned/events" in path else None
     for _ in range(module._PATIENCE):
         with pytest.raises(ClusterUnavailable):
             one.run_once()
-    server.fail = lambda _method, _path: None
-    assert one.run_once().read == 1
-    assert replicas.counted["leaf", "failed"] == 1
-    replicas.refuse("fine")
+        assert events(server) == {("beside", "Refused"): 1}
+    assert one.run_once().read == 2
+    assert replicas.counted["leaf", "failed"] == 2
+    replicas.refuse("after")
     one.run_once()
-    assert events(server) == {("fine", "Refused"): 1}
+    assert events(server) == {("beside", "Refused"): 1, ("after", "Refused"): 1}
 
 
 def test_an_api_server_that_is_away_is_waited_for_however_long(replicas: Replicas, server: ObjectServer) -> None:
