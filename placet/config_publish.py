@@ -16,7 +16,7 @@ PUBLISH_SCHEMA: Final[dict[str, Any]] = {
         "namespace": {
             **_NAMESPACE,
             "description": "Namespace of the ConfigMaps with decisions, and of the Lease that says which replica "
-            "publishes; better not the gate's own. Without it nothing is published.",
+            "publishes; one for each log, and better not the gate's own. Without it nothing is published.",
         },
         "events": {
             "type": "boolean",

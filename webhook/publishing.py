@@ -130,6 +130,9 @@ class Publishing:
         self._connect = connect or _connect
         self.loops: list[Loop] = []
         if config.publish.namespace:
+            for kind in ("event", "decisions", "report"):  # an increase from nothing is none to Prometheus
+                metrics.published(kind, FORBIDDEN, 0)
+            metrics.published("leaf", "failed", 0)
             self.loops.append(self._build_publisher(config, log, clock))
         if config.export.namespace:
             self.loops.append(self._build_exporter(config, log, keys))

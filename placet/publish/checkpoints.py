@@ -52,7 +52,7 @@ class ExportedCheckpoints:
         self._keys = keys
         self._reading = reading
         self._tree = Frontier()
-        self._known: dict[int, bytes] = {}
+        self._known: VerifiedCheckpoint | None = None  # of the record itself, and signed: it fits
         self.size = 0
 
     def compare(self) -> bool:
@@ -82,6 +82,7 @@ class ExportedCheckpoints:
         newest = verify_checkpoint(stored.raw_note, self._keys)
         if newest.size == self.size:
             return UNCHANGED
+        self._known = self._known or newest
 
         def render(there: Object | None) -> Object | None:
             exported = self._exported(there)
@@ -96,7 +97,7 @@ class ExportedCheckpoints:
                 code="checkpoint_unexported",
                 hint="The account needs get, create and update of this ConfigMap in the namespace of record.export.",
             )
-        self.size = newest.size
+        self.size, self._known = newest.size, newest
         return outcome
 
     def _exported(self, there: Object | None) -> VerifiedCheckpoint | None:
@@ -125,15 +126,16 @@ class ExportedCheckpoints:
         raise Misfit("", exported, size).error
 
     def _root(self, reader: Reader, size: int) -> bytes:
-        """Root of the first leaves. Leaf hashes are read once: the tree grows with what is exported."""
-        if size in self._known:
-            return self._known[size]
-        if size < self._tree.size:
+        """Root of the first leaves. Leaf hashes are read once: the tree grows with what others export."""
+        if self._known is not None and self._known.size == size:
+            return self._known.root
+        if size < self._tree.size or not self._tree.size:
             self._tree = Frontier()
+            for leaf_hash in reader.leaf_hashes(size):
+                self._tree.append(leaf_hash)
         for stored in reader.leaves(self._tree.size, size):
             self._tree.append(stored.leaf_hash)
-        self._known = {size: self._tree.root()}
-        return self._known[size]
+        return self._tree.root()
 
     def _render(self, there: Object | None, newest: VerifiedCheckpoint, exported: VerifiedCheckpoint | None) -> Object:
         """The ConfigMap with the newest, and some before it; what others wrote beside is left out."""

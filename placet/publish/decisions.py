@@ -89,13 +89,12 @@ class DecisionSink:
             groups.setdefault(entry.target.key, []).append(entry)
         self._made = False
         try:
-            with self._reading() as reader:
-                attempt_each(partial(self._show, reader, found) for found in groups.values())
+            attempt_each(partial(self._show, found) for found in groups.values())
         finally:
             if self._made:
                 self._prune()
 
-    def _show(self, reader: Reader, found: Sequence[Entry]) -> None:
+    def _show(self, found: Sequence[Entry]) -> None:
         target = found[-1].target
         left_out = False
 
@@ -105,7 +104,8 @@ class DecisionSink:
             if left_out:
                 return None
             indices = {entry.index for entry in found} | set(_indices(there))
-            shown = self._read(reader, target, indices)
+            with self._reading() as reader:  # not while the API server is waited for: the store would have to keep it
+                shown = _read(reader, self._cluster, target, indices, keep=self._keep)
             wanted = render_decisions(shown, namespace=self._namespace)
             return None if there is not None and _same(there, wanted) else wanted
 
@@ -114,19 +114,6 @@ class DecisionSink:
         if outcome == CREATED:
             self._budget.made(target.namespace)
             self._made = True
-
-    def _read(self, reader: Reader, target: Target, indices: Iterable[int]) -> list[Entry]:
-        """The newest of these, as the record has them; not empty where one of them is about the target."""
-        size = reader.state().size
-        shown: list[Entry] = []
-        for index in sorted((one for one in indices if one < size), reverse=True):
-            for stored in reader.leaves(index, index + 1):
-                entry = read_entry(read_found(stored), self._cluster)
-                if entry is not None and entry.target.key == target.key:
-                    shown.append(entry)
-            if len(shown) == self._keep:
-                break
-        return shown
 
     def _prune(self) -> None:
         """Of the workloads of one namespace first, so that those of one can't push out those of another."""
@@ -191,6 +178,20 @@ def render_decisions(shown: Sequence[Entry], *, namespace: str) -> Object:
         },
         "data": {CONTENT: json.dumps(content, indent=2, ensure_ascii=False) + "\n"},
     }
+
+
+def _read(reader: Reader, cluster: str, target: Target, indices: Iterable[int], *, keep: int) -> list[Entry]:
+    """The newest of these, as the record has them; not empty where one of them is about the target."""
+    size = reader.state().size
+    shown: list[Entry] = []
+    for index in sorted((one for one in indices if one < size), reverse=True):
+        for stored in reader.leaves(index, index + 1):
+            entry = read_entry(read_found(stored), cluster)
+            if entry is not None and entry.target.key == target.key:
+                shown.append(entry)
+        if len(shown) == keep:
+            break
+    return shown
 
 
 def _render_entry(entry: Entry) -> Mapping[str, Any]:

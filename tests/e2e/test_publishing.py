@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from placet.publish.events import EACH, MORE
 from tests.e2e.controlplane import START_TIMEOUT_S, ControlPlane
 from tests.e2e.gateprocess import Team
 from tests.e2e.lifegate import Replica
@@ -194,6 +195,16 @@ def test_answers_go_on_without_an_api_server_and_a_restart_makes_up_for_what_was
         wait("ten shown", lambda: shown(plane) and len(shown(plane)[0]["decisions"]) == 10, last)
         indices = [one["index"] for one in shown(plane)[0]["decisions"]]
         assert indices == sorted(indices, reverse=True)
+        # A flood is bounded, and the API server takes the Event that says so, which regards a Namespace.
+        for number in range(EACH + 5):
+            manifest["metadata"]["name"] = f"flood-{number}"
+            assert last.ask(review(manifest))["allowed"] is False
+
+        def left_out() -> list[int]:
+            return [one["count"] for one in events(plane) if one["reason"] == MORE]
+
+        wait("five left out", lambda: left_out() == [5], last)
+        assert len(events(plane)) == 1 + EACH + 1
     finally:
         last.end()
 
