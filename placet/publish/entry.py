@@ -18,6 +18,7 @@ MAX_MESSAGE_BYTES: Final = 1000  # the note of an Event may have 1024 (events.k8
 REFUSED: Final = "Refused"
 BROKEN_GLASS: Final = "BreakGlass"
 _MAX_LABEL: Final = 63
+_LONGEST_NAME: Final = 253
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]+", re.ASCII)
 _NAME_ROOM: Final = 40
@@ -198,17 +199,22 @@ def _reason(body: Mapping[str, Any]) -> str:
 
 
 def _target(body: Mapping[str, Any]) -> tuple[Target, str]:
-    namespace = str(body.get("namespace", ""))
+    namespace = _name(body.get("namespace"))
     parents = body.get("parents")
     if isinstance(parents, list) and parents and isinstance(parents[-1], dict):
         root = parents[-1]
-        kind = str(root.get("kind", ""))
+        kind = _name(root.get("kind"))
         group, version = _VERSIONS.get(kind, ("", ""))
-        return Target(group, version, kind, namespace, str(root.get("name", ""))), str(root.get("uid", ""))
-    kind, name = str(body.get("kind", "")), str(body.get("name", ""))
+        return Target(group, version, kind, namespace, _name(root.get("name"))), _name(root.get("uid"))
+    kind, name = _name(body.get("kind")), _name(body.get("name"))
     # A create that was refused made nothing, whatever uid was meant for it.
     exists = body.get("allowed") is True or body.get("operation") != "CREATE"
     if kind == "Namespace":
         namespace = name
-    uid = str(body.get("object_uid", "")) if exists and not body.get("generated") else ""
-    return Target(str(body.get("group", "")), str(body.get("version", "")), kind, namespace, name), uid
+    uid = _name(body.get("object_uid")) if exists and not body.get("generated") else ""
+    return Target(_name(body.get("group")), _name(body.get("version")), kind, namespace, name), uid
+
+
+def _name(value: object) -> str:
+    """A name that somebody chose: harmless, and no longer than any that Kubernetes takes."""
+    return safe(value if isinstance(value, str) else "")[:_LONGEST_NAME]
