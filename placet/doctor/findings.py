@@ -208,15 +208,15 @@ MEANINGS: Final = {
         "The gate believes the path that it is asked by: who edits the webhook configuration chooses the environment.",
         "Set `environments=lookup` of the chart, and let the account get namespaces (docs/lookups.md).",
     ),
-    Code.PUBLISHING_FORBIDDEN: Meaning(
-        _RISK,
-        "What the configuration wants to be seen in the cluster is not there: its absence says nothing.",
-        "Set `record.publish` and `record.export` of the chart as the configuration has them, and upgrade.",
-    ),
     Code.ENVIRONMENT_BELIEVED: Meaning(
         _NOTE,
         "With the configuration that was named a gate believes the path that it is asked by.",
         "If it is the one in the cluster: set `environments: lookup` there (docs/lookups.md).",
+    ),
+    Code.PUBLISHING_FORBIDDEN: Meaning(
+        _RISK,
+        "What the configuration wants to be seen in the cluster is not there: its absence says nothing.",
+        "Set `record.publish` and `record.export` of the chart as the configuration has them, and upgrade.",
     ),
     Code.CA_MISSING: Meaning(
         _RISK, "Without caBundle the API server trusts the authorities of its own system.", _CERTIFICATE

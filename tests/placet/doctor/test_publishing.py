@@ -7,6 +7,7 @@ from typing import Any
 
 from placet.config_publish import ExportConfig, PublishConfig
 from placet.doctor.access import find_grants
+from placet.doctor.findings import Code
 from placet.doctor.publishing import check_publishing, needed_rights
 from tests.manifests.charts import BASE, NAMESPACE, merged, objects, template
 from tests.placet.doctor.samples import deployment
@@ -31,7 +32,9 @@ def missing(rendered: list[dict[str, Any]], rights: Any) -> list[str]:
     )
     gate = deployment()
     gate["spec"]["template"]["spec"]["serviceAccountName"] = "placet"
-    return [found.sentence for found in check_publishing([(NAMESPACE, gate)], grants, rights)]
+    found = list(check_publishing([(NAMESPACE, gate)], grants, rights))
+    assert {one.code for one in found} <= {Code.PUBLISHING_FORBIDDEN}
+    return [one.sentence for one in found]
 
 
 def test_the_chart_gives_every_right_that_is_needed_and_only_when_it_is(tmp_path: Path) -> None:
