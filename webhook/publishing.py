@@ -28,6 +28,7 @@ from webhook.metrics import Metrics
 from webhook.readiness import Finding
 
 IDLE_S: Final = 1.0
+BEHIND_S: Final = 0.1
 BUSY_S: Final = 5.0  # what is refused again meanwhile is one write
 EXPORT_S: Final = 5.0
 FIRST_RETRY_S: Final = 1.0
@@ -186,7 +187,9 @@ class Publishing:
             except LostLease:  # it is in good hands
                 return BUSY_S
             self._metrics.publishing("publish", failing=False, behind=done.behind)
-            return IDLE_S if done.behind or not done.read else BUSY_S
+            if done.behind:
+                return BEHIND_S
+            return BUSY_S if done.read else IDLE_S
 
         def close() -> None:
             self._closing = True

@@ -84,11 +84,17 @@ class EventSink:
         budget = self._reserved if reserved else self._budget
         if known not in self._known and not budget.has_room(target.namespace):
             return False
-        outcome = self._objects.put(
-            f"/api/v1/namespaces/{quote(target.namespace, safe='')}/events",
-            name,
-            lambda there: render_event(there, target, reason, name, entries),
-        )
+        left_out = False
+
+        def render(there: Object | None) -> Object | None:
+            nonlocal left_out
+            left_out = there is None and not budget.has_room(target.namespace)
+            return None if left_out else render_event(there, target, reason, name, entries)
+
+        outcome = self._objects.put(f"/api/v1/namespaces/{quote(target.namespace, safe='')}/events", name, render)
+        if left_out:  # it was known, and the API server has forgotten it
+            del self._known[known]
+            return False
         if outcome == CREATED:
             budget.made(target.namespace)
         if outcome in {CREATED, UPDATED, UNCHANGED}:

@@ -19,6 +19,7 @@ from placet.publish.events import LEFT_OUT, Count
 from placet.publish.lease import PublisherLease
 
 BATCH: Final = 500
+MOST_TARGETS: Final = 50  # of one round, so that the Lease outlives it
 BACKLOG: Final = 10_000
 _PATIENCE: Final = 8
 
@@ -97,16 +98,28 @@ class Publisher:
             if self._lease.size != size:
                 self._lease.advance(size)
             return Round(leads=True)
-        end = min(start + BATCH, size)
-        with self._log.reading() as reader:
-            found = [read_found(stored) for stored in reader.leaves(start, end)]
-        entries = [entry for entry in (read_entry(one, self._cluster) for one in found) if entry is not None]
+        entries, end = self._read(start, min(start + BATCH, size))
         for place, sink in enumerate(self._sinks):
             self._lease.keep()
             self._give(sink, entries, failed=(start, place))
         self._lease.advance(end)
         self._failed.clear()
         return Round(leads=True, read=end - start, behind=size - end)
+
+    def _read(self, start: int, end: int) -> tuple[list[Entry], int]:
+        """What is shown of these leaves, and where the next round begins."""
+        entries: list[Entry] = []
+        targets = set()
+        with self._log.reading() as reader:
+            for stored in reader.leaves(start, end):
+                entry = read_entry(read_found(stored), self._cluster)
+                if entry is None:
+                    continue
+                targets.add(entry.target.key)
+                if len(targets) > MOST_TARGETS:
+                    return entries, stored.index
+                entries.append(entry)
+        return entries, end
 
     def _start(self, size: int) -> int:
         """The first leaf that is not published; not so early that making up for it would never end."""

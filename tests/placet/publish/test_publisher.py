@@ -346,3 +346,27 @@ def test_what_was_never_made_has_no_report(replicas: Replicas, server: ObjectSer
     replicas.publisher("one").run_once()
     assert server.of("reports") == []
     assert events(server) == {("llama", "Refused"): 2}
+
+
+def test_an_event_that_the_api_server_forgot_has_to_find_room_again(replicas: Replicas, server: ObjectServer) -> None:
+    one = replicas.publisher("one")
+    for number in range(EVENTS):
+        replicas.refuse(f"flood-{number}", namespace="loud")
+    one.run_once()
+    for path in [path for path, each in server.objects.items() if each["kind"] == "Event"]:
+        del server.objects[path]
+    replicas.refuse("flood-0", namespace="loud", times=2)
+    one.run_once()
+    assert events(server) == {("loud", MORE): 2}
+
+
+def test_a_round_is_cut_short_where_it_is_about_too_many_workloads(
+    replicas: Replicas, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TARGETS", 2)
+    one = replicas.publisher("one")
+    for name in ("a", "b", "a", "c", "a", "d"):
+        replicas.refuse(name)
+    rounds = [one.run_once() for _ in range(3)]
+    assert [(each.read, each.behind) for each in rounds] == [(3, 3), (2, 1), (1, 0)]
+    assert events(server) == {("a", "Refused"): 3, ("b", "Refused"): 1, ("c", "Refused"): 1, ("d", "Refused"): 1}
