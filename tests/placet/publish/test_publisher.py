@@ -72,10 +72,12 @@ def test_one_of_two_publishes_and_the_other_takes_over_when_it_is_silent(
 
 def test_a_replica_that_ends_hands_over_at_once(replicas: Replicas) -> None:
     one, two = replicas.publisher("one"), replicas.publisher("two")
-    one.run_once()
+    replicas.refuse()
+    assert one.run_once().read == 1
     assert two.run_once().leads is False
     one._lease.release()
-    assert two.run_once().leads is True
+    taken = two.run_once()
+    assert (taken.leads, taken.read) == (True, 0)
 
 
 def test_one_that_was_thought_dead_and_goes_on_counts_nothing_twice(replicas: Replicas, server: ObjectServer) -> None:
@@ -370,3 +372,25 @@ def test_a_round_is_cut_short_where_it_is_about_too_many_workloads(
     rounds = [one.run_once() for _ in range(3)]
     assert [(each.read, each.behind) for each in rounds] == [(3, 3), (2, 1), (1, 0)]
     assert events(server) == {("a", "Refused"): 3, ("b", "Refused"): 1, ("c", "Refused"): 1, ("d", "Refused"): 1}
+
+
+@pytest.mark.parametrize("plural", ["events", "configmaps", "leases"])
+def test_a_write_over_somebody_elses_fails_and_is_made_anew(
+    replicas: Replicas, server: ObjectServer, plural: str
+) -> None:
+    one = replicas.publisher("one")
+    replicas.refuse()
+    one.run_once()
+    between: list[str] = []
+
+    def write_first(method: str, path: str) -> None:
+        if method == "PUT" and f"/{plural}/" in path and len(between) < 2:
+            between.append(path)
+            metadata = server.objects[path]["metadata"]
+            metadata["resourceVersion"] = f"9{metadata['resourceVersion']}"
+
+    server.fail = write_first
+    replicas.refuse()
+    one.run_once()
+    assert len(between) == 2
+    assert (events(server), shown(server)) == ({("llama", "Refused"): 2}, {"llama": [1, 0]})
