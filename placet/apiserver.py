@@ -1,6 +1,6 @@
 """Questions to the Kubernetes API server, one at a time, each with a time-out of its own, none repeated unseen.
 
-Nothing here can change a cluster: what is no GET is a dry run.
+Nothing that is asked here can change a cluster: what is no GET is a dry run. ``placet.publish.api`` alone writes.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
 from placet.audit.retention import Retention
+from placet.config_publish import ExportConfig, PublishConfig
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
 from placet.errors import InputError
@@ -174,6 +175,8 @@ class Config:
         spool: where denials wait while the store is away.
         persons: what names in the record are sealed with.
         retention: how long what is in the record is kept, where it is pruned.
+        publish: what is published of the record in the cluster.
+        export: where signed checkpoints are exported to.
     """
 
     file: Path
@@ -201,6 +204,8 @@ class Config:
     spool: SpoolConfig
     persons: PersonsConfig
     retention: Retention
+    publish: PublishConfig
+    export: ExportConfig
 
 
 def load_config(file: Path) -> Config:
@@ -226,7 +231,10 @@ def build_config(settings: Settings) -> Config:
     policy, server = _section(value, "policy"), _section(value, "server")
     top, log, lookups = {**_defaults(SCHEMA), **value}, _section(value, "log"), _section(value, "lookups")
     canary = _section(value, "canary")
-    spool = {**_defaults(SCHEMA["properties"]["record"]["properties"]["spool"]), **record.get("spool", {})}
+    inner = SCHEMA["properties"]["record"]["properties"]
+    spool, publish, export = (
+        {**_defaults(inner[name]), **record.get(name, {})} for name in ("spool", "publish", "export")
+    )
 
     persons = record.get("persons", {})
 
@@ -289,6 +297,18 @@ def build_config(settings: Settings) -> Config:
         ),
         persons=PersonsConfig(folder=path(persons.get("folder")), key_file=path(persons.get("key_file"))),
         retention=Retention(**record.get("retention", {})),
+        publish=PublishConfig(
+            namespace=publish.get("namespace", ""),
+            events=publish["events"],
+            decisions=publish["decisions"],
+            max_config_maps=publish["max_config_maps"],
+            reports=publish["reports"],
+        ),
+        export=ExportConfig(
+            namespace=export.get("namespace", ""),
+            config_map=export["config_map"],
+            kubeconfig=path(export.get("kubeconfig")),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from placet.audit.retention import APPROVAL_RECORDS_DAYS, AUDIT_LOGS_DAYS, MAX_DAYS, MIN_DAYS, MODEL_ARTIFACTS_DAYS
+from placet.config_publish import EXPORT_SCHEMA, PUBLISH_SCHEMA
 from placet.config_server import SERVER_SCHEMA
 
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
@@ -130,6 +131,8 @@ SCHEMA: Final[dict[str, Any]] = {
                         },
                     },
                 },
+                "publish": PUBLISH_SCHEMA,
+                "export": EXPORT_SCHEMA,
             },
         },
         "policy": {

@@ -84,6 +84,7 @@ def _type(value: Mapping[str, Any]) -> str:
         return ", ".join(f"`{one}`" for one in value["enum"])
     return {
         "string": "text",
+        "boolean": "yes or no",
         "integer": "integer",
         "number": "number",
         "array": "list of text",

@@ -50,6 +50,14 @@ _KEYS: Final = {
     "retention.model_artifacts_days": "record.retention.model_artifacts_days",
     "retention.approval_records_days": "record.retention.approval_records_days",
     "retention.audit_logs_days": "record.retention.audit_logs_days",
+    "publish.namespace": "record.publish.namespace",
+    "publish.events": "record.publish.events",
+    "publish.decisions": "record.publish.decisions",
+    "publish.max_config_maps": "record.publish.max_config_maps",
+    "publish.reports": "record.publish.reports",
+    "export.namespace": "record.export.namespace",
+    "export.config_map": "record.export.config_map",
+    "export.kubeconfig": "record.export.kubeconfig",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
@@ -59,9 +67,8 @@ _KEYS: Final = {
     "lookups.max_age_s": "lookups.max_age_seconds",
 }
 _RESTART_FIELDS: Final = (
-    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "server",
-    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "retention", "server",
-    "lookups",
+    "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "retention",
+    "publish", "export", "server", "lookups",
 )  # fmt: skip
 
 
@@ -320,6 +327,7 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "record.retention.model_artifacts_days": lambda before, after: before is not None and after < before,
     "record.retention.approval_records_days": lambda before, after: before is not None and after < before,
     "record.retention.audit_logs_days": lambda before, after: before is not None and after < before,
+    "record.export.namespace": lambda before, after: before and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),

@@ -204,6 +204,15 @@ def digest_file(file: Path) -> str:
         return f"unreadable {error.errno}"
 
 
+def digest_log_keys(config: Config) -> dict[str, str]:
+    """Key of the configuration -> digest of the private key's file, "" where there is none."""
+    following = config.next_log_key
+    return {
+        "record.log_key": digest_file(config.log_key),
+        "record.next_log_key": digest_file(following) if following is not None else "",
+    }
+
+
 def _prepare(engine: PolicyEngine, *, may_wait: bool) -> bool:
     """Prepare; whether the engine can't judge yet, and goes on trying."""
     try:

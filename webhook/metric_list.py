@@ -184,12 +184,34 @@ SPOOL_DENIALS: Final = Metric(
     "the spool, `recorded` from there, `lost` (no room, or the disk failed; each is logged in full), `set_aside` "
     "(damaged, or the record refuses it for good).", ("outcome",),
 )  # fmt: skip
+PUBLISHED: Final = Metric(
+    Counter, "placet_published", "What this process has shown of the record in the cluster, by `kind` (`event`, "
+    "`decisions`, `report`) and what became of it: `created`, `updated`, `unchanged`, `removed`, `left_out` (no room, "
+    "or, of a `leaf`, too much to make up for), `gone` (the namespace or the kind), `forbidden`, `refused`, `failed`. "
+    "Shown with `record.publish`.", ("kind", "outcome"),
+)  # fmt: skip
+PUBLISH_BEHIND: Final = Metric(
+    Gauge, "placet_publish_behind", "Leaves of the record that are not published yet; 0 where another replica "
+    "publishes.",
+)  # fmt: skip
+PUBLISH_FAILING: Final = Metric(
+    Gauge, "placet_publish_failing", "1 where the last attempt failed: `publish`, or `export` of checkpoints. No "
+    "answer waits for either.", ("part",),
+)  # fmt: skip
+EXPORTED_SIZE: Final = Metric(
+    Gauge, "placet_checkpoint_exported_size", "Leaves under the newest checkpoint that is known to be exported."
+)
+EXPORT_CONFLICT: Final = Metric(
+    Gauge, "placet_checkpoint_export_conflict", "1 where the exported checkpoint is none that the record led to: it "
+    "was rolled back, or there are two. Nothing is written over it.",
+)  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
     READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS, OVERLOAD,
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
     BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY, SPOOL_WAITING, SPOOL_BYTES, SPOOL_FULL, SPOOL_DENIALS,
+    PUBLISHED, PUBLISH_BEHIND, PUBLISH_FAILING, EXPORTED_SIZE, EXPORT_CONFLICT,
 )  # fmt: skip
 
 

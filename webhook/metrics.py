@@ -38,6 +38,8 @@ from webhook.metric_list import (
     EXEMPTED,
     EXEMPTIONS,
     EXPIRING,
+    EXPORT_CONFLICT,
+    EXPORTED_SIZE,
     KEYRING_EXPIRY,
     LOOKUP_AGE,
     LOOKUP_ANSWERS,
@@ -48,6 +50,9 @@ from webhook.metric_list import (
     OVERLOAD,
     POLICY,
     POLICY_INFO,
+    PUBLISH_BEHIND,
+    PUBLISH_FAILING,
+    PUBLISHED,
     READY,
     RECORDS,
     REFUSALS,
@@ -257,6 +262,21 @@ class Metrics:
         self._spool = spool
         for outcome in () if spool is None else _SPOOLED:  # an increase from nothing is none to Prometheus
             self._child(SPOOL_DENIALS, outcome)
+
+    def published(self, kind: str, outcome: str, number: int) -> None:
+        """Something was shown in the cluster, or was not; both words are those of the list of metrics."""
+        self._child(PUBLISHED, self._known(kind), self._known(outcome)).inc(number)
+
+    def publishing(self, part: str, *, failing: bool, behind: int | None = None) -> None:
+        """How publishing stands; ``part`` is ``publish`` or ``export``."""
+        self._child(PUBLISH_FAILING, part).set(int(failing))
+        if behind is not None:
+            self._made[PUBLISH_BEHIND.name].set(behind)
+
+    def checkpoint_exported(self, size: int, *, conflict: bool) -> None:
+        """How the exported checkpoint stands."""
+        self._made[EXPORTED_SIZE.name].set(size)
+        self._made[EXPORT_CONFLICT.name].set(int(conflict))
 
     def _ask_spool(self) -> None:
         if self._spool is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from placet.assemble import build_spool, load_own_log_key, open_persons
 from placet.audit.location import open_store
+from placet.audit.note import VerifierKey
 from placet.audit.person_keys import PersonKeys
 from placet.audit.saved import SavedCheckpoints
 from placet.config import Config
@@ -15,6 +16,7 @@ from placet.errors import PlacetError
 from placet.spool.spool import Spool
 from webhook import logs
 from webhook.measured import MeasuredLog
+from webhook.publishing import compare_exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,14 @@ class Recording:
         saved: folder of checkpoints that the log was compared with, or None.
         spool: open, or None.
         persons: what names are sealed with, or None.
+        keys: verifier keys of the log.
     """
 
     log: MeasuredLog
     saved: SavedCheckpoints | None
     spool: Spool | None
     persons: PersonKeys | None
+    keys: Sequence[VerifierKey]
 
     def save(self, note: str) -> None:
         """Keep a signed checkpoint outside of the store, where there is a place for that.
@@ -62,12 +66,13 @@ def open_recording(config: Config, open_log: Callable[[Config], MeasuredLog] | N
     persons = open_persons(config)
     log = (open_log or _open_log)(config)
     try:
-        saved = None
+        saved, keys = None, load_own_log_key(config).verifiers
         if config.checkpoints is not None:
-            saved = SavedCheckpoints.open(config.checkpoints, load_own_log_key(config).verifiers, log.reading)
+            saved = SavedCheckpoints.open(config.checkpoints, keys, log.reading)
             if not saved.compared and log.latest_checkpoint() is not None:
                 logs.say(logging.WARNING, "no saved checkpoint to compare the record with")
-        return Recording(log, saved, build_spool(config), persons)
+        compare_exported(config, log, keys)
+        return Recording(log, saved, build_spool(config), persons, keys)
     except BaseException:
         log.close()
         raise

@@ -34,10 +34,11 @@ from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
 from webhook.foundations import record_policies
 from webhook.gates import Gates
-from webhook.generation import Generation, GenerationBuilder, digest_file, fingerprint
+from webhook.generation import Generation, GenerationBuilder, digest_log_keys, fingerprint
 from webhook.inspection import Inspector
 from webhook.measured import MeasuredLog
 from webhook.metrics import CONTENT_TYPE, Metrics
+from webhook.publishing import Publishing
 from webhook.readiness import PROCESS, Finding, Readiness, Report
 from webhook.recording import Recording, open_recording
 from webhook.selftest import SelfTestError
@@ -67,6 +68,7 @@ class Runtime:
         checkpointer: signs checkpoints and appends heartbeats.
         canaries: sends what must be refused, to see that it is.
         draining: records what waits in the spool; None without one.
+        publishing: shows the cluster what is recorded.
 
     Example::
 
@@ -111,7 +113,7 @@ class Runtime:
         )
         self._watched = config
         self._seen = fingerprint(config.file, config)
-        self._log_keys = _digest_log_keys(config)
+        self._log_keys = digest_log_keys(config)
         self._generation = self._builder.build(config, None)
         self._gates = Gates(self._generation.gate, self._generation.engine.close)
         try:
@@ -120,6 +122,7 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log, save=recording.save)
+        self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
         self._inspector = Inspector(
             log,
             self.checkpointer,
@@ -215,6 +218,7 @@ class Runtime:
         if self.draining is not None:
             self.draining.start()
         self._watcher.start()
+        self.publishing.start()
         self.canaries.start()
 
     def problems(self) -> dict[str, str]:
@@ -248,6 +252,7 @@ class Runtime:
                 return
             self._closed = True
         self.canaries.stop()
+        self.publishing.stop()
         self._watcher.stop()
         if self._informer is not None:
             self._informer.stop()
@@ -365,17 +370,18 @@ class Runtime:
 
     def _changed_log_key(self) -> tuple[str, ...]:
         """A private key is read once; another one in its place waits for the next start."""
-        found = _digest_log_keys(self.config)
+        found = digest_log_keys(self.config)
         return tuple(name for name, digest in self._log_keys.items() if found[name] != digest)
 
     # -- what others ask
 
     def _warnings(self) -> dict[str, Finding]:
+        found = self.publishing.warnings()
         if self._refused is not None:
-            return {"configuration": self._refused}
-        if self._pending:
-            return {"configuration": Finding("restart_needed", f"changed since the start: {', '.join(self._pending)}")}
-        return {}
+            found["configuration"] = self._refused
+        elif self._pending:
+            found["configuration"] = Finding("restart_needed", f"changed since the start: {', '.join(self._pending)}")
+        return found
 
     def _report(self, server: ServerState | None) -> Report:
         """What was found last, and what the server says of its certificates; never blocks."""
@@ -420,15 +426,6 @@ def _judges_otherwise(former: Generation, generation: Generation) -> bool:
         generation.data.digest,
         generation.roots,
     )
-
-
-def _digest_log_keys(config: Config) -> dict[str, str]:
-    """Key of the configuration -> digest of the private key's file, "" where there is none."""
-    following = config.next_log_key
-    return {
-        "record.log_key": digest_file(config.log_key),
-        "record.next_log_key": digest_file(following) if following is not None else "",
-    }
 
 
 def _part_of(error: PlacetError) -> str:

@@ -182,6 +182,15 @@ def accept(
     return index
 
 
+def find_given_up(reader: Reader) -> set[tuple[int, str]]:
+    """Size and root, in hexadecimal, of each checkpoint that people gave up, wherever it was kept.
+
+    Raises:
+        TamperError: such a leaf is not the one that was hashed.
+    """
+    return {(size, root) for _, size, root in _given_up(reader)}
+
+
 def _given_up(reader: Reader) -> set[tuple[str, int, str]]:
     bodies: list[Any] = [read_stored(stored).body for stored in reader.of_type(RESTORED, start=0)]
     return {(str(one["folder"]), int(one["size"]), str(one["root"])) for body in bodies for one in body["given_up"]}

@@ -212,6 +212,7 @@ def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCl
     from placet.config import load_config
     from placet.decide import Gate, NoHistory
     from placet.doctor.examination import Local
+    from placet.doctor.publishing import needed_rights
     from placet.errors import InputError
     from placet.policy.data import load_policy_data
     from placet.record import StoredHistory
@@ -240,6 +241,7 @@ def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCl
         keys=trust,
         open_judge=open_judge,
         exempted=_load_exempted(config, data, trust),
+        rights=needed_rights(config.publish, config.export),
     )
 
 

@@ -15,6 +15,7 @@ from placet.doctor.exempted import Exempted, check_exempted
 from placet.doctor.findings import Code, Finding, Severity
 from placet.doctor.others import check_mutators
 from placet.doctor.powers import Ground, check_access
+from placet.doctor.publishing import Right, check_publishing
 from placet.doctor.reading import Listing, Object, Reader, Resource, name_of
 from placet.doctor.registry import check_registry, find_forms
 from placet.doctor.running import Judge, Keys, check_keyring, check_running, load_running
@@ -57,6 +58,7 @@ class Local:
         keys: the keyring.
         open_judge: makes the gate; it may raise PlacetError.
         exempted: the gate's exemptions.
+        rights: what the gate's account needs to publish what it records.
     """
 
     environments: Collection[str]
@@ -65,6 +67,7 @@ class Local:
     keys: Keys
     open_judge: Callable[[], Judge]
     exempted: Exempted = field(default_factory=Exempted)
+    rights: Sequence[Right] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class Examination:
         yield from check_access(grants, ground)
         if not any(listing.fault for listing in listings):  # a right that can't be seen may be there
             yield from check_looking(gates, grants)
+            yield from check_publishing(gates, grants, () if self.local is None else self.local.rights)
 
     def _find_local(self, coverage: Coverage, served: Served, definitions: Sequence[Object]) -> Iterator[Finding]:
         if self.local is None:

@@ -43,6 +43,7 @@ class Code(StrEnum):
     ENVIRONMENT_WITHOUT_ENTRY = "environment_without_entry"
     ENVIRONMENT_UNCHECKED = "environment_unchecked"
     ENVIRONMENT_BELIEVED = "environment_believed"
+    PUBLISHING_FORBIDDEN = "publishing_forbidden"
     CA_MISSING = "ca_missing"
     CA_INVALID = "ca_invalid"
     CA_EXPIRES = "ca_expires"
@@ -211,6 +212,11 @@ MEANINGS: Final = {
         _NOTE,
         "With the configuration that was named a gate believes the path that it is asked by.",
         "If it is the one in the cluster: set `environments: lookup` there (docs/lookups.md).",
+    ),
+    Code.PUBLISHING_FORBIDDEN: Meaning(
+        _RISK,
+        "What the configuration wants to be seen in the cluster is not there: its absence says nothing.",
+        "Set `record.publish` and `record.export` of the chart as the configuration has them, and upgrade.",
     ),
     Code.CA_MISSING: Meaning(
         _RISK, "Without caBundle the API server trusts the authorities of its own system.", _CERTIFICATE

@@ -137,7 +137,11 @@ SETS: Final[dict[str, dict[str, Any]]] = {
             "revocations": {"tara-7.dsse.json": "{}"},
             "exemptions": {"nginx.dsse.json": "{}"},
             "policy": {"data": "environments:\n  production:\n    max_level: high\n"},
-            "record": {"logKey": {"existingSecret": "", "pem": PEM}},
+            "record": {
+                "logKey": {"existingSecret": "", "pem": PEM},
+                "publish": {"enabled": True},
+                "export": {"enabled": True, "namespace": "witness", "kubeconfigSecret": "other-cluster"},
+            },
             "webhook": {
                 "pathToken": "p" * 32,
                 "namespaceSelector": {

@@ -33,6 +33,8 @@ POSTGRES: Final = SETS["postgres"]
 CERTIFIED: Final = SETS["postgres by certificates and services"]
 DATABASE: Final = "postgresql://placet_gate@db.example.com/placet"
 
+PUBLISHING = merged(BASE, {"record": {"publish": {"enabled": True}}})
+EXPORTING = merged(BASE, {"record": {"export": {"enabled": True, "namespace": "witness"}}})
 # value -> another one; with the set of values in which it counts (BASE when not given), and what changes with it
 CHANGES: Final[dict[str, Any]] = {
     "cluster": "prod-eu-2",
@@ -106,6 +108,17 @@ CHANGES: Final[dict[str, Any]] = {
     "record.retention.modelArtifactsDays": 400,
     "record.retention.approvalRecordsDays": 400,
     "record.retention.auditLogsDays": 400,
+    "record.publish.enabled": True,
+    "record.publish.namespace": (TEXT, PUBLISHING),
+    "record.publish.events": (False, PUBLISHING),
+    "record.publish.decisions": (0, PUBLISHING),
+    "record.publish.maxConfigMaps": (50, PUBLISHING),
+    "record.publish.reports": (False, PUBLISHING),
+    "record.export.enabled": True,
+    "record.export.namespace": (TEXT, EXPORTING),
+    "record.export.configMap": ("other", EXPORTING),
+    "record.export.kubeconfigSecret": (TEXT, EXPORTING),
+    "record.export.kubeconfigKey": ("other", merged(EXPORTING, {"record": {"export": {"kubeconfigSecret": TEXT}}})),
     "config.existingConfigMap": (TEXT, BASE, {"cluster": "", "keyring": {"envelope": "", "roots": None}}),
     "server.host": "::",
     "server.tlsMinimum": "1.2",

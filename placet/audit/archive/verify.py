@@ -38,7 +38,8 @@ from placet.audit.archive.layout import (
 from placet.audit.attachments import Attachments
 from placet.audit.checkpoint import VerifiedCheckpoint
 from placet.audit.claims import Claim, Source
-from placet.audit.findings import CrossCheck, Findings, Verification
+from placet.audit.doubts import CrossCheck
+from placet.audit.findings import Findings, Verification
 from placet.audit.note import VerifierKey
 from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import parse_leaf
@@ -238,6 +239,7 @@ class _ArchiveFiles:
     def kept(self, index: int) -> bytes | None:
         """See ``TileFiles``: an archive has whole bundles only."""
         del index
+        return None
 
     def _fetch(self, path: str) -> Future[bytes | None] | None:
         """The bytes of an object, on the way; None where there is none."""

@@ -12,7 +12,7 @@
 {{- toYaml $namespaces -}}
 {{- end -}}
 
-{{- /* Whether the Pods ask the API server anything: look-ups and canaries. */ -}}
+{{- /* Whether the Pods ask the API server anything: look-ups, canaries, and what is published. */ -}}
 {{- define "placet.asksCluster" -}}
-{{- if or (include "placet.hasLookups" .) (fromYaml (include "placet.canaryNamespaces" .)) -}}true{{- end -}}
+{{- if or (include "placet.hasLookups" .) .Values.record.publish.enabled .Values.record.export.enabled (fromYaml (include "placet.canaryNamespaces" .)) -}}true{{- end -}}
 {{- end -}}

@@ -39,6 +39,9 @@
 {{- if and (eq $v.lookups.cache "informer") (ne $v.parents "lookup") -}}
 {{- $problems = append $problems "lookups.cache is informer without parents: lookup: nothing is looked up that could be remembered" -}}
 {{- end -}}
+{{- if and $v.record.export.enabled $v.record.export.kubeconfigSecret (not $v.record.export.namespace) -}}
+{{- $problems = append $problems "record.export.kubeconfigSecret names another cluster, and record.export.namespace is empty: say which namespace of that cluster" -}}
+{{- end -}}
 {{- if and (not $v.record.logKey.existingSecret) (not $v.record.logKey.pem) -}}
 {{- $problems = append $problems (printf "there is no key for the record's checkpoints: kubectl -n %s create secret generic placet-log-key --from-file=log.key=gate/keys/log.key, and record.logKey.existingSecret=placet-log-key" .Release.Namespace) -}}
 {{- end -}}

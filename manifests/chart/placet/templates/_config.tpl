@@ -8,6 +8,18 @@
 {{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
 {{- if .Values.record.persons.existingClaim -}}{{- $_ := set $record "persons" (dict "folder" "../persons" "key_file" "../persons-key/persons.key") -}}{{- end -}}
 {{- $_ := set $record "retention" (dict "model_artifacts_days" (int .Values.record.retention.modelArtifactsDays) "approval_records_days" (int .Values.record.retention.approvalRecordsDays) "audit_logs_days" (int .Values.record.retention.auditLogsDays)) -}}
+{{- with .Values.record.publish -}}
+{{- if .enabled -}}
+{{- $_ := set $record "publish" (dict "namespace" (include "placet.publishNamespace" $) "events" .events "decisions" (int .decisions) "max_config_maps" (int .maxConfigMaps) "reports" .reports) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.record.export -}}
+{{- if .enabled -}}
+{{- $export := dict "namespace" (include "placet.exportNamespace" $) "config_map" .configMap -}}
+{{- if .kubeconfigSecret -}}{{- $_ := set $export "kubeconfig" "export.kubeconfig" -}}{{- end -}}
+{{- $_ := set $record "export" $export -}}
+{{- end -}}
+{{- end -}}
 {{- $policy := dict "engine" .Values.policy.engine "data" "policy-data.yaml" -}}
 {{- if eq .Values.policy.engine "opa" -}}
 {{- $_ := set $policy "opa_url" (.Values.opa.url | default "http://127.0.0.1:8181") -}}
@@ -66,6 +78,13 @@
 {{- with .Values.record.logKey.nextKey }}
       - key: {{ . }}
         path: next-log.key
+{{- end }}
+{{- if and .Values.record.export.enabled .Values.record.export.kubeconfigSecret }}
+- secret:
+    name: {{ .Values.record.export.kubeconfigSecret }}
+    items:
+      - key: {{ .Values.record.export.kubeconfigKey }}
+        path: export.kubeconfig
 {{- end }}
 - secret:
     name: {{ include "placet.tlsSecret" . }}
