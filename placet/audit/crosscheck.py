@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from placet.audit.apiserver import from_microseconds
 from placet.audit.doubts import CrossCheck, Doubts
-from placet.audit.witness import BUILT_IN, Period, Witness, target_of
+from placet.audit.witness import BUILT_IN, PRUNED_ID, Period, Witness, target_of
 
 _SECOND_US: Final = 1_000_000
 # How far the clocks of gate and API server may be apart. What annotations name shows how far they are; beyond that, a
@@ -148,6 +148,7 @@ class _Comparison:
         self._asked = self._find_asked()
         self._leaves = Counter({"admitted": 0, "refused_later": 0, "asked_again": 0, "outside": 0})
         self._admitted = 0
+        self._pruned = 0
         self._never_asked: Counter[str] = Counter()
 
     def run(self) -> CrossCheck:
@@ -203,6 +204,10 @@ class _Comparison:
             self._doubts.add(
                 "leaf_missing", f"{where} has its leaf {index}, and the record has no such leaf", index=index
             )
+            return
+        if found_hash == leaf_hash and found_id == PRUNED_ID:
+            self._pruned += 1  # the bytes are gone, and they were these
+            self._database.execute("INSERT OR IGNORE INTO settled VALUES (?)", (asked.id,))
             return
         if found_hash != leaf_hash or found_id != decision_id:
             words = "another hash" if found_hash != leaf_hash else f"another decision than {decision_id}"
@@ -300,6 +305,8 @@ class _Comparison:
     def _notes(self) -> Iterator[str]:
         for resource, count in sorted(self._never_asked.items()):
             yield f"{count} admissions of {resource}, which the gate was never asked about: see the webhook's rules"
+        if self._pruned:
+            yield f"{self._pruned} requests name leaves that were pruned, and whose hashes are theirs"
         if self._witness.torn:
             yield f"{self._witness.torn} files end within a line, which was passed over"
         if self._witness.sealed:

@@ -293,7 +293,7 @@ class TilesVerifier:
             elif not whole and self._pruned.explains(at):
                 self._pruned.take_leaf(at)
                 if self._witness is not None:
-                    self._witness.add_leaf(at, one, None)
+                    self._witness.add_pruned(at, one)
 
     # -- entries and level 0
 

@@ -280,7 +280,7 @@ class _Verifier:
         if row.raw_columns != PRUNED_VALUES:
             self._report_columns(row.index, PRUNED_VALUES, row.raw_columns)
         if self._witness is not None:
-            self._witness.add_leaf(row.index, row.raw_hash, None)
+            self._witness.add_pruned(row.index, row.raw_hash)
         self._index.add(None, None)
         attachments.check(row.index, None)
         if not self._broken:

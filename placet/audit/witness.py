@@ -66,6 +66,8 @@ CREATE TABLE leaves (
 CREATE TABLE claims (idx INTEGER PRIMARY KEY, request INTEGER);
 CREATE TABLE settled (request INTEGER PRIMARY KEY);
 """
+PRUNED_ID: Final = ""
+"""Stands for the decision id of a leaf whose bytes are gone; no decision has an empty one."""
 _INDEXES: Final = """\
 CREATE INDEX marks_by_index ON marks (idx);
 CREATE INDEX marks_by_request ON marks (request);
@@ -245,6 +247,14 @@ class Witness:
                 index, leaf_hash, columns.decision_id, columns.allowed, user, *said, columns.kind,
                 _time(columns.time),
             )  # fmt: skip
+        self._put(row)
+
+    def add_pruned(self, index: Any, leaf_hash: bytes) -> None:
+        """The next leaf of the record, of which only the hash is left."""
+        if isinstance(index, int):
+            self._put((index, leaf_hash, PRUNED_ID, *(None,) * 8))
+
+    def _put(self, row: tuple[Any, ...]) -> None:
         self._leaves.append(row)
         if len(self._leaves) >= _BATCH:
             self.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +14,19 @@ from placet.audit.log import AuditLog
 from placet.audit.merkle import EMPTY_ROOT, Frontier
 from placet.audit.proof import prove_consistency, prove_inclusion, verify_proof
 from placet.audit.prune import look, prune
+from placet.audit.query import Query, find
+from placet.audit.record import parse_leaf
 from placet.audit.retention import Retention
 from placet.audit.tile_folder import TileFolder
 from placet.audit.tile_prune import PrunedTiles, prune_tiles
+from placet.audit.tile_search import TileSearch
 from placet.audit.tile_writer import write_tiles
 from placet.audit.tiles_verify import verify_tiles
+from placet.audit.verify import verify_file
+from placet.audit.witness import Witness
 from placet.errors import TamperError
 from tests.simulators.aged import NOW, OLD, YOUNG, append_aged, other
+from tests.simulators.apiserverlog import WEBHOOK, event_of, write_log
 from tests.simulators.tampering import LOG_KEY, ORIGIN
 
 KEYS = [LOG_KEY.verifier]
@@ -100,6 +107,48 @@ def test_a_pruned_folder_verifies_and_keeps_every_hash_and_what_has_no_end(made:
     assert result.by_type["revocation"] == 1
     (note,) = [note for note in result.notes if "explains" in note]
     assert "explains that 511 leaves" in note
+
+
+def test_what_is_left_of_a_pruned_folder_is_found(made: Made) -> None:
+    def found(leaf_type: str) -> list[int]:
+        return [one.index for one in find(TileSearch(TileFolder(made[1])), Query(type=leaf_type), limit=1000).found]
+
+    everything = found("")
+    assert found("revocation") == [REVOCATION]
+    prune_tiles(made[1], KEYS, dry_run=False)
+    assert found("revocation") == [REVOCATION]
+    assert found("") == [index for index in everything if index >= MINIMUM or index == REVOCATION]
+
+
+def test_an_audit_log_that_names_pruned_leaves_is_no_finding(made: Made, tmp_path: Path) -> None:
+    leaves = list(TileFolder(made[1]).leaves(0, SIZE))
+    events = [
+        event_of(parse_leaf(one.raw_leaf).body, index=one.index, leaf_hash=one.leaf_hash)
+        for one in leaves
+        if one.raw_leaf.startswith(b"decision\n")
+    ]
+    assert [event for event in events if int(event["annotations"][f"{WEBHOOK}/log-index"]) < MINIMUM]
+    prune_tiles(made[1], KEYS, dry_run=False)
+    with Witness(KEYS, kinds={}) as witness:
+        witness.load([write_log(tmp_path / "audit.log", events)])
+        found = verify_tiles(made[1], KEYS, witness=witness)
+    assert found.findings == ()
+    assert found.crosscheck is not None
+    assert found.crosscheck.counts == {}
+    assert found.crosscheck.notes == ("10 requests name leaves that were pruned, and whose hashes are theirs",)
+    forged = copy.deepcopy(events)
+    forged[0]["annotations"][f"{WEBHOOK}/leaf-hash"] = f"sha256:{'0' * 64}"
+    with Witness(KEYS, kinds={}) as witness:
+        witness.load([write_log(tmp_path / "audit.log", forged)])
+        found = verify_tiles(made[1], KEYS, witness=witness)
+    assert found.crosscheck is not None
+    assert found.crosscheck.counts == {"leaf_differs": 1}
+    with Witness(KEYS, kinds={}) as witness:
+        witness.load([write_log(tmp_path / "audit.log", events)])
+        stored = verify_file(made[0], KEYS, witness=witness)
+    assert stored.findings == ()
+    assert stored.crosscheck is not None
+    assert stored.crosscheck.counts == {}
 
 
 def test_a_second_run_finds_nothing_to_do(made: Made) -> None:
