@@ -72,6 +72,11 @@ def _of_another_version(path: Path, version: int) -> AuditError:
     )
 
 
+def _any_text(raw: bytes) -> str:
+    """What is damaged must be compared, not refused by the decoder."""
+    return raw.decode("utf-8", errors="surrogateescape")
+
+
 @contextlib.contextmanager
 def open_readonly(path: Path) -> Iterator[SqliteReader]:
     """One view of a store file, live or a copy, that can't change it.
@@ -90,13 +95,11 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
     connection = None
     try:
         connection = sqlite3.connect(uri(path, parameters), uri=True, timeout=5.0, isolation_level=None)
-        # what is damaged must be compared, not refused by the decoder
-        connection.text_factory = lambda raw: raw.decode("utf-8", errors="surrogateescape")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("BEGIN")
         require_version(connection, path)
-        yield SqliteReader(connection)
+        yield SqliteReader(connection, lenient=_any_text)
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise store_error(exc) from exc
     finally:

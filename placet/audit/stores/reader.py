@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +61,16 @@ CONDITIONS: Final = {
 }
 
 
+def _between(start: int, end: int | None) -> tuple[str, dict[str, int]]:
+    """The condition on an index, and its values; none at all where everything is asked for."""
+    asked = {} if start == 0 else {"start": start}
+    conditions = ["idx >= :start"] if asked else []
+    if end is not None:
+        asked["end"] = end
+        conditions.append("idx < :end")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else "", asked
+
+
 class TableReader(ABC):
     """Queries of one view of the tables; a store says how they are put to it.
 
@@ -77,6 +88,10 @@ class TableReader(ABC):
     @abstractmethod
     def _many(self, statement: str, **values: Any) -> Iterator[Any]:
         """More rows than fit into memory."""
+
+    def _all(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Rows that fit into memory, at once."""
+        return list(self._rows(statement, **values))
 
     def state(self) -> Frontier:
         """See ``Reader``."""
@@ -178,20 +193,28 @@ class TableReader(ABC):
         """See ``Auditable``."""
         return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
 
-    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+    def raw_rows(self, start: int = 0, end: int | None = None) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **({"start": start} if start else {})):
+        where, values = _between(start, end)
+        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **values):
             yield RawRow(row[0], row[1], row[3:], row[2])
+
+    def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """See ``Auditable``."""
+        where, values = _between(start, end)
+        return self._all(f"{_RAW_ROWS}{where} ORDER BY idx", **values)
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
         return self._many(f"{_CHECKPOINT} ORDER BY size")
 
-    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        return self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **({"start": start} if start else {}))
+        where, values = _between(start, end)
+        rows = self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **values)
+        if not start or end is not None:
+            return rows
+        return itertools.chain(self._rows(f"{_RAW_BLOBS} WHERE idx IS NULL"), rows)  # which no bound would find
 
     def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
         for row in self._rows(statement, **values):
@@ -200,12 +223,19 @@ class TableReader(ABC):
 
 
 class SqliteReader(TableReader):
-    """One view of the tables through a connection that is inside a read transaction."""
+    """One view of the tables through a connection that is inside a read transaction.
 
-    __slots__ = ("_connection",)
+    Args:
+        connection: of the file.
+        lenient: reads text of any bytes. Given to a reader that has to compare what is damaged: from the first text on
+            that is not UTF-8 it is used, and not before, since it takes a third of the time of reading.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    __slots__ = ("_connection", "_lenient")
+
+    def __init__(self, connection: sqlite3.Connection, *, lenient: Callable[[bytes], str] | None = None) -> None:
         self._connection = connection
+        self._lenient = lenient
 
     def damage(self) -> list[str]:
         """See ``Auditable``."""
@@ -215,16 +245,43 @@ class SqliteReader(TableReader):
     def schema_differences(self) -> list[str]:
         """See ``Auditable``."""
         try:
-            return schema.differences(self._connection)
+            try:
+                return schema.differences(self._connection)
+            except sqlite3.OperationalError as exc:
+                if not self._relents(exc):
+                    raise
+                return schema.differences(self._connection)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
+        given = 0
         try:
-            for row in self._connection.execute(statement, values):  # noqa: UP028 - ``yield from`` would close the cursor
-                yield row  # ... and a cursor whose connection is closed before it complains
+            try:
+                for row in self._connection.execute(statement, values):
+                    yield row  # ... ``yield from`` would close the cursor, which complains once its connection is
+                    given += 1
+            except sqlite3.OperationalError as exc:
+                if not self._relents(exc):
+                    raise
+                # the same statement in the same view gives the same rows: on behind those that were given
+                for row in itertools.islice(self._connection.execute(statement, values), given, None):
+                    yield row
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
+
+    def _all(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError):
+            return super()._all(statement, **values)  # which knows what to do, or what to say
+
+    def _relents(self, error: sqlite3.OperationalError) -> bool:
+        """Whether the error is of text that is not UTF-8, and can be read from now on."""
+        if self._lenient is None or "decode to UTF-8" not in str(error):
+            return False
+        self._connection.text_factory = self._lenient
+        return True
 
     _many = _rows  # SQLite gives one row at a time
 
