@@ -57,6 +57,10 @@ _ORDER: Final = ("time", "uid", "decision_id", "request_digest", *TEXT_MEMBERS, 
 _AS_INTEGER: Final = {"true": 1, "false": 0}
 
 
+Brief = tuple[str, str, int | None, bool]
+"""Type, time, column ``allowed``, and whether it was decided while the store was away."""
+
+
 class Said(NamedTuple):
     """What a leaf says, as far as a verifier asks.
 
@@ -85,29 +89,27 @@ class Form:
         NotAForm: no pattern can be made of it.
     """
 
-    __slots__ = ("_allowed", "_approved", "_digests", "_match", "_names", "_pick", "_spooled", "_violations")
+    __slots__ = ("_allowed", "_approved", "_digests", "_names", "_pick", "_time", "_violations", "match", "spooled")
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         groups: dict[str, int] = {}
         pattern = rf"{DECISION}\n{_members(body, groups)}"
         if not _REQUIRED.keys() <= body.keys() or len(pattern) > _MAX_PATTERN:
             raise NotAForm
-        self._match: Callable[[str], re.Match[str] | None] = re.compile(pattern).fullmatch
+        self.match: Callable[[str], re.Match[str] | None] = re.compile(pattern).fullmatch
         place = {name: number + 1 for name, number in groups.items()}  # the first of what is picked from is nothing
         self._pick = itemgetter(*(place.get(name, 0) for name in _ORDER))
+        self._time = groups["time"]
         self._allowed = groups["allowed"]
         self._approved = groups.get("approved")
         self._violations = groups.get("violations")
         found = {name: number for name, number in groups.items() if name.endswith(ATTACHMENT_FIELD)}
         self._names = tuple(name.removesuffix(ATTACHMENT_FIELD) for name in found)
         self._digests = tuple(found.values())
-        self._spooled = "spooled" in body
+        self.spooled = "spooled" in body
 
-    def read(self, text: str) -> Said | None:
-        """What a leaf says that is of this form; None where it is of another. The caller knows of ``_NEVER``."""
-        match = self._match(text)
-        if match is None:
-            return None
+    def say(self, match: re.Match[str]) -> Said:
+        """What a leaf says that is of this form."""
         groups = match.groups()
         values = (
             DECISION,
@@ -116,9 +118,13 @@ class Form:
             0 if self._approved is None else _AS_INTEGER[groups[self._approved]],
             "" if self._violations is None else _violations(groups[self._violations]),
         )
-        return Said(
-            values, dict(zip(self._names, [groups[place] for place in self._digests], strict=True)), self._spooled
-        )
+        digests = dict(zip(self._names, [groups[place] for place in self._digests], strict=True))
+        return Said(values, digests, self.spooled)
+
+    def say_briefly(self, match: re.Match[str]) -> Brief:
+        """The little of it that a verifier of tiles asks."""
+        time, allowed = match.group(self._time + 1, self._allowed + 1)
+        return DECISION, time, _AS_INTEGER[allowed], self.spooled
 
 
 class Forms:
@@ -135,6 +141,15 @@ class Forms:
 
     def read(self, raw: bytes) -> Said | None:
         """What a leaf says, where a form fits it; None where it must be read strictly."""
+        found = self._find(raw)
+        return None if found is None else found[0].say(found[1])
+
+    def read_briefly(self, raw: bytes) -> Brief | None:
+        """The same for who asks less."""
+        found = self._find(raw)
+        return None if found is None else found[0].say_briefly(found[1])
+
+    def _find(self, raw: bytes) -> tuple[Form, re.Match[str]] | None:
         if not self._forms or len(raw) - len(raw.translate(None, _NEVER)) != 1 or len(raw) > MAX_LEAF_BYTES:
             return None
         try:
@@ -142,11 +157,11 @@ class Forms:
         except UnicodeDecodeError:
             return None
         for place, form in enumerate(self._forms):
-            said = form.read(text)
-            if said is not None:
+            match = form.match(text)
+            if match is not None:
                 if place:
                     self._forms.insert(0, self._forms.pop(place))
-                return said
+                return form, match
         return None
 
     def learn(self, body: Mapping[str, Any]) -> None:

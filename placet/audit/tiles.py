@@ -140,8 +140,7 @@ def parse_hashes(raw: bytes) -> list[bytes]:
 def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root of consecutive subtrees of one height, as of leaves."""
     tree = Frontier()
-    for part in hashes:
-        tree.append(part)
+    tree.extend(hashes)
     return tree.root()
 
 

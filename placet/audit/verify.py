@@ -193,15 +193,14 @@ class _Verifier:
                 made = certify(reader, start, end, forms) if workers is None else workers.certify(start, end)
             except StoreUnavailable:
                 made = None  # what can be read of it still is, before the same error comes again
-            before = self._rows
             if made is not None:
                 self._take(made)
             else:
                 self._read_strictly(reader, start, end)
             start = end
             self._said_so_far()
-            if self._rows == before:
-                break  # the store says that it has more leaves than it has
+            if self._rows != end:
+                break  # one is missing or too many: from here on a leaf's index is not its place
         self._read_strictly(reader, start, None)
 
     def _take(self, made: Certified) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.schema import load_inventory, read_inventory
-from placet.audit.verify import verify_file
+from tests.simulators.bothways import verify_file
 from tests.simulators.pgsurgery import owners
 from tests.simulators.postgres import PostgresServer
 from tests.simulators.tampering import ATTACKS, LOG_KEY, SIGNED, SIZE, Attack, build_log, surgery
