@@ -105,7 +105,9 @@ class Form:
         self._violations = groups.get("violations")
         found = {name: number for name, number in groups.items() if name.endswith(ATTACHMENT_FIELD)}
         self._names = tuple(name.removesuffix(ATTACHMENT_FIELD) for name in found)
-        self._digests = tuple(found.values())
+        first, *others = found.values()  # at least one: the digest of the request
+        # of one place ``itemgetter`` gives the item itself and no tuple of it, so that one is named twice
+        self._digests = itemgetter(first, *(others or [first]))
         self.spooled = "spooled" in body
 
     def say(self, match: re.Match[str]) -> Said:
@@ -118,8 +120,7 @@ class Form:
             0 if self._approved is None else _AS_INTEGER[groups[self._approved]],
             "" if self._violations is None else _violations(groups[self._violations]),
         )
-        digests = dict(zip(self._names, [groups[place] for place in self._digests], strict=True))
-        return Said(values, digests, self.spooled)
+        return Said(values, dict(zip(self._names, self._digests(groups), strict=False)), self.spooled)
 
     def say_briefly(self, match: re.Match[str]) -> Brief:
         """The little of it that a verifier of tiles asks."""

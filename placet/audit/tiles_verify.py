@@ -311,10 +311,9 @@ class _TilesVerifier:
 
     def _grow(self, hashes: list[bytes]) -> None:
         self._claims.grow(self._frontier, self._frontier, hashes)
-        for one in hashes:
-            for tile, raw in self._tree.append(one):
-                if tile.level:
-                    self._compare_above(tile, raw)
+        for tile, raw in self._tree.extend(hashes):
+            if tile.level:
+                self._compare_above(tile, raw)
 
     # -- the levels above
 

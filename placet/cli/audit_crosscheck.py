@@ -140,6 +140,7 @@ jobs_option: Final = click.option(
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
+    metavar="N",
     help="Processes that read the leaves of a store; the answer is the same with any number. Not with --apiserver-log, "
     "which needs them in order.",
 )
