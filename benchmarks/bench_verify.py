@@ -51,6 +51,7 @@ from tests.simulators.tampering import LOG_KEY, Body  # noqa: E402
 
 KEYS: Final = [LOG_KEY.verifier]
 JOBS: Final = (1, 2)
+SIGNED_EVERY: Final = 1000
 _SIZES: Final = {"input": 1450, "content": 470}  # bytes, as the records of the end-to-end tests have them on average
 
 
@@ -89,7 +90,7 @@ def measure(folder: Path, records: int, rounds: int, *, memory: bool) -> list[di
     """All rates of both kinds of record."""
     rows = []
     for name, made in (("as admissions leave them", real), ("small, alone", small)):
-        store = build_bulk(folder / f"{made.__name__}.db", records, made=made)
+        store = build_bulk(folder / f"{made.__name__}.db", records, made=made, signed_every=SIGNED_EVERY)
         say(f"made {records} records, {name}")
         rows.append({"name": name, "records": records, **_measure_store(store, records, rounds)})
         if memory:
@@ -217,11 +218,13 @@ def _steps(rows: list[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     """Measure and print."""
     made = parser(__doc__)
-    made.add_argument("--records", type=int, help="of each store (default: 50000, quick 5000)")
+    made.add_argument("--records", type=int, help="of each store, whole thousands (default: 50000, quick 5000)")
     made.add_argument("--rounds", type=int, help="default: 3, quick 1")
     made.add_argument("--memory", action="store_true", help="also the most memory that Python takes; slow")
     asked = made.parse_args()
     records, rounds = asked.records or (5000 if asked.quick else 50_000), asked.rounds or (1 if asked.quick else 3)
+    if records % SIGNED_EVERY:
+        made.error(f"tiles end at a checkpoint: give whole {SIGNED_EVERY:,}s of records")
     with bench(asked) as (folder, results):
         results["verify"] = measure(folder, records, rounds, memory=asked.memory)
     print(render(results["verify"]))
