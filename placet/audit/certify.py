@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from hashlib import sha256 as sha256_of
 from typing import Any, Final
 
+import orjson
+
 from placet.audit.attachments import KEPT
 from placet.audit.forms import Forms, Said
 from placet.audit.merkle import hash_leaf
 from placet.audit.record import HEARTBEAT, attachment_digests, parse_body, search_values
 from placet.audit.stores import Auditable
 from placet.audit.stores.reader import COLUMNS
+from placet.audit.terms import terms_of
 from placet.errors import FormatError
 
 STRETCH: Final = 512  # leaves in memory at once, at most 16 MiB
@@ -41,6 +44,7 @@ class Certified:
         types: leaf type -> how many.
         answers: value of the column ``allowed`` -> how many.
         erased: attachments that could be there and are not.
+        said: time and terms of each leaf; of none in a store that has no terms.
     """
 
     hashes: list[bytes] = field(default_factory=list)
@@ -49,6 +53,7 @@ class Certified:
     types: dict[str, int] = field(default_factory=dict)
     answers: dict[int | None, int] = field(default_factory=dict)
     erased: int = 0
+    said: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
 
 
 def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified | None:
@@ -71,6 +76,7 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified 
     # Names of this function alone: a hundred thousand times a second an attribute costs what a check costs.
     read, agrees, times = forms.read, beside.agrees, made.times
     answers: list[tuple[str, int | None]] = []
+    with_terms = next(reader.raw_blocks(), None) is not None
     for first in range(start, end, STRETCH):
         last = min(first + STRETCH, end)
         rows = reader.stretch(first, last)
@@ -87,6 +93,9 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified 
             if values != row[_FIRST_COLUMN:] or not agrees(index, digests):
                 return None
             times.append("" if spooled else values[_TIME])
+            if with_terms:  # a leaf that a form fits is JSON, and canonical
+                body = orjson.loads(raw[raw.index(b"\n") + 1 :])
+                made.said.append((values[_TIME], tuple(terms_of(values, body))))
             answers.append((values[_TYPE], values[_ALLOWED]))
         made.hashes += [row[1] for row in rows]
         _count(made, answers)

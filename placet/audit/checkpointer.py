@@ -1,4 +1,4 @@
-"""The clockwork of the log: a heartbeat when it has been silent about itself, a checkpoint when there is enough new."""
+"""The clockwork of the log: heartbeats when it is silent, checkpoints and terms when there is enough new."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ CHECKPOINT_EVERY_S: Final = 60
 CHECKPOINT_LEAVES: Final = 1000
 HEARTBEAT_EVERY_S: Final = 600
 _LOOK_EVERY_S: Final = 1.0
+_BLOCKS_A_LOOK: Final = 4  # 4,096 leaves a second; a longer backlog is caught up with, and never hurried
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Checkpointer:
             self._signed_at = now
             self._unsaved = checkpoint
         self._save_signed()
+        self._log.index_blocks(_BLOCKS_A_LOOK)
         return Round(heartbeat, checkpoint)
 
     def finish(self) -> None:

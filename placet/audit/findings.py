@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, str]] = {
     "fork": "the log's key has signed two histories, of which this is one",
     "rolled_back": "the store is older than a checkpoint that was saved from it",
     "column_changed": "a row can be found by something that its leaf does not say",
+    "index_changed": "what records are found by is not what their leaves say: some may be missing from a list",
     "state_changed": "the state row is not that of the leaves",
     "checkpoint_invalid": "a checkpoint in the store is not one that the log's key signed",
     "attachment_changed": "what is kept beside a leaf is not what the leaf has the digest of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -10,6 +11,7 @@ from placet.errors import InputError
 
 if TYPE_CHECKING:  # the configuration and every option need this module, and none of them opens a store
     from placet.audit.stores import Auditable, Store
+    from placet.audit.stores.upgrade import Progress, Upgraded
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 OPEN_DEADLINE_S: Final = 5.0
@@ -123,7 +125,7 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
 
     Raises:
         InputError: there is no such file.
-        AuditError: ``store_foreign`` when it is not a record of this version.
+        AuditError: ``store_foreign`` when it is no record, or one of a newer version.
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
     """
     if isinstance(location, Path):
@@ -133,6 +135,44 @@ def open_reader(location: StoreLocation) -> AbstractContextManager[Auditable]:
     from placet.audit.stores.postgres.store import open_view  # noqa: PLC0415 - libpq only for who needs it
 
     return open_view(location)
+
+
+def plan_upgrade(location: StoreLocation) -> Upgraded:
+    """What ``upgrade_store`` would do; raises as it does."""
+    if isinstance(location, Path):
+        from placet.audit.stores.upgrade import plan_file  # noqa: PLC0415 - see open_store
+
+        return plan_file(location)
+    from placet.audit.stores.postgres.upgrade import plan_database  # noqa: PLC0415 - libpq only for who needs it
+
+    return plan_database(location)
+
+
+def upgrade_store(location: StoreLocation, *, progress: Progress, rebuild: bool = False) -> Upgraded:
+    """Take a record of an earlier version to the newest, all or nothing.
+
+    Args:
+        location: where it is; a database as its owner.
+        progress: told leaves done and leaves there are.
+        rebuild: whether what records are found by is made anew after it, in a transaction of its own.
+
+    Raises:
+        InputError: there is no such file.
+        AuditError: ``store_foreign``: no record, or of a newer version; ``tampered``: it is not what placet wrote.
+        StoreUnavailable: it can't be written to.
+    """
+    if isinstance(location, Path):
+        from placet.audit.stores.upgrade import rebuild_file, upgrade_file  # noqa: PLC0415 - see open_store
+
+        done = upgrade_file(location, progress=progress)
+        return replace(done, blocks=rebuild_file(location, progress=progress)) if rebuild else done
+    from placet.audit.stores.postgres.upgrade import (  # noqa: PLC0415 - libpq only for who needs it
+        rebuild_database,
+        upgrade_database,
+    )
+
+    done = upgrade_database(location, progress=progress)
+    return replace(done, blocks=rebuild_database(location, progress=progress)) if rebuild else done
 
 
 def is_here(location: StoreLocation) -> bool:

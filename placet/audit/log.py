@@ -17,6 +17,7 @@ from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_dig
 from placet.audit.signer import CheckpointSigner
 from placet.audit.stores import Reader, Store, StoredLeaf
 from placet.audit.stores.failure import unavailable
+from placet.audit.terms import BLOCK, make_block
 from placet.canonical import Digest
 from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
 
@@ -297,6 +298,29 @@ class AuditLog:
         """Leaves in the log."""
         with self._store.reading() as reader:
             return reader.state().size
+
+    def index_blocks(self, most: int) -> int:
+        """Keep what leaves are found by, of so many blocks at most that are whole and not kept yet.
+
+        Appends go on meanwhile. Where another process does the same, one of the two does nothing.
+
+        Returns:
+            Blocks that were added.
+
+        Raises:
+            StoreUnavailable: the store can't be read or written.
+        """
+        with self._store.reading() as reader:
+            number, size = reader.blocks(), reader.state().size
+        added = 0
+        while added < most and (number + 1) * BLOCK <= size:
+            with self._store.reading() as reader:
+                leaves = reader.leaves(number * BLOCK, (number + 1) * BLOCK)
+                block = make_block(number, (one.raw_leaf for one in leaves))
+            if block is None or not self._store.add_block(block):
+                break
+            added, number = added + 1, number + 1
+        return added
 
     def checkpoint(self) -> str:
         """Sign what is committed now, keep it, and return the signed note.

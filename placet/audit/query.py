@@ -1,8 +1,14 @@
-"""Find records: by object, person, model, environment, answer, violation and time; newest first, page by page."""
+"""Find records by what they say; newest first, page by page.
+
+A store of version 3 says block by block which leaves have which terms. What it says is where to look: each leaf is read
+and judged by itself before it is shown, so that a wrong term can hide a record (``placet audit verify`` finds that),
+and can't show one.
+"""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,19 +16,29 @@ from typing import Any, Final
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
-from placet.audit.record import DECISION, parse_leaf
+from placet.audit.record import DECISION, parse_leaf, search_values
 from placet.audit.stores import Reader, StoredLeaf
+from placet.audit.stores.reader import COLUMNS
+from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_terms, text_words
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
 _CHUNK: Final = 200  # records in memory at once while one after the other is looked at
-
-# Where leaves of every type say such things.
-_ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
-_PERSONS: Final = (("approvals", "person"), ("exemption", "persons"), ("signers", "person"), ("person",))
-_APPROVALS: Final = (("approvals", "approval_id"), ("rejected", "approval_id"), ("approval_id",))
-_IMAGES: Final = (("images",),)
-_WORDS: Final = (("message",), ("advice",), ("reason",), ("ticket",), ("conclusion",))
+_COLUMNS: Final = ("type", "kind", "name", "namespace", "environment", "model", "user", "projection")
+_TERMS: Final = (
+    "approval",
+    "projection",
+    "name",
+    "person",
+    "user",
+    "model",
+    "role",
+    "namespace",
+    "kind",
+    "environment",
+)
+_MOST_TERMS: Final = 40  # what more is asked is seen when a record is looked at
+_LISTED: Final = ("role", "person", "approval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +52,8 @@ class Query:
         person: who approved, exempted, revoked, or broke the glass.
         approval: id of an approval that counted, did not, or was revoked.
         projection: digest of what was judged.
-        image: part of an image's reference.
-        text: part of the message, the advice, or the reason that was given, in any case.
+        image: words of an image's reference that stand one behind the other: ``vllm``, ``serving/vllm-openai``.
+        text: words of the message, the advice, or the reason that was given, in any order and in any case.
         since: aware, included.
         until: aware, not included.
     """
@@ -62,8 +78,7 @@ class Query:
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
-        texts = ("type", "kind", "name", "namespace", "environment", "model", "user", "violation", "projection")
-        asked: dict[str, Any] = {name: getattr(self, name) for name in texts if getattr(self, name)}
+        asked: dict[str, Any] = {name: getattr(self, name) for name in (*_COLUMNS, "violation") if getattr(self, name)}
         if self.allowed is not None:
             asked["allowed"] = int(self.allowed)
         if self.since is not None:
@@ -72,21 +87,57 @@ class Query:
             asked["until"] = render_time(self.until)
         return asked
 
-    @property
-    def scans(self) -> bool:
-        """Whether something is asked that no column has, so that records are read to see."""
-        return any((self.role, self.person, self.approval, self.image, self.text))
+    def terms(self) -> list[int]:
+        """The terms that a record must have."""
+        found = [term_of(field, getattr(self, field)) for field in _TERMS if getattr(self, field)]
+        if self.violation:
+            found.append(term_of("violation", self.violation))
+        found += sorted(image_terms(self.image)) + sorted(text_terms(self.text))
+        if self.allowed is not None:
+            found.append(term_of("allowed", str(int(self.allowed))))
+        if self.type:
+            found.append(term_of("type", self.type))
+        return found[:_MOST_TERMS]
 
-    def matches(self, body: Mapping[str, Any]) -> bool:
-        """Whether a record is what is looked for, of what ``conditions`` does not ask."""
-        wanted = self.text.casefold()
+    def matches(self, columns: Sequence[Any], body: Mapping[str, Any]) -> bool:
+        """Whether a record is what is looked for.
+
+        Args:
+            columns: of ``search_values``.
+            body: of the leaf.
+        """
+        kept = dict(zip(COLUMNS, columns, strict=True))
         return (
-            (not self.role or self.role in _said(body, _ROLES))
-            and (not self.person or self.person in _said(body, _PERSONS))
-            and (not self.approval or self.approval in _said(body, _APPROVALS))
-            and (not self.image or any(self.image in image for image in _said(body, _IMAGES)))
-            and (not wanted or any(wanted in text.casefold() for text in _said(body, _WORDS)))
+            all(not getattr(self, name) or getattr(self, name) == kept[_COLUMN_OF.get(name, name)] for name in _COLUMNS)
+            and (self.allowed is None or kept["allowed"] == int(self.allowed))
+            and (self.since is None or kept["time"] >= render_time(self.since))
+            and (self.until is None or kept["time"] < render_time(self.until))
+            and (not self.violation or self.violation in kept["violations"].split("|"))
+            and all(not getattr(self, name) or getattr(self, name) in said_in(body, name) for name in _LISTED)
+            and (not self.image or any(_has_run(image_words(one), self.image) for one in said_in(body, "image")))
+            and (not self.text or _has_words(body, self.text))
         )
+
+    def pieces(self) -> tuple[list[bytes], list[bytes]]:
+        """What the bytes of a leaf must contain if they are ASCII, as it is and in lower case."""
+        plain = [self.role, self.person, self.approval, *image_words(self.image)]
+        exact = [one.encode() for one in plain if _PLAIN.fullmatch(one)]
+        return exact, [word.encode() for word in text_words(self.text) if word.isascii()]
+
+
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # what JSON writes as it is
+_COLUMN_OF: Final = {"type": "leaf_type", "name": "object_name", "user": "requester"}
+
+
+def _has_run(words: list[str], wanted: str) -> bool:
+    """Whether the words of what is wanted stand there one behind the other."""
+    run = image_words(wanted)
+    return any(words[start : start + len(run)] == run for start in range(len(words) - len(run) + 1))
+
+
+def _has_words(body: Mapping[str, Any], wanted: str) -> bool:
+    there: set[str] = set().union(*(text_words(text) for text in said_in(body, "text")))
+    return text_words(wanted) <= there
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,35 +186,65 @@ def find(reader: Reader, query: Query, *, limit: int, after: str = "") -> Page:
                 f"{after!r} is not the cursor of a page", hint="Use the cursor that the page before ended with."
             )
         before = int(after)
-    if query.scans:
-        found = tuple(itertools.islice(_scan(reader, query, before), limit + 1))
-    else:
-        rows = reader.search(query.conditions(), before=before, limit=limit + 1)
-        found = tuple(read_found(row) for row in rows)
+    for name, words in (("image", image_words(query.image)), ("text", text_words(query.text))):
+        if getattr(query, name) and not words:
+            raise InputError(
+                f"{getattr(query, name)!r} has no word to look for in {_SAID[name]}",
+                hint="A word is made of letters, digits and underscores.",
+            )
+    found = tuple(itertools.islice(_find_all(reader, query, before, limit + 1), limit + 1))
     return Page(found[:limit], str(found[limit - 1].index) if len(found) > limit else "")
 
 
-def _scan(reader: Reader, query: Query, before: int | None) -> Iterator[Found]:
-    """Read what the columns leave, a few at a time, and give what matches."""
-    while rows := reader.search(query.conditions(), before=before, limit=_CHUNK):
-        for row in rows:
-            found = read_found(row)
-            if query.matches(found.body):
-                yield found
-        before = rows[-1].index
+_SAID: Final = {"image": "the references of images", "text": "what was said"}
 
 
-def _said(body: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Every text in these places of a body; a list stands for each of its elements."""
-    for first, *rest in places:
-        values = _elements(body.get(first))
-        for name in rest:
-            values = [inner for value in values if isinstance(value, Mapping) for inner in _elements(value.get(name))]
-        yield from (value for value in values if isinstance(value, str))
+def _find_all(reader: Reader, query: Query, before: int | None, limit: int) -> Iterator[Found]:
+    """What matches, newest first: of the leaves that are in no block yet all that the columns leave, then by block."""
+    indexed = reader.blocks() * BLOCK
+    asked = query.conditions()
+    if before is None or before > indexed:
+        at, pieces = before, query.pieces()
+        while rows := reader.search(asked, before=at, start=indexed, limit=_CHUNK):
+            yield from _matching([row for row in rows if _may_match(row.raw_leaf, pieces)], query)
+            at = rows[-1].index
+    pending: list[int] = []
+    last = (indexed if before is None else min(before, indexed)) // BLOCK
+    times = (asked.get("since"), asked.get("until"))
+    for number, bits in reader.find_blocks(query.terms(), last=last, since=times[0], until=times[1]):
+        start = number * BLOCK
+        if before is not None and before < start + BLOCK:
+            bits &= (1 << max(before - start, 0)) - 1  # noqa: PLW2901 - what is left of it
+        while bits:
+            place = bits.bit_length() - 1
+            bits ^= 1 << place  # noqa: PLW2901 - as above
+            pending.append(start + place)
+            if len(pending) >= min(limit, _CHUNK):
+                yield from _matching(reader.leaves_at(pending), query)
+                pending = []
+    yield from _matching(reader.leaves_at(pending), query)
 
 
-def _elements(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _matching(rows: Sequence[StoredLeaf], query: Query) -> Iterator[Found]:
+    """Those that are what is looked for: a term may be that of another value, a block more than the time asked for."""
+    for row in rows:
+        found = read_found(row)
+        if query.matches(search_values(found.body), found.body):
+            yield found
+
+
+def _may_match(raw: bytes, pieces: tuple[list[bytes], list[bytes]]) -> bool:
+    """False where the bytes of a leaf show that it is something else, without reading it.
+
+    Canonical JSON writes plain ASCII as it is. What is not ASCII may be equal in other letters, once case is left out.
+    """
+    exact, folded = pieces
+    if not raw.isascii():
+        return True
+    if not all(piece in raw for piece in exact):
+        return False
+    low = raw.lower() if folded else raw
+    return all(piece in low for piece in folded)
 
 
 def is_index(text: str) -> bool:

@@ -4,7 +4,8 @@ One pass in constant memory, in one process or several. In this order:
 
 1. the file is sound and its tables, indexes and triggers are ours;
 2. there is one state row, of this log;
-3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments;
+3. each leaf, in order of index without a gap: its stored hash, its form, its search columns, its attachments, and block
+   by block the terms that it is found by;
 4. each checkpoint in the store, each saved one and the state row: signature, and the root of the leaves at its size.
 
 Nothing that the store says is believed; only its leaves and the signatures of the given keys are. Step 3 is done
@@ -25,6 +26,7 @@ from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
 from placet.audit.forms import Forms
+from placet.audit.index_check import IndexCheck
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
@@ -150,6 +152,7 @@ class _Verifier:
         self._pace = Pace()
         self._claims = ClaimCheck(iter(()), [])
         self._state_size: int | None = None
+        self._index: IndexCheck
 
     @property
     def start(self) -> int:
@@ -176,7 +179,9 @@ class _Verifier:
         self._claims = ClaimCheck(stored, claims, witnessed, start=self._start)
         self._claims.meet(self._tree, self._stored_tree, None)
         self._require_prefix(reader)
+        self._index = IndexCheck(reader, self.findings, start=self._rows)
         self._read_leaves(reader, workers)
+        self._index.finish()
         self._report_mismatches()
         self._claims.finish(self._rows, self.findings, broken=self._broken)
         self._report_surplus()
@@ -193,6 +198,8 @@ class _Verifier:
                 made = certify(reader, start, end, forms) if workers is None else workers.certify(start, end)
             except StoreUnavailable:
                 made = None  # what can be read of it still is, before the same error comes again
+            if made is not None and self._index.is_open and len(made.said) != len(made.hashes):
+                made = None  # another view, in which there was no block yet
             if made is not None:
                 self._take(made)
             else:
@@ -212,6 +219,7 @@ class _Verifier:
         self._types.update(made.types)
         self._answers.update(made.answers)
         self._erased += made.erased
+        self._index.add_said(made.said)
         self._claims.grow(self._tree, self._stored_tree, made.hashes)
 
     def _read_strictly(self, reader: Auditable, start: int, end: int | None) -> None:
@@ -303,7 +311,9 @@ class _Verifier:
         except FormatError as exc:
             self.findings.add("leaf_malformed", str(exc), index=index)
             body = None
+            self._index.add(None, None)
         else:
+            self._index.add(columns, body)
             self._types[columns[0]] += 1
             self._answers[columns[_ALLOWED]] += 1
             if "spooled" not in body:  # it is dated when it was decided, while the store was away

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
@@ -39,14 +40,31 @@ class _Packed:
     types: dict[str, int]
     answers: dict[int | None, int]
     erased: int
+    said: list[tuple[str, bytes]]
 
     @classmethod
     def of(cls, made: Certified) -> _Packed:
-        return cls(b"".join(made.hashes), "\n".join(made.times), made.intervals, made.types, made.answers, made.erased)
+        return cls(
+            b"".join(made.hashes),
+            "\n".join(made.times),
+            made.intervals,
+            made.types,
+            made.answers,
+            made.erased,
+            [(time, array("q", terms).tobytes()) for time, terms in made.said],
+        )
 
     def unpack(self) -> Certified:
         hashes = [self.hashes[start : start + HASH_BYTES] for start in range(0, len(self.hashes), HASH_BYTES)]
-        return Certified(hashes, self.times.split("\n"), self.intervals, self.types, self.answers, self.erased)
+        return Certified(
+            hashes,
+            self.times.split("\n"),
+            self.intervals,
+            self.types,
+            self.answers,
+            self.erased,
+            [(time, tuple(array("q", terms))) for time, terms in self.said],
+        )
 
 
 class Workers:

@@ -27,6 +27,7 @@ from placet.cli.audit_spool import spool
 from placet.cli.audit_store import init_store, migrate_store
 from placet.cli.audit_tail import tail
 from placet.cli.audit_tiles import judge_saved, tiles, verify_published
+from placet.cli.audit_upgrade import upgrade
 from placet.cli.audit_witness import witness
 from placet.cli.complete import complete_decision
 from placet.cli.group import Group
@@ -256,6 +257,7 @@ for _command in (
     spool,
     tail,
     tiles,
+    upgrade,
     witness,
     witness_key,
 ):

@@ -55,8 +55,14 @@ def now() -> datetime:
 @click.option("--person", default="", help="Who approved, exempted, revoked, or broke the glass.")
 @click.option("--approval", default="", help="Id of an approval that counted, did not, or was revoked.")
 @click.option("--projection", default="", help="Digest of the content that was judged.")
-@click.option("--image", default="", help="Part of the reference of an image.")
-@click.option("--text", default="", help="Part of what was said: message, advice, reason; upper and lower case alike.")
+@click.option(
+    "--image", default="", help="Words of an image's reference, one behind the other: vllm, serving/vllm-openai."
+)
+@click.option(
+    "--text",
+    default="",
+    help="Words of what was said: message, advice, reason; in any order, upper and lower case alike.",
+)
 @click.option(
     "--type",
     "leaf_type",
@@ -89,8 +95,8 @@ def list_records(
     By default decisions, 50 at most. In text and table form a line each, cut to the terminal where it is one. CSV is
     that of RFC 4180, with an apostrophe before what a spreadsheet would compute; Parquet needs placet[parquet].
 
-    --role, --person, --approval, --image and --text read every record that the other conditions leave, a few at a time,
-    and so do conditions other than the object's until enough are found: on a long record, say --days too.
+    Whatever is asked, records are found by an index, which the gate keeps up behind its appends. A record of an earlier
+    version, or one whose index is still being made, is read instead: that takes its time.
 
     \b
     Examples:

@@ -15,6 +15,7 @@ from typing import Final
 from placet.audit.merkle import Frontier
 from placet.audit.stores import Entry, Reader, Store, StoredCheckpoint, StoredLeaf, Transaction
 from placet.audit.stores.failure import unavailable
+from placet.audit.terms import TermBlock
 
 STEPS: Final = ("begin", "state", "find_uids", "insert", "put_state", "commit")
 
@@ -68,6 +69,11 @@ class FaultyStore:
         if self._away is not None:
             raise self._away
         return self._store.reading()
+
+    def add_block(self, block: TermBlock) -> bool:
+        if self._away is not None:
+            raise self._away
+        return self._store.add_block(block)
 
     def close(self) -> None:
         self._store.close()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from placet.audit.merkle import Frontier
 from placet.audit.record import Leaf
+from placet.audit.terms import TermBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,30 @@ class Reader(ProofSource, Protocol):
     def attachment(self, index: int, name: str) -> bytes | None:
         """What is kept beside a leaf; None when it was erased or never kept."""
 
-    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
-        """Leaves that meet every condition, newest first; see ``placet.audit.query``."""
+    def search(
+        self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0
+    ) -> list[StoredLeaf]:
+        """Leaves with ``start`` <= index that meet every condition, newest first; see ``placet.audit.query``.
+
+        A store of an earlier version leaves conditions out that it has no column for: whoever asks looks at the leaves.
+        """
+
+    def blocks(self) -> int:
+        """How many blocks of leaves are found by their terms; none in a store of a version without them."""
+
+    def find_blocks(
+        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
+    ) -> Iterator[tuple[int, int]]:
+        """Number of a block, and which of its leaves have all these terms as bits, from the block ``last`` downwards.
+
+        Blocks in which no leaf is of the time are left out, and of one that is so in part the leaves that are not.
+
+        Raises:
+            TamperError: what is stored is no such thing.
+        """
+
+    def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
+        """These leaves, newest first; the ones that are there."""
 
 
 class RawRow(NamedTuple):
@@ -178,6 +201,12 @@ class Auditable(Reader, Protocol):
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
 
+    def raw_blocks(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Number, earliest and latest time of every block in order; none in a version without them."""
+
+    def raw_terms(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
+        """Block, term and members of every such row with ``start`` <= block, in order of block and term."""
+
     def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Index, name, SHA-256 and content of every attachment of such leaves in order of index.
 
@@ -202,6 +231,15 @@ class Store(Protocol):
 
     def reading(self) -> AbstractContextManager[Reader]:
         """One view of what is committed now."""
+
+    def add_block(self, block: TermBlock) -> bool:
+        """Keep what leaves are found by; False where the block is there already, or another process adds it now.
+
+        It does not stand in the way of appends for longer than it takes to write it.
+
+        Raises:
+            StoreUnavailable: as for ``begin``.
+        """
 
     def close(self) -> None:
         """Release everything. Never raises."""

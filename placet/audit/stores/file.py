@@ -7,12 +7,15 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
-from placet.audit.stores import schema
+from placet.audit.stores import past, schema
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.reader import SqliteReader
 from placet.errors import AuditError, InputError
+
+KNOWN_VERSIONS: Final = frozenset(shape.version for shape in past.SHAPES)
 
 
 def uri(path: Path, parameters: str) -> str:
@@ -41,11 +44,11 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def require_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Check that the file is a record of the version that this program writes.
+def read_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the tables, of a file that this program can read.
 
     Raises:
-        AuditError: ``store_foreign``.
+        AuditError: ``store_foreign``: it is no record, or one of a newer version.
         sqlite3.Error: it can't be read.
     """
     application, version = (
@@ -53,23 +56,13 @@ def require_version(connection: sqlite3.Connection, path: Path) -> None:
     )
     if application != schema.APPLICATION_ID:
         raise AuditError(f"{path} is a SQLite file but no record of placet", code="store_foreign")
-    if version != schema.VERSION:
-        raise _of_another_version(path, version)
-
-
-def _of_another_version(path: Path, version: int) -> AuditError:
-    if version > schema.VERSION:
-        return AuditError(
+    if version not in KNOWN_VERSIONS:
+        raise AuditError(
             f"{path} is a record of version {version}, written by a newer placet; this one knows {schema.VERSION}",
             code="store_foreign",
             hint="Use the placet that wrote it, or a newer one.",
         )
-    return AuditError(
-        f"{path} is a record of version {version}, written by an older placet; this one writes {schema.VERSION}",
-        code="store_foreign",
-        hint=f"Version {version} can't be taken along: keep the file, and verify it with the placet that wrote it. A "
-        "gate starts a new record where record.store of its configuration names a file that is not there.",
-    )
+    return int(version)
 
 
 def _any_text(raw: bytes) -> str:
@@ -85,7 +78,7 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
 
     Raises:
         InputError: there is no such file.
-        AuditError: ``store_foreign`` when it is not a record of this version.
+        AuditError: ``store_foreign`` when it is no record, or one of a newer version.
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
     """
     if not path.is_file():
@@ -98,8 +91,8 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("BEGIN")
-        require_version(connection, path)
-        yield SqliteReader(connection, lenient=_any_text)
+        shape = past.read_shape(connection, read_version(connection, path)) or past.NEWEST
+        yield SqliteReader(connection, shape, lenient=_any_text)
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise store_error(exc) from exc
     finally:

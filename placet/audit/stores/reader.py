@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
-from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, schema
+from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error
+from placet.audit.terms import BLOCK, TermBlock, read_members
 from placet.errors import FormatError, TamperError
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
@@ -40,8 +42,8 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
 ORDER BY idx DESC LIMIT :limit"""
-_RAW_ROWS: Final = f"SELECT idx, leaf_hash, leaf, {', '.join(COLUMNS)} FROM leaves"  # noqa: S608 - our own names
 _RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
+_INSERT_BLOCK: Final = "INSERT OR IGNORE INTO blocks (block, earliest, latest) VALUES (?, ?, ?)"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
 CONDITIONS: Final = {
@@ -58,6 +60,8 @@ CONDITIONS: Final = {
     "since": "time >= :since",
     "until": "time < :until",
     "before": "idx < :before",
+    "start": "idx >= :start",
+    "indexes": "idx IN (SELECT value FROM json_each(:indexes))",
 }
 
 
@@ -71,15 +75,34 @@ def _between(start: int, end: int | None) -> tuple[str, dict[str, int]]:
     return f" WHERE {' AND '.join(conditions)}" if conditions else "", asked
 
 
+class _NotKept:
+    """What stands for a column that a store of that version has not got: it says nothing, so nothing wrong."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_NOT_KEPT: Final = _NotKept()
+
+
 class TableReader(ABC):
     """Queries of one view of the tables; a store says how they are put to it.
 
     Statements name their values ``:name``. Whatever the store, they are to the letter the same, but for what is in
     ``conditions``.
+
+    Attributes:
+        shape: the tables of this version; those of an earlier one are read too.
     """
 
-    __slots__ = ()
+    __slots__ = ("_unkept", "shape")
     conditions: ClassVar[Mapping[str, str]] = CONDITIONS
+
+    def __init__(self, shape: past.Shape) -> None:
+        self.shape = shape
+        self._unkept = set(COLUMNS) - set(shape.columns)  # conditions of these names find what they don't ask too
 
     @abstractmethod
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
@@ -182,12 +205,75 @@ class TableReader(ABC):
             return bytes(content)
         return None
 
-    def search(self, conditions: Mapping[str, Any], *, before: int | None, limit: int) -> list[StoredLeaf]:
+    def search(
+        self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0
+    ) -> list[StoredLeaf]:
         """See ``Reader``."""
-        asked = dict(conditions) | ({} if before is None else {"before": before})
+        asked = {name: value for name, value in conditions.items() if name not in self._unkept}
+        asked |= ({} if before is None else {"before": before}) | ({"start": start} if start else {})
         where = " AND ".join(self.conditions[name] for name in asked) or "1 = 1"
         rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
         return [StoredLeaf(*row) for row in rows]
+
+    def blocks(self) -> int:
+        """See ``Reader``."""
+        if not self.shape.has_terms:
+            return 0
+        return int(next(self._rows("SELECT coalesce(max(block) + 1, 0) FROM blocks"))[0])
+
+    def find_blocks(
+        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
+    ) -> Iterator[tuple[int, int]]:
+        """See ``Reader``."""
+        if not self.shape.has_terms:
+            return
+        values: dict[str, Any] = {f"t{_letters(place)}": term for place, term in enumerate(terms)}
+        # One look-up by key for each block and term, whatever a planner thinks of how many rows there are.
+        members = "".join(f", ({_MEMBERS} :{name})" for name in values)
+        times = {name: value for name, value in (("since", since), ("until", until)) if value}
+        where = " AND ".join(["block <= :last", *(_TIMES[name] for name in times)])
+        asked = f"SELECT block, earliest, latest{members} FROM blocks b WHERE {where} ORDER BY block DESC"  # noqa: S608 - our own words
+        for number, earliest, latest, *found in self._many(asked, last=last, **times, **values):
+            bits = _all_of(found)
+            if bits and ((since and earliest < since) or (until and latest >= until)):
+                bits &= self._places(number, since, until)
+            if bits:
+                yield number, bits
+
+    def _places(self, number: int, since: str | None, until: str | None) -> int:
+        """Which leaves of a block are of the time, as bits."""
+        asked = {"start": number * BLOCK, "before": (number + 1) * BLOCK}
+        times = {name: value for name, value in (("since", since), ("until", until)) if value}
+        where = " AND ".join(self.conditions[name] for name in (*asked, *times))
+        bits = 0
+        for (index,) in self._rows(f"SELECT idx FROM leaves WHERE {where}", **asked, **times):  # noqa: S608 - our own words
+            bits |= 1 << (index % BLOCK)
+        return bits
+
+    def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
+        """See ``Reader``."""
+        if not indexes:
+            return []
+        rows = self._rows(f"{_LEAF} WHERE {self.conditions['indexes']}", indexes=self._list(indexes))
+        return sorted((StoredLeaf(*row) for row in rows), key=lambda one: one.index, reverse=True)
+
+    @abstractmethod
+    def _list(self, numbers: Sequence[int]) -> Any:
+        """Numbers as one value of a statement."""
+
+    def raw_blocks(self) -> Iterator[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        if not self.shape.has_terms:
+            return iter(())
+        return self._many("SELECT block, earliest, latest FROM blocks ORDER BY block")
+
+    def raw_terms(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        if not self.shape.has_terms:
+            return iter(())
+        where = " WHERE block >= :start" if start else ""
+        asked = f"SELECT block, term, members FROM terms{where} ORDER BY block, term"  # noqa: S608 - our own words
+        return self._many(asked, **({"start": start} if start else {}))
 
     def raw_states(self) -> list[tuple[Any, Any, Any]]:
         """See ``Auditable``."""
@@ -195,14 +281,29 @@ class TableReader(ABC):
 
     def raw_rows(self, start: int = 0, end: int | None = None) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        where, values = _between(start, end)
-        for row in self._many(f"{_RAW_ROWS}{where} ORDER BY idx", **values):
-            yield RawRow(row[0], row[1], row[3:], row[2])
+        asked, values = self._asked(start, end)
+        for row in self._many(asked, **values):
+            yield RawRow(row[0], row[1], self._columns(row[3:]), row[2])
 
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
         """See ``Auditable``."""
+        asked, values = self._asked(start, end)
+        rows = self._all(asked, **values)
+        if len(self.shape.columns) == len(COLUMNS):
+            return rows
+        return [(*row[:3], *self._columns(row[3:])) for row in rows]
+
+    def _asked(self, start: int, end: int | None) -> tuple[str, dict[str, int]]:
         where, values = _between(start, end)
-        return self._all(f"{_RAW_ROWS}{where} ORDER BY idx", **values)
+        names = ", ".join(self.shape.columns)
+        return f"SELECT idx, leaf_hash, leaf, {names} FROM leaves{where} ORDER BY idx", values  # noqa: S608 - our own names
+
+    def _columns(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The columns of this version, with what says nothing for those that the store has not got."""
+        if len(self.shape.columns) == len(COLUMNS):
+            return found
+        said = dict(zip(self.shape.columns, found, strict=True))
+        return tuple(said.get(name, _NOT_KEPT) for name in COLUMNS)
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
@@ -222,6 +323,29 @@ class TableReader(ABC):
         return None
 
 
+_MEMBERS: Final = "SELECT members FROM terms WHERE block = b.block AND term ="
+_TIMES: Final = {"since": "latest >= :since", "until": "earliest < :until"}
+
+
+def _letters(number: int) -> str:
+    """A name of letters alone, as values of statements have."""
+    return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
+
+
+def _all_of(found: Sequence[Any]) -> int:
+    """Which leaves of a block have all the terms; none where a term is in none of them."""
+    if None in found:
+        return 0
+    bits = (1 << BLOCK) - 1
+    try:
+        for members in found:
+            bits &= read_members(members)
+    except (FormatError, TypeError) as exc:
+        hint = "Run `placet audit verify`; `placet audit upgrade-store --rebuild` makes it anew."
+        raise TamperError("what records are found by was changed", code="index_changed", hint=hint) from exc
+    return bits
+
+
 class SqliteReader(TableReader):
     """One view of the tables through a connection that is inside a read transaction.
 
@@ -233,9 +357,19 @@ class SqliteReader(TableReader):
 
     __slots__ = ("_connection", "_lenient")
 
-    def __init__(self, connection: sqlite3.Connection, *, lenient: Callable[[bytes], str] | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        shape: past.Shape = past.NEWEST,
+        *,
+        lenient: Callable[[bytes], str] | None = None,
+    ) -> None:
+        super().__init__(shape)
         self._connection = connection
         self._lenient = lenient
+
+    def _list(self, numbers: Sequence[int]) -> Any:
+        return json.dumps(list(numbers))
 
     def damage(self) -> list[str]:
         """See ``Auditable``."""
@@ -246,11 +380,11 @@ class SqliteReader(TableReader):
         """See ``Auditable``."""
         try:
             try:
-                return schema.differences(self._connection)
+                return schema.differences(self._connection, self.shape.objects)
             except sqlite3.OperationalError as exc:
                 if not self._relents(exc):
                     raise
-                return schema.differences(self._connection)
+                return schema.differences(self._connection, self.shape.objects)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
@@ -284,6 +418,19 @@ class SqliteReader(TableReader):
         return True
 
     _many = _rows  # SQLite gives one row at a time
+
+
+def put_block(connection: sqlite3.Connection, block: TermBlock) -> bool:
+    """Keep what the leaves of a block are found by, inside the caller's transaction; False where it is there.
+
+    Raises:
+        sqlite3.Error: it can't be written.
+    """
+    made = connection.execute(_INSERT_BLOCK, (block.number, block.earliest, block.latest)).rowcount
+    if made:
+        rows = ((block.number, *row) for row in block.rows)
+        connection.executemany("INSERT INTO terms (block, term, members) VALUES (?, ?, ?)", rows)
+    return bool(made)
 
 
 def read_state(connection: sqlite3.Connection) -> Frontier:

@@ -1,12 +1,17 @@
-"""Tables of the SQLite store, version 2, as in docs/formats-audit.md; ``placet audit verify`` compares them."""
+"""Tables of the SQLite store, version 3, as in docs/formats-audit.md; ``placet audit verify`` compares them.
+
+Whoever changes anything here counts ``VERSION`` up, keeps what it was in ``placet.audit.stores.past``, and adds a step
+to ``placet.audit.stores.steps`` and to ``placet.audit.stores.postgres.upgrade``.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Final
 
 APPLICATION_ID: Final = 0x706C6374  # "plct", in the header of the file
-VERSION: Final = 2
+VERSION: Final = 3
 
 # The leaf stands last: a scan of the hashes then never follows its overflow pages.
 _LEAVES: Final = """\
@@ -57,6 +62,24 @@ CREATE TABLE blobs (
   UNIQUE (idx, name)
 ) STRICT"""
 
+# What records are found by: which leaves of a block of 1,024 say a term. Derived from leaves, and made anew where need
+# be, so that nothing guards it but ``placet audit verify``. Blocks stand one behind the other: one is written, and
+# compared, in one place.
+_BLOCKS: Final = """\
+CREATE TABLE blocks (
+  block INTEGER PRIMARY KEY CHECK (block >= 0),
+  earliest TEXT NOT NULL,
+  latest TEXT NOT NULL
+) STRICT"""
+
+_TERMS: Final = """\
+CREATE TABLE terms (
+  block INTEGER NOT NULL,
+  term INTEGER NOT NULL,
+  members BLOB NOT NULL CHECK (length(members) >= 2),
+  PRIMARY KEY (block, term)
+) STRICT, WITHOUT ROWID"""
+
 _INDEXES: Final = {
     "leaves_by_object": (
         "CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1"
@@ -100,6 +123,8 @@ OBJECTS: Final[dict[str, tuple[str, str]]] = {
     "state": ("table", _STATE),
     "checkpoints": ("table", _CHECKPOINTS),
     "blobs": ("table", _BLOBS),
+    "blocks": ("table", _BLOCKS),
+    "terms": ("table", _TERMS),
     **{name: ("index", statement) for name, statement in _INDEXES.items()},
     "leaves_in_order": ("trigger", _IN_ORDER),
     **{f"{table}_no_{verb.lower()}": ("trigger", _refusal(table, verb)) for table, verb in _REFUSED},
@@ -117,12 +142,17 @@ def create(connection: sqlite3.Connection, *, origin: str) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def differences(connection: sqlite3.Connection) -> list[str]:
+def differences(connection: sqlite3.Connection, expected: Mapping[str, tuple[str, str]] = OBJECTS) -> list[str]:
     """Names of tables, indexes, triggers and views that are missing, changed or foreign."""
-    found = {
+    found = read_objects(connection)
+    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
+
+def read_objects(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    """What is there: name -> (type, statement)."""
+    return {
         str(name): (str(kind), str(statement))
         for kind, name, statement in connection.execute(
             "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
         )
     }
-    return sorted(name for name in found.keys() | OBJECTS.keys() if found.get(name) != OBJECTS.get(name))

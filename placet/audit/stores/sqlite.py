@@ -20,14 +20,17 @@ from typing import Final
 from placet.audit.merkle import Frontier
 from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
 from placet.audit.stores.failure import is_busy, store_error, unavailable
-from placet.audit.stores.file import create_file, identity, require_version, sync_folder, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, read_state, values_of
+from placet.audit.stores.file import create_file, identity, read_version, sync_folder, uri
+from placet.audit.stores.reader import COLUMNS, SqliteReader, put_block, read_state, values_of
+from placet.audit.stores.upgrade import run_steps
+from placet.audit.terms import TermBlock
 from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 
 _SHORTEST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.008
 _READER_TIMEOUT_S: Final = 1.0
+_BLOCK_S: Final = 5.0
 _INSERT: Final = (
     f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (3 + len(COLUMNS)))})"  # noqa: S608 - our own names
 )
@@ -74,6 +77,8 @@ class SqliteStore:
     ) -> SqliteStore:
         """Open the file, and make it with its tables where ``create`` is set and there is none.
 
+        A record of an earlier version is taken to the newest first, all or nothing.
+
         Args:
             path: of the SQLite file; ``-wal`` and ``-shm`` stand beside it.
             origin: the log that is, or will be, kept here.
@@ -84,9 +89,9 @@ class SqliteStore:
 
         Raises:
             StoreUnavailable: it can't be opened.
-            AuditError: ``store_foreign`` when the file is not a record of this version, ``origin_differs`` when it is
-                that of another log, ``forked`` when it was open in this process's parent.
-            TamperError: its state row is missing.
+            AuditError: ``store_foreign`` when the file is no record, or of a newer version, ``origin_differs`` when it
+                is that of another log, ``forked`` when it was open in this process's parent.
+            TamperError: its state row is missing, or it is of an earlier version and not what placet wrote.
         """
         if _opened_by.get(os.path.realpath(path), os.getpid()) != os.getpid():
             # SQLite keeps its POSIX locks in the memory that the child inherited: it would believe that it holds them.
@@ -163,6 +168,16 @@ class SqliteStore:
         if self._closed:
             self._close_readers()
 
+    def add_block(self, block: TermBlock) -> bool:
+        """See ``Store``."""
+        transaction = self.begin(deadline_s=_BLOCK_S)
+        try:
+            added = transaction.put_block(block)
+            transaction.commit()
+        finally:
+            transaction.rollback()
+        return added
+
     def close(self) -> None:
         """See ``Store``."""
         self._closed = True
@@ -183,7 +198,7 @@ class SqliteStore:
         self._identity = identity(self.path)
         self._writer = connection = self._connect(timeout_s=deadline_s)
         if not create or connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            require_version(connection, self.path)
+            read_version(connection, self.path)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise unavailable(
@@ -193,6 +208,8 @@ class SqliteStore:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:  # now that nobody else can
             schema.create(connection, origin=self._origin)
         found = connection.execute("SELECT origin FROM state").fetchone()
+        if read_version(connection, self.path) < schema.VERSION and found == (self._origin,):
+            run_steps(connection, self.path)
         # Of a file that it may only read SQLite takes the write transaction without a word, and refuses the write.
         connection.execute("UPDATE state SET size = size")
         connection.execute("COMMIT")
@@ -318,6 +335,11 @@ class SqliteTransaction:
             self._connection.execute(
                 "INSERT OR IGNORE INTO checkpoints (size, root, frontier, note) VALUES (?, ?, ?, ?)", row
             )
+
+    def put_block(self, block: TermBlock) -> bool:
+        """Keep what the leaves of a block are found by; False where it is there."""
+        with self._guarded():
+            return put_block(self._connection, block)
 
     def commit(self) -> None:
         """See ``Transaction``."""

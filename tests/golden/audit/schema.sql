@@ -38,6 +38,17 @@ CREATE TABLE blobs (
   content BLOB NOT NULL,
   UNIQUE (idx, name)
 ) STRICT;
+CREATE TABLE blocks (
+  block INTEGER PRIMARY KEY CHECK (block >= 0),
+  earliest TEXT NOT NULL,
+  latest TEXT NOT NULL
+) STRICT;
+CREATE TABLE terms (
+  block INTEGER NOT NULL,
+  term INTEGER NOT NULL,
+  members BLOB NOT NULL CHECK (length(members) >= 2),
+  PRIMARY KEY (block, term)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1;
 CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1;
 CREATE INDEX leaves_by_content ON leaves (projection, object_name, namespace, kind, environment, cluster, idx) WHERE approved = 1;

@@ -15,6 +15,7 @@ from placet.audit.merkle import Frontier
 from placet.audit.record import render_leaf
 from placet.audit.stores import Entry, Reader, StoredCheckpoint, StoredLeaf
 from placet.audit.stores.failure import unavailable
+from placet.audit.terms import TermBlock
 from placet.errors import AuditError, StoreUnavailable
 from tests.simulators.tampering import decision
 
@@ -52,6 +53,9 @@ class MemoryStore:
     def reading(self) -> Iterator[Reader]:
         raise NotImplementedError
         yield
+
+    def add_block(self, block: TermBlock) -> bool:
+        raise NotImplementedError
 
     def close(self) -> None:
         pass

@@ -24,7 +24,8 @@ def test_a_golden_file_is_made_again_byte_for_byte(name: str) -> None:
 
 def test_every_golden_file_has_a_maker() -> None:
     found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
-    assert {name for name in found if not name.endswith((".py", ".pyc"))} == set(FILES)
+    stores = {name for name in found if name.startswith("stores/")}  # made by the placet of then
+    assert {name for name in found - stores if not name.endswith((".py", ".pyc"))} == set(FILES)
 
 
 def test_the_golden_files_of_old_still_verify() -> None:

@@ -31,7 +31,8 @@ SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), f
   set_config('search_path', 'placet, pg_catalog, pg_temp', false), set_config('client_encoding', 'UTF8', false),
   set_config('idle_in_transaction_session_timeout', %(idle)s, false), set_config('statement_timeout', '0', false),
   set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-  set_config('tcp_keepalives_count', '3', false), set_config('bytea_output', 'hex', false)"""
+  set_config('tcp_keepalives_count', '3', false), set_config('bytea_output', 'hex', false),
+  set_config('jit', 'off', false)"""
 _FACTS: Final = """\
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
   obj_description(to_regnamespace('placet'), 'pg_namespace'),
@@ -40,6 +41,7 @@ _RIGHTS: Final = """\
 SELECT current_user::text,
   has_table_privilege('placet.leaves', 'INSERT') AND has_table_privilege('placet.blobs', 'INSERT')
     AND has_table_privilege('placet.checkpoints', 'INSERT')
+    AND has_table_privilege('placet.blocks', 'INSERT') AND has_table_privilege('placet.terms', 'INSERT')
     AND has_column_privilege('placet.state', 'frontier', 'UPDATE'),
   has_any_column_privilege('placet.leaves', 'UPDATE') OR has_any_column_privilege('placet.checkpoints', 'UPDATE')
     OR has_table_privilege('placet.leaves', 'DELETE, TRUNCATE, TRIGGER')
@@ -126,20 +128,38 @@ def require_version(link: Link, where: DatabaseUrl) -> None:
     """Check that the database holds a record of the version that this program writes.
 
     Raises:
-        AuditError: ``store_foreign``.
+        AuditError: ``store_foreign``: it is no record, or one of another version; the hint says which command helps.
+        psycopg.Error: it can't be read.
+    """
+    version = read_version(link, where)
+    if version < schema.VERSION:
+        raise foreign(
+            where,
+            f"holds a record of version {version}; this placet writes {schema.VERSION}",
+            "Its owner takes it along with `placet audit upgrade-store --store URL`; gates may go on meanwhile.",
+        )
+
+
+def read_version(link: Link, where: DatabaseUrl) -> int:
+    """The version of the tables, of a record that this program can read.
+
+    Raises:
+        AuditError: ``store_foreign``: it is no record, or one of a newer version.
         psycopg.Error: it can't be read.
     """
     require_database(link, where)
     comment = _facts(link)[2]
     if comment is None or not comment.startswith(schema.COMMENT_START):
         raise foreign(where, "holds no record of placet", INIT_HINT)
-    if comment != schema.COMMENT:
-        version = comment.removeprefix(schema.COMMENT_START)
+    said = comment.removeprefix(schema.COMMENT_START)
+    known = {str(version): version for version in range(schema.EARLIEST, schema.VERSION + 1)}
+    if said not in known:
         raise foreign(
             where,
-            f"holds a record of version {version[:20]}; this placet knows {schema.VERSION}",
-            "Use the placet that made it, or let `placet audit migrate` copy it into a new database.",
+            f"holds a record of version {said[:20]}, made by a newer placet; this one knows {schema.VERSION}",
+            "Use the placet that made it, or a newer one.",
         )
+    return known[said]
 
 
 def require_durable(link: Link, where: DatabaseUrl) -> None:

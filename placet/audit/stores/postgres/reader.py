@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import psycopg
 
-from placet.audit.stores import RawRow
+from placet.audit.stores import RawRow, past
 from placet.audit.stores.postgres import schema
 from placet.audit.stores.postgres.connection import Link
 from placet.audit.stores.postgres.failure import store_error
@@ -20,17 +20,22 @@ from placet.audit.stores.reader import CONDITIONS, TableReader
 _VALUE: Final = re.compile(r":([a-z]+)")
 _FETCHED: Final = 256  # rows at a time: 8 MiB of the largest leaves
 _CONTAINS: Final = "strpos(violations, '|' || :violation || '|') > 0"
+_AMONG: Final = "idx = ANY(CAST(:indexes AS bigint[]))"
 
 
 class PostgresReader(TableReader):
     """One view of the tables through a connection that is inside a read transaction."""
 
     __slots__ = ("_link", "_names")
-    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS}
+    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS, "indexes": _AMONG}
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, version: int = schema.VERSION) -> None:
+        super().__init__(past.NEWEST if version == schema.VERSION else past.V2)
         self._link = link
         self._names = itertools.count()
+
+    def _list(self, numbers: Sequence[int]) -> Any:
+        return list(numbers)
 
     def damage(self) -> list[str]:
         """See ``Auditable``. PostgreSQL has no check that this role may run; what it can't read is raised."""
@@ -39,7 +44,7 @@ class PostgresReader(TableReader):
     def schema_differences(self) -> list[str]:
         """See ``Auditable``."""
         try:
-            return schema.differences(self._link)
+            return schema.differences(self._link, self.shape.version)
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 

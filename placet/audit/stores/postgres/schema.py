@@ -18,9 +18,9 @@ from placet.audit.stores.postgres.failure import APPEND_ONLY
 
 NAMESPACE: Final = "placet"
 VERSION: Final = schema.VERSION
-COMMENT: Final = f"record of placet, version {VERSION}"
 COMMENT_START: Final = "record of placet, version "
-TABLES: Final = ("leaves", "state", "checkpoints", "blobs")
+EARLIEST: Final = 2  # there was no version 1 of it
+TABLES: Final = ("leaves", "state", "checkpoints", "blobs", "blocks", "terms")
 _REFUSED: Final = (
     ("leaves", "UPDATE"),
     ("leaves", "DELETE"),
@@ -47,8 +47,8 @@ def create_statements(origin: str) -> list[str]:
     """What makes an empty record, in order; for its owner, in one transaction."""
     return [
         f"CREATE SCHEMA {NAMESPACE}",
-        f"COMMENT ON SCHEMA {NAMESPACE} IS {_quoted(COMMENT)}",
-        *(_translated(statement) for kind, statement in schema.OBJECTS.values() if kind in {"table", "index"}),
+        comment_statement(VERSION),
+        *(translated(statement) for kind, statement in schema.OBJECTS.values() if kind in {"table", "index"}),
         *(
             f"CREATE FUNCTION {NAMESPACE}.{name}() RETURNS trigger LANGUAGE plpgsql "
             f"SET search_path = {SEARCH_PATH} AS $${body}$$"
@@ -59,12 +59,17 @@ def create_statements(origin: str) -> list[str]:
     ]
 
 
+def comment_statement(version: int) -> str:
+    """What says of which version the tables are."""
+    return f"COMMENT ON SCHEMA {NAMESPACE} IS {_quoted(f'{COMMENT_START}{version}')}"
+
+
 def grant_statements(*, gate: str, auditor: str = "") -> list[str]:
     """What the roles may do: the gate adds and reads, an auditor reads; nobody but the owner changes a table."""
     statements = [
         f"REVOKE ALL ON SCHEMA {NAMESPACE} FROM PUBLIC",
         *_role(gate),
-        f"GRANT SELECT, INSERT ON {_all('leaves', 'blobs', 'checkpoints')} TO {_name(gate)}",
+        f"GRANT SELECT, INSERT ON {_all('leaves', 'blobs', 'checkpoints', 'blocks', 'terms')} TO {_name(gate)}",
         f"GRANT SELECT, UPDATE (size, frontier) ON {_all('state')} TO {_name(gate)}",
     ]
     if auditor:
@@ -92,10 +97,11 @@ def _name(role: str) -> str:
     return '"' + role.replace('"', '""') + '"'
 
 
-def _translated(statement: str) -> str:
+def translated(statement: str) -> str:
     """A statement of the SQLite schema for PostgreSQL."""
     for ours, theirs in (
         ("CREATE TABLE ", f"CREATE TABLE {NAMESPACE}."),
+        (") STRICT, WITHOUT ROWID", ")"),
         (") STRICT", ")"),
         (" INTEGER", " bigint"),
         (" TEXT", ' text COLLATE "C"'),
@@ -155,15 +161,15 @@ def read_inventory(connection: psycopg.Connection[Any]) -> dict[str, str]:
     return {f"{kind} {name}": str(definition) for kind, name, definition in connection.execute(_INVENTORY)}
 
 
-def differences(connection: psycopg.Connection[Any]) -> list[str]:
+def differences(connection: psycopg.Connection[Any], version: int = VERSION) -> list[str]:
     """Names of tables, indexes, triggers, functions and whatever else is missing, changed or foreign."""
-    found, made = read_inventory(connection), load_inventory()
+    found, made = read_inventory(connection), load_inventory(version)
     return sorted({_bare(key) for key in found.keys() | made.keys() if found.get(key) != made.get(key)})
 
 
-def load_inventory() -> dict[str, str]:
-    """What ``read_inventory`` finds in a new record, from PostgreSQL 15 to 18."""
-    raw = importlib.resources.files(__package__).joinpath("inventory.json").read_bytes()
+def load_inventory(version: int = VERSION) -> dict[str, str]:
+    """What ``read_inventory`` finds in a new record of that version, from PostgreSQL 15 to 18."""
+    raw = importlib.resources.files(__package__).joinpath(f"inventory-{version}.json").read_bytes()
     made: dict[str, str] = json.loads(raw)
     return made
 

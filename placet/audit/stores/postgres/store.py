@@ -21,6 +21,7 @@ from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.connection import (
     Link,
     connect,
+    read_version,
     require_database,
     require_durable,
     require_role,
@@ -29,7 +30,8 @@ from placet.audit.stores.postgres.connection import (
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.reader import PostgresReader
 from placet.audit.stores.postgres.schema import NAMESPACE
-from placet.audit.stores.postgres.transaction import PostgresTransaction
+from placet.audit.stores.postgres.transaction import PostgresTransaction, put_block
+from placet.audit.terms import TermBlock
 from placet.errors import AuditError, TamperError
 
 MAX_READERS: Final = 8
@@ -37,6 +39,7 @@ _READER_WAIT_S: Final = 1.0
 _ANSWER_S: Final = 3.0  # a signer reads all that is new, answer by answer, which may take longer than any decision
 _WRITER_IDLE_S: Final = 10.0
 _READER_IDLE_S: Final = 60.0
+_BLOCK_S: Final = 30.0
 _GRACE_S: Final = 5.0  # a commit under way is not cut short at once: what it did would not be known
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -44,7 +47,7 @@ _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class PostgresStore:
     """One database. Threads share it; a forked child must open its own.
 
-    It has one connection to write and at most ``MAX_READERS`` to read.
+    It has one connection to write, at most ``MAX_READERS`` to read, and for a moment one that adds a block of terms.
     """
 
     def __init__(self, url: DatabaseUrl, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -153,6 +156,20 @@ class PostgresStore:
             if self._closed:
                 self._close_readers()
 
+    def add_block(self, block: TermBlock) -> bool:
+        """See ``Store``. It has a connection of its own, which no append waits for, for as long as it takes."""
+        self._require_usable()
+        try:
+            link = self._connect_writer()
+            try:
+                link.give_up = self._clock() + _BLOCK_S
+                with link.transaction():
+                    return put_block(link, block)
+            finally:
+                link.close()
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
+
     def close(self) -> None:
         """See ``Store``."""
         self._closed = True
@@ -232,13 +249,13 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
 
     Raises:
         StoreUnavailable: it can't be read, ``store_corrupt`` when it is damaged.
-        AuditError: ``store_foreign`` when it holds no record of this version.
+        AuditError: ``store_foreign`` when it holds no record, or one of a newer version.
     """
     link: Link | None = None
     try:
-        link = _connect_reader(url, answer_s=deadline_s, idle_s=0)
+        link = _connect_reader(url, answer_s=deadline_s, idle_s=0, require=read_version)
         link.answer_s = None  # a search without an index may take a while
-        yield PostgresReader(link)
+        yield PostgresReader(link, read_version(link, url))
     except psycopg.Error as exc:
         raise store_error(exc) from exc
     finally:
@@ -246,11 +263,17 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
             link.close()
 
 
-def _connect_reader(url: DatabaseUrl, *, answer_s: float, idle_s: float) -> Link:
+def _connect_reader(
+    url: DatabaseUrl,
+    *,
+    answer_s: float,
+    idle_s: float,
+    require: Callable[[Link, DatabaseUrl], object] = require_version,
+) -> Link:
     link = connect(url, idle_s=idle_s, application="placet reader")
     try:
         link.answer_s = answer_s
-        require_version(link, url)
+        require(link, url)
         link.execute(_BEGIN_READING)
     except BaseException:
         link.close()

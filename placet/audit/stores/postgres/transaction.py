@@ -14,6 +14,7 @@ from placet.audit.stores.postgres.connection import Link, not_durable_now
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.text import stored
 from placet.audit.stores.reader import COLUMNS, parse_state, values_of
+from placet.audit.terms import TermBlock
 from placet.canonical import Digest
 from placet.errors import StoreUnavailable
 
@@ -38,6 +39,11 @@ _COPY: Final = f"COPY leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) FROM S
 _TYPES: Final = ("int8", "bytea", "bytea", *("int8" if name in {"allowed", "approved"} else "text" for name in COLUMNS))
 _COPY_BLOBS: Final = "COPY blobs (idx, name, sha256, content) FROM STDIN (FORMAT BINARY)"
 _BLOB_TYPES: Final = ("int8", "text", "bytea", "bytea")
+_INSERT_BLOCK: Final = (
+    "INSERT INTO placet.blocks (block, earliest, latest) VALUES (%s, %s, %s) ON CONFLICT (block) DO NOTHING"
+)
+_COPY_TERMS: Final = "COPY placet.terms (block, term, members) FROM STDIN (FORMAT BINARY)"
+_TERM_TYPES: Final = ("int8", "int8", "bytea")
 _FIND_UIDS: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid = ANY(%s::text[])"
 _NEWEST_NOTE: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _PUT_CHECKPOINT: Final = (
@@ -164,6 +170,19 @@ class PostgresTransaction:
 
     def _guarded(self) -> _Translated:
         return _Translated(self.spoil)
+
+
+def put_block(link: psycopg.Connection[Any], block: TermBlock) -> bool:
+    """Keep what the leaves of a block are found by, inside a transaction; False where somebody else has.
+
+    It locks nothing that an append needs: of two that add a block, the second waits here for the first.
+    """
+    cursor = link.cursor()
+    cursor.execute(_INSERT_BLOCK, (block.number, block.earliest, block.latest))
+    if not cursor.rowcount:
+        return False
+    _copy(cursor, _COPY_TERMS, _TERM_TYPES, ((block.number, *row) for row in block.rows))
+    return True
 
 
 def _copy(cursor: psycopg.Cursor[Any], statement: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

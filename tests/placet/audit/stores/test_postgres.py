@@ -166,7 +166,7 @@ def test_a_change_of_the_servers_settings_does_not_reach_what_is_open_or_is_refu
 def test_what_is_no_record_is_told_from_one(postgres: PostgresServer, url: DatabaseUrl) -> None:
     name = url.split("/")[3].split("?")[0]
     assert _open_code(url, origin="placet.dev/log/other") == "origin_differs"
-    _as_owner(url, "COMMENT ON SCHEMA placet IS 'record of placet, version 3'")
+    _as_owner(url, "COMMENT ON SCHEMA placet IS 'record of placet, version 99'")
     assert _open_code(url) == "store_foreign"
     _as_owner(url, "COMMENT ON SCHEMA placet IS NULL")
     assert _open_code(url) == "store_foreign"
