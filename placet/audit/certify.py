@@ -56,7 +56,7 @@ class Certified:
     said: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
 
 
-def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified | None:
+def certify(reader: Auditable, start: int, end: int, forms: Forms, *, with_terms: bool = False) -> Certified | None:
     """Certify the leaves with ``start`` <= index < ``end``, and what stands beside them.
 
     Args:
@@ -64,6 +64,7 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified 
         start: the first index.
         end: the index after the last.
         forms: what was met before.
+        with_terms: whether to tell what the leaves are found by, which takes as long as all the rest.
 
     Returns:
         None where the strict way must answer.
@@ -76,7 +77,6 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms) -> Certified 
     # Names of this function alone: a hundred thousand times a second an attribute costs what a check costs.
     read, agrees, times = forms.read, beside.agrees, made.times
     answers: list[tuple[str, int | None]] = []
-    with_terms = next(reader.raw_blocks(), None) is not None
     for first in range(start, end, STRETCH):
         last = min(first + STRETCH, end)
         rows = reader.stretch(first, last)

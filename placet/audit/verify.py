@@ -195,7 +195,10 @@ class _Verifier:
         while start < (self._state_size or 0) and not self._broken and not self.is_told_in_order:
             end = min(start + step, self._state_size or 0)
             try:
-                made = certify(reader, start, end, forms) if workers is None else workers.certify(start, end)
+                if workers is None:
+                    made = certify(reader, start, end, forms, with_terms=self._index.is_open)
+                else:
+                    made = workers.certify(start, end)
             except StoreUnavailable:
                 made = None  # what can be read of it still is, before the same error comes again
             if made is not None and self._index.is_open and len(made.said) != len(made.hashes):

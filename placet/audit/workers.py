@@ -25,7 +25,7 @@ from placet.audit.merkle import HASH_BYTES
 from placet.errors import PlacetError
 
 SHARE: Final = 4096  # leaves that a process certifies at a time
-_AHEAD: Final = 64  # shares that are asked for and not yet taken: 16 MB of answers
+_AHEAD: Final = 2  # shares for each process that are asked for and not yet taken, 2 MB of terms each
 
 _forms = Forms()  # of a process: what it has met before
 
@@ -75,13 +75,22 @@ class Workers:
         location: of the store.
         start: index of the first leaf that will be asked for.
         size: leaves that there are.
+        jobs: how many there are.
         share: leaves in each share.
     """
 
     def __init__(
-        self, pool: ProcessPoolExecutor, location: StoreLocation, start: int, size: int, share: int = SHARE
+        self,
+        pool: ProcessPoolExecutor,
+        location: StoreLocation,
+        start: int,
+        size: int,
+        *,
+        jobs: int,
+        share: int = SHARE,
     ) -> None:
         self.step = share
+        self._ahead = _AHEAD * jobs
         self._pool = pool
         self._location = location
         self._size = size
@@ -104,7 +113,7 @@ class Workers:
         return None
 
     def _ask(self) -> None:
-        while len(self._asked) < _AHEAD and self._next < self._size:
+        while len(self._asked) < self._ahead and self._next < self._size:
             end = min(self._next + self.step, self._size)
             try:
                 answer = self._pool.submit(_certify, self._location, self._next, end)
@@ -133,7 +142,7 @@ def open_workers(
     # A process of its own from the start: a fork would inherit SQLite's idea of which locks it holds.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield Workers(pool, location, start, size, share)
+        yield Workers(pool, location, start, size, jobs=jobs, share=share)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -142,7 +151,8 @@ def _certify(location: StoreLocation, start: int, end: int) -> _Packed | None:
     """One share, in a process of the pool."""
     try:
         with open_reader(location) as reader:
-            made = certify(reader, start, end, _forms)
+            with_terms = next(reader.raw_blocks(), None) is not None
+            made = certify(reader, start, end, _forms, with_terms=with_terms)
     except PlacetError:
         return None  # the process that answers will meet it, and says what it is
     return None if made is None else _Packed.of(made)

@@ -75,18 +75,6 @@ def _between(start: int, end: int | None) -> tuple[str, dict[str, int]]:
     return f" WHERE {' AND '.join(conditions)}" if conditions else "", asked
 
 
-class _NotKept:
-    """What stands for a column that a store of that version has not got: it says nothing, so nothing wrong."""
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_NOT_KEPT: Final = _NotKept()
-
-
 class TableReader(ABC):
     """Queries of one view of the tables; a store says how they are put to it.
 
@@ -303,7 +291,7 @@ class TableReader(ABC):
         if len(self.shape.columns) == len(COLUMNS):
             return found
         said = dict(zip(self.shape.columns, found, strict=True))
-        return tuple(said.get(name, _NOT_KEPT) for name in COLUMNS)
+        return tuple(said.get(name, past.NOT_KEPT) for name in COLUMNS)
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""

@@ -23,8 +23,8 @@ from placet.audit.query import Query, find
 from placet.audit.record import parse_leaf, render_leaf
 from placet.audit.stores.postgres.transaction import put_block
 from placet.audit.terms import BLOCK, _render_members, make_block, read_members
-from placet.audit.verify import verify_file
 from placet.errors import FormatError, InputError, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.bulk import build_bulk, plain
 from tests.simulators.pgsurgery import owners
 from tests.simulators.postgres import PostgresServer

@@ -90,10 +90,10 @@ def test_a_store_that_a_process_cannot_open_is_left_to_the_one_that_answers(tmp_
 
 def test_shares_are_asked_for_ahead_and_in_bounds(store: Path) -> None:
     pool = Asked()
-    Workers(pool, store, 3, 10_000, share=10)  # type: ignore[arg-type]
+    Workers(pool, store, 3, 10_000, jobs=3, share=10)  # type: ignore[arg-type]
 
     assert pool.calls[:2] == [(3, 13), (13, 23)]
-    assert len(pool.calls) == workers._AHEAD
+    assert len(pool.calls) == 3 * workers._AHEAD
 
 
 class Asked(Executor):

@@ -77,6 +77,7 @@ class PostgresReader(TableReader):
             cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {translated(statement)}", asked)
             while rows := cursor.execute(f"FETCH {_FETCHED} FROM {name}").fetchall():
                 yield from rows
+            cursor.execute(f"CLOSE {name}")
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 
