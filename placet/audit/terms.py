@@ -93,13 +93,21 @@ class BlockMaker:
             columns: of ``search_values``; None, as for the body, where the leaf can't be read: it has no terms.
             body: of the leaf.
         """
-        if columns is not None and body is not None:
-            place, there = self._place, self._terms
-            for term in terms_of(columns, body):
-                there[term].append(place)
-            time = columns[_TIME]
-            self._earliest = min(self._earliest or time, time)
-            self._latest = max(self._latest, time)
+        if columns is None or body is None:
+            return self._close()
+        return self.add_said(columns[_TIME], terms_of(columns, body))
+
+    def add_said(self, time: str, terms: Iterable[int]) -> TermBlock | None:
+        """The same for a leaf of which its time and its terms are known."""
+        place, there = self._place, self._terms
+        for term in terms:
+            there[term].append(place)
+        self._earliest = min(self._earliest or time, time)
+        self._latest = max(self._latest, time)
+        return self._close()
+
+    def _close(self) -> TermBlock | None:
+        """Go on to the next place; the block, where that was the last one."""
         self._place += 1
         if self._place < BLOCK:
             return None
