@@ -176,6 +176,16 @@ bench: setup-dev ## Measure the gate beside OPA and Gatekeeper, 12 minutes; make
 	@$(BIN)/python benchmarks/bench_decision.py --profile -o json $(if $(QUICK),--reviews 50) > $(RESULTS)/steps.json
 	@$(BIN)/python benchmarks/report.py $(RESULTS) --only machine aims steps
 
+.PHONY: bench-audit
+bench-audit: setup-dev ## Measure the record: appends on both stores, verifying, queries, 12 minutes; QUICK=1 only shows that it works
+	@mkdir -p $(RESULTS)
+	@for name in commits verify find; do \
+		[ -f benchmarks/bench_$$name.py ] || continue; \
+		printf '\n== bench-audit: %s\n' "$$name" >&2; \
+		$(BIN)/python benchmarks/bench_$$name.py $(if $(QUICK),--quick) --json $(RESULTS)/$$name.json; \
+	done
+	@$(BIN)/python benchmarks/report.py $(RESULTS) --only audit-machine audit-aims
+
 .PHONY: flood
 flood: setup-dev ## Honest reviews while others flood the gate, 4 minutes; make flood QUICK=1 takes one
 	$(call step,floods)

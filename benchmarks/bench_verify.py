@@ -6,8 +6,13 @@ In one run, by one thread of one process, of one store in the page cache:
 
 * plain hashing: SHA-256 of each leaf and of each attachment, already in memory. No verifier that hashes is faster;
 * reading: every column of every leaf and attachment, through SQLite, and nothing done with it;
-* parsing: JSON of each leaf to Python values and back with sorted keys, which is what canonical form and columns need;
-* verifying: all that `placet audit verify` does but the store's own check of its pages, which is timed alone.
+* parsing: JSON of each leaf to Python values and back with sorted keys, which is one way to see that it is canonical;
+* pages: the store's own check of its pages and indexes, which is SQLite's work;
+* verifying: all else that `placet audit verify` does; strictly: the same without the quick way through plain leaves;
+* whole: all of `placet audit verify`, pages too;
+* tiles: all of `placet audit verify --tiles` over the same leaves, published.
+
+Then the whole again on the wall clock, with one process and with two.
 
 Two sizes of record: that of a real admission with two attachments, and a small one without any. With --memory also the
 most memory that verifying takes.
@@ -16,7 +21,9 @@ most memory that verifying takes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import shutil
 import sqlite3
 import sys
 import time
@@ -24,6 +31,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # records are those of the tests
@@ -32,12 +40,18 @@ import orjson  # noqa: E402 - after the path is set
 
 from benchmarks.machine import say  # noqa: E402
 from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
+from placet.audit import verify as verifier  # noqa: E402
+from placet.audit.findings import Verification  # noqa: E402
 from placet.audit.stores.file import open_readonly  # noqa: E402
+from placet.audit.tile_writer import write_tiles  # noqa: E402
+from placet.audit.tiles_verify import verify_tiles  # noqa: E402
 from placet.audit.verify import verify_file, verify_store  # noqa: E402
 from tests.simulators.bulk import build_bulk, plain  # noqa: E402
 from tests.simulators.tampering import LOG_KEY, Body  # noqa: E402
 
 KEYS: Final = [LOG_KEY.verifier]
+JOBS: Final = (1, 2)
+SIGNED_EVERY: Final = 1000
 _SIZES: Final = {"input": 1450, "content": 470}  # bytes, as the records of the end-to-end tests have them on average
 
 
@@ -76,7 +90,7 @@ def measure(folder: Path, records: int, rounds: int, *, memory: bool) -> list[di
     """All rates of both kinds of record."""
     rows = []
     for name, made in (("as admissions leave them", real), ("small, alone", small)):
-        store = build_bulk(folder / f"{made.__name__}.db", records, made=made)
+        store = build_bulk(folder / f"{made.__name__}.db", records, made=made, signed_every=SIGNED_EVERY)
         say(f"made {records} records, {name}")
         rows.append({"name": name, "records": records, **_measure_store(store, records, rounds)})
         if memory:
@@ -85,6 +99,10 @@ def measure(folder: Path, records: int, rounds: int, *, memory: bool) -> list[di
 
 
 def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
+    tiles = store.with_suffix(".tiles")
+    tiles.mkdir()
+    with open_readonly(store) as reader:
+        write_tiles(tiles, reader, KEYS)
     with contextlib.closing(sqlite3.connect(store)) as database:
         leaves = [leaf for (leaf,) in database.execute("SELECT leaf FROM leaves ORDER BY idx")]
         blobs = [blob for (blob,) in database.execute("SELECT content FROM blobs ORDER BY idx, name")]
@@ -93,16 +111,24 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
         "reading": lambda: _read(store),
         "parsing": lambda: [_there_and_back(leaf) for leaf in leaves],
         "pages": lambda: _check_pages(store),
+        "strictly": lambda: _verify_strictly(store, records),
         "verifying": lambda: _verify(store, records),
-        "whole": lambda: verify_file(store, KEYS),
+        "whole": lambda: _require(verify_file(store, KEYS), records),
+        "tiles": lambda: _require(verify_tiles(tiles, KEYS), records),
     }
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    clocks = {f"jobs_{jobs}": functools.partial(verify_file, store, KEYS, jobs=jobs) for jobs in JOBS}
+    taken: dict[str, list[float]] = {name: [] for name in (*steps, *clocks)}
     for number in range(rounds):
         for name, step in steps.items():
             started = time.process_time()
             step()
             taken[name].append(records / (time.process_time() - started))
+        for name, run in clocks.items():
+            started = time.perf_counter()
+            _require(run(), records)
+            taken[name].append(records / (time.perf_counter() - started))
         say(f"round {number + 1} of {rounds} done")
+    shutil.rmtree(tiles)
     return {
         "leaf_bytes": sum(map(len, leaves)) // records,
         "attached_bytes": sum(map(len, blobs)) // records,
@@ -142,7 +168,15 @@ class _WithoutPages:
 
 def _verify(store: Path, records: int) -> None:
     with open_readonly(store) as reader:
-        result = verify_store(_WithoutPages(reader), KEYS)
+        _require(verify_store(_WithoutPages(reader), KEYS), records)
+
+
+def _verify_strictly(store: Path, records: int) -> None:
+    with mock.patch.object(verifier, "certify", return_value=None), mock.patch.object(verifier, "STRETCH", records):
+        _verify(store, records)
+
+
+def _require(result: Verification, records: int) -> None:
     if not result.verified or result.size != records:
         raise SystemExit(f"the record does not verify: {result.findings}")
 
@@ -163,22 +197,34 @@ def render(rows: list[dict[str, Any]]) -> str:
         *(f"{row['name']} ({row['leaf_bytes']} + {row['attached_bytes']} bytes)" for row in rows),
     ]
     lines = [[name, *(str(Spread(**row[f"{name}_per_s"])) for row in rows)] for name in _steps(rows)]
-    ratios = (row["verifying_per_s"]["median"] / row["hashing_per_s"]["median"] for row in rows)
-    return render_table(head, [*lines, ["verifying: x plain hashing", *(f"{ratio:.2f}" for ratio in ratios)]])
+    lines += [
+        [f"{name}: x {other}", *(f"{_ratio(row, name, other):.2f}" for row in rows)]
+        for name, other in (("verifying", "strictly"), ("verifying", "hashing"), ("tiles", "hashing"))
+    ]
+    clocks = [[f"--jobs {jobs}", *(str(Spread(**row[f"jobs_{jobs}_per_s"])) for row in rows)] for jobs in JOBS]
+    return render_table(head, lines) + "\n" + render_table(["records/s on the wall clock", *head[1:]], clocks)
+
+
+def _ratio(row: dict[str, Any], name: str, other: str) -> float:
+    ratio: float = row[f"{name}_per_s"]["median"] / row[f"{other}_per_s"]["median"]
+    return ratio
 
 
 def _steps(rows: list[dict[str, Any]]) -> Iterator[str]:
-    return (name.removesuffix("_per_s") for name in rows[0] if name.endswith("_per_s"))
+    names = (name.removesuffix("_per_s") for name in rows[0] if name.endswith("_per_s"))
+    return (name for name in names if not name.startswith("jobs_"))
 
 
 def main() -> None:
     """Measure and print."""
     made = parser(__doc__)
-    made.add_argument("--records", type=int, help="of each store (default: 50000, quick 5000)")
+    made.add_argument("--records", type=int, help="of each store, whole thousands (default: 50000, quick 5000)")
     made.add_argument("--rounds", type=int, help="default: 3, quick 1")
     made.add_argument("--memory", action="store_true", help="also the most memory that Python takes; slow")
     asked = made.parse_args()
     records, rounds = asked.records or (5000 if asked.quick else 50_000), asked.rounds or (1 if asked.quick else 3)
+    if records % SIGNED_EVERY:
+        made.error(f"tiles end at a checkpoint: give whole {SIGNED_EVERY:,}s of records")
     with bench(asked) as (folder, results):
         results["verify"] = measure(folder, records, rounds, memory=asked.memory)
     print(render(results["verify"]))

@@ -20,14 +20,24 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tables are the benchmarks' own
 
-from benchmarks import bench_api, bench_growth, bench_peers, bench_records  # noqa: E402 - after the path is set
+from benchmarks import (  # noqa: E402 - after the path is set
+    bench_api,
+    bench_commits,
+    bench_growth,
+    bench_peers,
+    bench_records,
+    bench_verify,
+)
 from benchmarks.results import render_table  # noqa: E402
 
 BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _GATEKEEPER: Final = bench_peers.GATEKEEPER
 _FLAT: Final = 1.10
 _WARM: Final = 1.5
-_FILES: Final = ("peers", "api", "records", "growth", "steps")
+_HALF: Final = 0.5
+_VERIFIED: Final = 100_000
+_BENCH: Final = ("peers", "api", "records", "growth", "steps")
+_FILES: Final = ("peers", "api", "records", "growth", "steps", "commits", "verify")
 
 
 def load_results(folder: Path) -> dict[str, Any]:
@@ -58,8 +68,15 @@ def fill(text: str, results: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def render_machine(results: Mapping[str, Any]) -> str:
     """The machine, and how the run was made."""
-    peers = results["peers"]
-    machine = peers["machine"]
+    return _machine(results["peers"]["machine"], [results[name] for name in _BENCH if name in results], "bench")
+
+
+def render_audit_machine(results: Mapping[str, Any]) -> str:
+    """The same for what was measured of the record."""
+    return _machine(results["commits"]["machine"], [results["commits"], results["verify"]], "bench-audit")
+
+
+def _machine(machine: Mapping[str, Any], parts: list[Any], target: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         ["processor", f"{machine['cpu']}, {machine['cores']} cores shared by server and load generator"],
@@ -69,9 +86,9 @@ def render_machine(results: Mapping[str, Any]) -> str:
         ["versions", versions],
         ["taken", f"{machine['taken']}, load average before the run {machine['load_average']:.2f}"],
     ]
-    quick = any(part.get("quick") for part in results.values() if isinstance(part, dict))
+    quick = any(part.get("quick") for part in parts)
     warning = (
-        "**Preliminary: a quick run (`make bench QUICK=1`), which shows what is measured, not how fast it is.**\n\n"
+        f"**Preliminary: a quick run (`make {target} QUICK=1`), which shows what is measured, not how fast it is.**\n\n"
         if quick
         else ""
     )
@@ -107,6 +124,31 @@ def render_aims(results: Mapping[str, Any]) -> str:
     return render_table(["aim", "came out", ""], rows, text=True)
 
 
+def render_audit_aims(results: Mapping[str, Any]) -> str:
+    """What was aimed at for the record, and what came out."""
+    rows = []
+    commits, lengths = results["commits"]["commits"], results["commits"]["lengths"]
+    for store in dict.fromkeys(row["store"] for row in commits):
+        mine = [row for row in commits if row["store"] == store]
+        callers = " / ".join(str(row["callers"]) for row in mine)
+        ratios = [row["ratio"]["median"] for row in mine]
+        said = f"{store}: at least half of its own commits a second"
+        out = f"{' / '.join(f'{ratio:.2f}' for ratio in ratios)} at {callers} callers"
+        rows.append([said, out, _met(ratio >= _HALF for ratio in ratios)])
+    first, last = lengths[0], lengths[-1]
+    said = f"an append costs the same with {first['records']:,} and {last['records']:,} leaves, within 10 %"
+    rows.append(
+        [said, f"{bench_commits.shown(last['cpu_ratio'])} x the CPU", _met([last["cpu_ratio"]["median"] <= _FLAT])]
+    )
+    for name, words in (("verifying", "a store"), ("tiles", "tiles")):
+        rates = [row[f"{name}_per_s"]["median"] for row in results["verify"]["verify"]]
+        out = " / ".join(f"{rate:,.0f}" for rate in rates)
+        sizes = " / ".join(f"{row['leaf_bytes']}" for row in results["verify"]["verify"])
+        said = f"{words}: at least {_VERIFIED:,} records a second and core"
+        rows.append([said, f"{out} with leaves of {sizes} bytes", _met(rate >= _VERIFIED for rate in rates)])
+    return render_table(["aim", "came out", ""], rows, text=True)
+
+
 def _met(each: Any) -> str:
     answers = list(each)
     return "met" if all(answers) else "met in part" if any(answers) else "missed"
@@ -131,6 +173,11 @@ TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "records": lambda results: bench_records.render(results["records"]["records"]),
     "growth": lambda results: bench_growth.render(results["growth"]["growth"]),
     "steps": render_steps,
+    "audit-machine": render_audit_machine,
+    "audit-aims": render_audit_aims,
+    "commits": lambda results: bench_commits.render(results["commits"]["commits"]),
+    "lengths": lambda results: bench_commits.render_growth(results["commits"]["lengths"]),
+    "verify": lambda results: bench_verify.render(results["verify"]["verify"]),
 }
 
 

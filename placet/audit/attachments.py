@@ -11,7 +11,7 @@ from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import attachment_digests
 
 # Beside a decision, or what it rests on, until it is erased.
-_KEPT: Final = frozenset(
+KEPT: Final = frozenset(
     {"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources", "report"}
 )
 
@@ -37,7 +37,7 @@ class Attachments:
             How many that could be there are not, and no prune has taken.
         """
         digests = attachment_digests(body) if body is not None else {}
-        expected = {name for name in _KEPT if name in digests}
+        expected = {name for name in KEPT if name in digests}
         while self._next is not None and self._next[0] <= index:
             at, name, sha256, content = self._next
             self._advance()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from placet.audit.findings import Findings
@@ -30,6 +30,23 @@ class IndexCheck:
         self._terms = reader.raw_terms(first)
         self._block = next(self._blocks, None)
         self._term = next(self._terms, None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a block that is not made again yet."""
+        return self._block is not None
+
+    def add_said(self, said: Iterable[tuple[str, Collection[int]]]) -> None:
+        """The next leaves, of which is known what they say: time and terms."""
+        for time, terms in said:
+            if self._block is None:
+                return
+            if self._skip:
+                self._skip -= 1
+                continue
+            made = self._maker.add_said(time, terms)
+            if made is not None:
+                self._compare(made)
 
     def add(self, columns: Sequence[Any] | None, body: Mapping[str, Any] | None) -> None:
         """The next leaf; None and None for one that can't be read."""

@@ -31,6 +31,11 @@ class PrunedLeaves:
         self._leaves: Counter[int] = Counter()  # prune -> leaves that it explains
         self._attachments: Counter[int] = Counter()
 
+    @property
+    def tells_of_prunes(self) -> bool:
+        """Whether any leaf says that something was pruned: what is not there may be explained, or under a hold."""
+        return bool(self._ledger.prunes)
+
     def explains(self, index: int) -> bool:
         """Whether a leaf says that this one was pruned."""
         return self._ledger.find_leaf(index) is not None

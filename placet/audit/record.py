@@ -24,7 +24,7 @@ from placet.plainjson import NOT_PLAIN, parse_canonical
 SCHEMA: Final = "placet.dev/record/v1"
 SEALED_SCHEMA: Final = "placet.dev/record/v2"
 """Of a leaf in which names of persons are sealed; in everything else the same."""
-_SCHEMAS: Final = frozenset({SCHEMA, SEALED_SCHEMA})
+_SCHEMAS: Final = (SCHEMA, SEALED_SCHEMA)  # no set: what a leaf says may be a list, which has no hash
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
 HEARTBEAT: Final = "heartbeat"
@@ -60,12 +60,12 @@ PRUNED: Final = "pruned"
 """What stands in place of the type of a leaf whose bytes were removed; no leaf is of this type."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z", re.ASCII)
-_DIGEST_FIELD: Final = "_digest"
+ATTACHMENT_FIELD: Final = "_digest"
 KEPT_BEFORE: Final = "kept_before"
 """Member of a decision: attachments that equal those of an earlier leaf, which has them."""
 _KNOWN: Final = frozenset(LEAF_TYPES)
 # Members of a decision under the columns from ``cluster`` to ``requester``, in their order.
-_TEXTS: Final = ("cluster", "environment", "namespace", "kind", "name", "user")
+TEXT_MEMBERS: Final = ("cluster", "environment", "namespace", "kind", "name", "user")
 _NOT_SAID: Final = ("", "", "", "", "", "", "", None, None, "")  # the columns after ``cluster`` of other types
 
 
@@ -188,7 +188,7 @@ def attachment_digests(body: Mapping[str, Any]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)  # leaves have few sets of members, and many leaves have the same one
 def _digest_members(members: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((key, key.removesuffix(_DIGEST_FIELD)) for key in members if key.endswith(_DIGEST_FIELD))
+    return tuple((key, key.removesuffix(ATTACHMENT_FIELD)) for key in members if key.endswith(ATTACHMENT_FIELD))
 
 
 def find_attachments(body: Mapping[str, Any], index: int) -> dict[str, tuple[int, str]]:
@@ -230,7 +230,7 @@ def search_values(body: Mapping[str, Any]) -> tuple[Any, ...]:
     if not isinstance(allowed, bool):
         raise FormatError("the decision does not say whether it allowed", code="leaf_malformed")
     get = body.get
-    said = [found if isinstance(found := get(name), str) else "" for name in _TEXTS]
+    said = [found if isinstance(found := get(name), str) else "" for name in TEXT_MEMBERS]
     model = get("model")
     return (
         leaf_type,
@@ -243,11 +243,12 @@ def search_values(body: Mapping[str, Any]) -> tuple[Any, ...]:
         _text(body, "projection"),
         int(allowed),
         int(get("approved") is True),
-        _violations(get("violations")),
+        violations_column(get("violations")),
     )
 
 
-def _violations(entries: object) -> str:
+def violations_column(entries: object) -> str:
+    """The column ``violations`` of what the member of that name has."""
     if not entries:
         return ""
     words: set[str] = set()

@@ -94,16 +94,31 @@ class BlockMaker:
             columns: of ``search_values``; None, as for the body, where the leaf can't be read: it has no terms.
             body: of the leaf.
         """
-        if columns is not None and body is not None:
-            place, there = self._place, self._terms
-            alone, together = gather_terms(columns, body)
-            for term in alone:
-                there[term].append(place)
-            for terms in together:
-                self._together[terms].append(place)
-            time = columns[_TIME]
-            self._earliest = min(self._earliest or time, time)
-            self._latest = max(self._latest, time)
+        if columns is None or body is None:
+            return self._close()
+        place, there = self._place, self._terms
+        alone, together = gather_terms(columns, body)
+        for term in alone:
+            there[term].append(place)
+        for terms in together:
+            self._together[terms].append(place)
+        self._span(columns[_TIME])
+        return self._close()
+
+    def add_said(self, time: str, terms: Iterable[int]) -> TermBlock | None:
+        """The same for a leaf of which its time and its terms are known."""
+        place, there = self._place, self._terms
+        for term in terms:
+            there[term].append(place)
+        self._span(time)
+        return self._close()
+
+    def _span(self, time: str) -> None:
+        self._earliest = min(self._earliest or time, time)
+        self._latest = max(self._latest, time)
+
+    def _close(self) -> TermBlock | None:
+        """Go on to the next place; the block, where that was the last one."""
         self._place += 1
         if self._place < BLOCK:
             return None

@@ -140,8 +140,7 @@ def parse_hashes(raw: bytes) -> list[bytes]:
 def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root of consecutive subtrees of one height, as of leaves."""
     tree = Frontier()
-    for part in hashes:
-        tree.append(part)
+    tree.extend(hashes)
     return tree.root()
 
 
@@ -182,6 +181,24 @@ class TileTree:
             hashes, self.edge[level] = self.edge[level], []
             full.append((Tile(level, full_in(self.size, level) - 1), b"".join(hashes)))
             carried, level = root_of(hashes), level + 1
+
+    def extend(self, leaf_hashes: Sequence[bytes]) -> list[tuple[Tile, bytes]]:
+        """Add the hashes of several leaves; gives what as many ``append`` give."""
+        full: list[tuple[Tile, bytes]] = []
+        place = 0
+        while place < len(leaf_hashes):
+            room = WIDTH - len(self.edge[0]) if self.edge else WIDTH
+            last = place + room - 1  # the one that fills the tile
+            if last > place:
+                if not self.edge:
+                    self.edge.append([])
+                part = leaf_hashes[place:last]
+                self.edge[0].extend(part)
+                self.size += len(part)
+            if last < len(leaf_hashes):
+                full += self.append(leaf_hashes[last])
+            place += room
+        return full
 
     def partial(self) -> Iterator[tuple[Tile, bytes]]:
         """The tiles that are not full, with their bytes; without the bundle."""

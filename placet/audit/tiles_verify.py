@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
 from placet.audit.crosscheck import check_witness
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
+from placet.audit.forms import Forms
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
 from placet.audit.pruned import PrunedLeaves
-from placet.audit.record import DECISION, HEARTBEAT, HOLD, PRUNE, parse_leaf
-from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT, read_kept, read_note, read_tile
-from placet.audit.tile_listing import Listing
+from placet.audit.record import HEARTBEAT, HOLD, PRUNE, parse_body, search_values
+from placet.audit.stores.reader import COLUMNS
+from placet.audit.tile_files import FolderFiles, TileFiles
+from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
 from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
-_WORDS = tuple(f"{kind}\n".encode() for kind in (HOLD, PRUNE))
+_WORDS: Final = tuple(f"{kind}\n".encode() for kind in (HOLD, PRUNE))
+_ALLOWED: Final = COLUMNS.index("allowed")
 
 
 def verify_tiles(
@@ -59,46 +62,6 @@ def verify_tiles(
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
     return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness).run(governed)
-
-
-class TileFiles(Protocol):
-    """Where tiles are: a folder, or an archive."""
-
-    @property
-    def listing(self) -> Listing:
-        """Which files there are."""
-
-    def note(self, path: str) -> bytes | None:
-        """A note; None where it is not there. Raises ``FormatError`` where it is too large for one."""
-
-    def tile(self, tile: Tile) -> bytes | None:
-        """A tile, or the full one where the partial one is gone; None where neither is there. Raises likewise."""
-
-    def kept(self, index: int) -> bytes | None:
-        """A leaf that stays of a bundle that was pruned; None where it is not there. Raises likewise."""
-
-
-class FolderFiles:
-    """The files of a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.listing = Listing.of_folder(root)
-
-    def __str__(self) -> str:
-        return str(self._root)
-
-    def note(self, path: str) -> bytes | None:
-        """See ``TileFiles``."""
-        return read_note(self._root / path)
-
-    def tile(self, tile: Tile) -> bytes | None:
-        """See ``TileFiles``."""
-        return read_tile(self._root, tile)
-
-    def kept(self, index: int) -> bytes | None:
-        """See ``TileFiles``."""
-        return read_kept(self._root, index)
 
 
 class TilesVerifier:
@@ -141,6 +104,7 @@ class TilesVerifier:
         self._types: Counter[str] = Counter()
         self._answers: Counter[int] = Counter()
         self._pace = Pace()
+        self._forms = Forms()
 
     def run(self, governed: Sequence[str] = ()) -> Verification:
         """The whole of it."""
@@ -258,7 +222,7 @@ class TilesVerifier:
     def _words(self) -> Iterator[tuple[int, bytes]]:
         """Every leaf that may tell of a prune or a hold."""
         for index in range(-(-self._size // WIDTH)):
-            for place, leaf in enumerate(self._read_leaves(index, width_at(self._size, ENTRIES, index)) or ()):
+            for place, leaf in enumerate(self._read_leaves(index, width_at(self._size, ENTRIES, index))[0] or ()):
                 if leaf.startswith(_WORDS):
                     yield index * WIDTH + place, leaf
         for index in self._kept:
@@ -299,29 +263,34 @@ class TilesVerifier:
 
     def _bundle(self, index: int) -> None:
         width = width_at(self._size, ENTRIES, index)
-        leaves = self._read_leaves(index, width)
-        tile = self._read_hashes(index, width)
+        leaves, whole = self._read_leaves(index, width)
+        tile, exact = self._read_hashes(index, width)
         entries = None if leaves is None else [hash_leaf(leaf) for leaf in leaves]
         hashes = self._judge(index, width, entries, tile)
-        for place, leaf in enumerate(leaves or ()):
-            if place < width and (hashes is None or hash_leaf(leaf) == hashes[place]):
+        for place, (leaf, leaf_hash) in enumerate(zip(leaves or (), entries or (), strict=True)):
+            if place < width and (hashes is None or leaf_hash == hashes[place]):
                 self._count(index * WIDTH + place, leaf)
         self._check_kept(index, hashes, whole=leaves is not None)
         if hashes is None:
             self._broken = True  # from here on no root can be made
             return
-        for level in (ENTRIES, 0):
-            self._compare_level(level, index, hashes)
+        # These two files are right already; others of the same place are of older checkpoints.
+        self._compare_level(ENTRIES, index, hashes, right=width if whole and entries == hashes else None)
+        self._compare_level(0, index, hashes, right=width if exact and tile == hashes else None)
         if not self._broken:
             self._grow(hashes)
 
-    def _read_leaves(self, index: int, width: int) -> list[bytes] | None:
+    def _read_leaves(self, index: int, width: int) -> tuple[list[bytes] | None, bool]:
+        """The leaves that a bundle has whole, None without one, and whether nothing follows them."""
         raw = self._raw(Tile(ENTRIES, index, width))
-        return None if raw is None else split_bundle(raw)[0]
+        return (None, False) if raw is None else split_bundle(raw)
 
-    def _read_hashes(self, index: int, width: int) -> list[bytes] | None:
+    def _read_hashes(self, index: int, width: int) -> tuple[list[bytes] | None, bool]:
+        """The hashes that a tile has whole, None without one, and whether nothing follows them."""
         raw = self._raw(Tile(0, index, width))
-        return None if raw is None else [raw[start : start + 32] for start in range(0, len(raw) - 31, 32)]
+        if raw is None:
+            return None, False
+        return [raw[start : start + 32] for start in range(0, len(raw) - 31, 32)], len(raw) % 32 == 0
 
     def _raw(self, tile: Tile) -> bytes | None:
         try:
@@ -355,10 +324,10 @@ class TilesVerifier:
             tree.append(one)
         return tree.root() == self._root_signed
 
-    def _compare_level(self, level: int, index: int, hashes: list[bytes]) -> None:
-        """Hold every file of one tile, full or partial, against its hashes."""
+    def _compare_level(self, level: int, index: int, hashes: list[bytes], *, right: int | None) -> None:
+        """Hold every file of one tile, full or partial, against its hashes, but for the one that is right already."""
         for width in sorted(self._listing.tiles.get((level, index), ())):
-            if width > len(hashes):
+            if width > len(hashes) or width == right:
                 continue  # no checkpoint needs it, which is said already; or of the unfinished run
             tile = Tile(level, index, width)
             raw = self._raw(tile)
@@ -394,29 +363,35 @@ class TilesVerifier:
                 self._findings.add("reordered" if swapped else kind, sentence, index=start + place)
 
     def _count(self, index: int, raw: bytes) -> None:
-        try:
-            leaf = parse_leaf(raw)
-        except FormatError as exc:
-            self._findings.add("leaf_malformed", str(exc), index=index)
-            leaf = None
-        if self._witness is not None:
-            self._witness.add_leaf(index, hash_leaf(raw), None if leaf is None else leaf.body)
-        if leaf is None:
-            return
-        self._types[leaf.type] += 1
-        self._pruned.meet(index, leaf.type, raw)
-        if leaf.type == DECISION and leaf.columns.allowed is not None:
-            self._answers[leaf.columns.allowed] += 1
-        if "spooled" not in leaf.body:  # it is dated when it was decided, while the store was away
-            self._pace.add(index, leaf.columns.time, leaf.body.get("interval_s") if leaf.type == HEARTBEAT else None)
+        brief = self._forms.read_briefly(raw) if self._witness is None else None
+        interval_s = None
+        if brief is None:
+            try:
+                body = parse_body(raw)
+                values = search_values(body)
+            except FormatError as exc:
+                self._findings.add("leaf_malformed", str(exc), index=index)
+                if self._witness is not None:
+                    self._witness.add_leaf(index, hash_leaf(raw), None)
+                return
+            if self._witness is not None:
+                self._witness.add_leaf(index, hash_leaf(raw), body)
+            self._forms.learn(body)
+            brief = (values[0], values[1], values[_ALLOWED], "spooled" in body)
+            interval_s = body.get("interval_s") if values[0] == HEARTBEAT else None
+        leaf_type, time, allowed, spooled = brief
+        self._types[leaf_type] += 1
+        self._pruned.meet(index, leaf_type, raw)
+        if allowed is not None:
+            self._answers[allowed] += 1
+        if not spooled:  # it is dated when it was decided, while the store was away
+            self._pace.add(index, time, interval_s)
 
     def _grow(self, hashes: list[bytes]) -> None:
-        for one in hashes:
-            self._frontier.append(one)
-            self._claims.meet(self._frontier, self._frontier, one)
-            for tile, raw in self._tree.append(one):
-                if tile.level:
-                    self._compare_above(tile, raw)
+        self._claims.grow(self._frontier, self._frontier, hashes)
+        for tile, raw in self._tree.extend(hashes):
+            if tile.level:
+                self._compare_above(tile, raw)
 
     # -- the levels above
 

@@ -1,6 +1,6 @@
 """Verify a store: is it, leaf for leaf, what the log's key has signed?
 
-One pass in constant memory. In this order:
+One pass in constant memory, in one process or several. In this order:
 
 1. the file is sound and its tables, indexes and triggers are ours;
 2. there is one state row, of this log;
@@ -8,20 +8,24 @@ One pass in constant memory. In this order:
    by block the terms that it is found by;
 4. each checkpoint in the store, each saved one and the state row: signature, and the root of the leaves at its size.
 
-Nothing that the store says is believed; only its leaves and the signatures of the given keys are.
+Nothing that the store says is believed; only its leaves and the signatures of the given keys are. Step 3 is done
+quickly for stretches of leaves with nothing wrong (``placet.audit.certify``), and strictly here for every other one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from placet.audit.attachments import Attachments
+from placet.audit.certify import STRETCH, Certified, certify
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
 from placet.audit.findings import Findings, Verification
+from placet.audit.forms import Forms
 from placet.audit.index_check import IndexCheck
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
@@ -34,7 +38,8 @@ from placet.audit.stores import Auditable, RawRow
 from placet.audit.stores.reader import COLUMNS, values_of
 from placet.audit.stores.schema import TABLES
 from placet.audit.witness import Witness
-from placet.errors import FormatError, InputError, StoreUnavailable, TamperError
+from placet.audit.workers import Workers, open_workers
+from placet.errors import AuditError, FormatError, InputError, StoreUnavailable, TamperError
 
 Progress = Callable[[int, int], None]
 Keep = Callable[[Prefix], None]
@@ -55,6 +60,7 @@ def verify_file(
     governed: Sequence[str] = (),
     prefix: Prefix | None = None,
     keep: Keep | None = None,
+    jobs: int = 1,
 ) -> Verification:
     """Verify a store, live or a copy, without changing it.
 
@@ -67,6 +73,7 @@ def verify_file(
         governed: namespaces that it is held against; see ``check_witness``.
         prefix: of leaves that an earlier run has verified and that are not read again; not together with a witness.
         keep: told how far a later run need not begin before, now and then while nothing was found.
+        jobs: processes that read leaves; this one alone with a witness, which is told of every leaf in order.
 
     Raises:
         InputError: there is no such file, or a saved checkpoint is not one of this log.
@@ -74,13 +81,23 @@ def verify_file(
     """
     verifier = _Verifier(keys, _saved_claims(saved, keys), progress, witness=witness, prefix=prefix, keep=keep)
     try:
-        with open_reader(path) as reader:
-            verifier.run(reader)
+        with open_reader(path) as reader, _open_workers(path, reader, verifier, jobs) as workers:
+            verifier.run(reader, workers)
     except StoreUnavailable as exc:
         if exc.code == "store_locked":
             raise
         verifier.findings.add("store_corrupt", str(exc))
     return verifier.result(governed)
+
+
+def _open_workers(
+    path: StoreLocation, reader: Auditable, verifier: _Verifier, jobs: int
+) -> AbstractContextManager[Workers | None]:
+    try:
+        size = max((row[1] for row in reader.raw_states() if isinstance(row[1], int)), default=0) if jobs > 1 else 0
+    except AuditError:
+        size = 0  # there is no such table: the verifier says so
+    return open_workers(path, jobs=1 if verifier.is_told_in_order else jobs, start=verifier.start, size=size)
 
 
 def verify_store(
@@ -132,7 +149,7 @@ class _Verifier:
         self._broken = False
         self._mismatches: list[tuple[int, bytes, Any]] = []
         self._types: Counter[str] = Counter()
-        self._answers: Counter[int] = Counter()
+        self._answers: Counter[int | None] = Counter()
         self._erased = 0
         self._pace = Pace()
         self._pruned = PrunedLeaves((), self.findings)
@@ -140,7 +157,17 @@ class _Verifier:
         self._state_size: int | None = None
         self._index: IndexCheck
 
-    def run(self, reader: Auditable) -> None:
+    @property
+    def start(self) -> int:
+        """Index of the first leaf that is read."""
+        return self._start.size
+
+    @property
+    def is_told_in_order(self) -> bool:
+        """Whether somebody has to be told of every leaf, so that each is read strictly."""
+        return self._witness is not None
+
+    def run(self, reader: Auditable, workers: Workers | None = None) -> None:
         """Steps 1 to 4."""
         for sentence in reader.damage():
             self.findings.add("store_corrupt", sentence)
@@ -159,14 +186,8 @@ class _Verifier:
             ((stored.index, stored.raw_leaf) for kind in (HOLD, PRUNE) for stored in reader.of_type(kind, start=0)),
             self.findings,
         )
-        attachments = Attachments(reader.raw_blobs(self._rows), self.findings, self._pruned)
         self._index = IndexCheck(reader, self.findings, start=self._rows)
-        for row in reader.raw_rows(self._rows):
-            self._row(row, attachments)
-            if self._rows % _PROGRESS_EVERY == 0:
-                self._progress(self._rows, max(self._rows, self._state_size or 0))
-                self._keep_now(at_least=_KEEP_EVERY)
-        attachments.finish()
+        self._read_leaves(reader, workers)
         self._index.finish()
         self._report_mismatches()
         self._claims.finish(self._rows, self.findings, broken=self._broken)
@@ -174,6 +195,60 @@ class _Verifier:
         self._report_surplus()
         self._keep_now(at_least=1)
         self._progress(self._rows, self._rows)
+
+    def _read_leaves(self, reader: Auditable, workers: Workers | None) -> None:
+        """Step 3: by stretches as long as leaves follow on each other, and strictly what is left then."""
+        start, forms = self._rows, Forms()
+        step = STRETCH if workers is None else workers.step
+        while start < (self._state_size or 0) and not self._broken and not self.is_told_in_order:
+            end = min(start + step, self._state_size or 0)
+            try:
+                if workers is None:
+                    made = certify(reader, start, end, forms, with_terms=self._index.is_open)
+                else:
+                    made = workers.certify(start, end)
+            except StoreUnavailable:
+                made = None  # what can be read of it still is, before the same error comes again
+            if made is not None and self._is_whole(made):
+                self._take(made)
+            else:
+                self._read_strictly(reader, start, end)
+            start = end
+            if self._rows != end:
+                break  # one is missing or too many: from here on a leaf's index is not its place
+            if end < (self._state_size or 0):  # the end itself is told once, after all that is asked of it
+                self._said_so_far()
+        self._read_strictly(reader, start, None)
+
+    def _is_whole(self, made: Certified) -> bool:
+        """Whether nothing is left to ask of leaves that were certified."""
+        if self._index.is_open and len(made.said) != len(made.hashes):
+            return False  # by another view, in which there was no block yet
+        return not (made.erased and self._pruned.tells_of_prunes)  # each that is not there may have been pruned
+
+    def _take(self, made: Certified) -> None:
+        """Leaves that were certified: what the strict way would have noted of each."""
+        for index, time in enumerate(made.times, self._rows):
+            if time:
+                self._pace.add(index, time, made.intervals.get(index - self._rows))
+        self._rows += len(made.hashes)
+        self._types.update(made.types)
+        self._answers.update(made.answers)
+        self._erased += made.erased
+        self._index.add_said(made.said)
+        self._claims.grow(self._tree, self._stored_tree, made.hashes)
+
+    def _read_strictly(self, reader: Auditable, start: int, end: int | None) -> None:
+        attachments = Attachments(reader.raw_blobs(start, end), self.findings, self._pruned)
+        for row in reader.raw_rows(start, end):
+            self._row(row, attachments)
+            if self._rows % _PROGRESS_EVERY == 0:
+                self._said_so_far()
+        attachments.finish()
+
+    def _said_so_far(self) -> None:
+        self._progress(self._rows, max(self._rows, self._state_size or 0))
+        self._keep_now(at_least=_KEEP_EVERY)
 
     def _require_prefix(self, reader: Auditable) -> None:
         """That the store still has as many leaves as were verified before; what they are is not read again."""

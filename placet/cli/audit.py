@@ -18,6 +18,7 @@ from placet.cli.audit_accept import accept_rollback
 from placet.cli.audit_archive import archive, restore_store, verify_bucket
 from placet.cli.audit_crosscheck import (
     crosscheck_options,
+    jobs_option,
     read_cross_options,
     resume_option,
     verify_stored,
@@ -161,6 +162,7 @@ def show(
 @persons_options
 @witness_options
 @resume_option
+@jobs_option
 @output_option("json", "yaml")
 def verify(
     store: StoreLocation | None,
@@ -174,6 +176,7 @@ def verify(
     witnesses: int | None,
     output: str,
     resume: Path | None,
+    jobs: int,
     root_keys: tuple[Path, ...],
     root_threshold: int | None,
     newer_keyring: Path | None,
@@ -202,6 +205,7 @@ def verify(
     Examples:
       placet audit verify --store record.sqlite --log-key keys/log.vkey
       placet audit verify --store record.sqlite --log-key keys/log.vkey --checkpoint saved.note -o json
+      placet audit verify --store record.sqlite --log-key keys/log.vkey --jobs 4
       placet audit verify --store record.sqlite --log-key keys/log.vkey --apiserver-log audit.log
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
       placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
@@ -223,7 +227,7 @@ def verify(
     \b
     See also: placet audit checkpoint, placet audit prove, docs/formats-audit.md
     """
-    cross = read_cross_options(resume=resume, **crossed)
+    cross = read_cross_options(resume=resume, jobs=jobs, **crossed)
     keys = read_keys(log_keys)
     if proof is not None and folder is not None:
         raise click.UsageError("give --proof or --tiles, not both")
@@ -236,8 +240,8 @@ def verify(
         raise click.UsageError("--root-key, --root-threshold and --newer-keyring go with --proof")
     checkpoints = [(str(path), read_limited(path, MAX_NOTE_BYTES)) for path in saved]
     if folder is not None:
-        if resume is not None:
-            raise click.UsageError("--resume is for a store, not for --tiles")
+        if resume is not None or jobs > 1:
+            raise click.UsageError("--resume and --jobs are for a store, not for --tiles")
         if is_bucket(folder):
             if cross.files:
                 raise click.UsageError("--apiserver-log is for a store or a folder, not for a bucket")
@@ -249,7 +253,7 @@ def verify(
         file = find_store(store, config_file)
         if cross.files:
             cross = replace(cross, opener=find_opener(store, config_file, persons, persons_key))
-        result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume), checkpoints, asked)
+        result = judge_saved(verify_stored(file, keys, checkpoints, cross, resume, jobs), checkpoints, asked)
     if output != "text":
         print_result(result.render(), output)
     else:

@@ -87,16 +87,19 @@ def read_cross_options(
     apiserver_since: datetime | None,
     apiserver_until: datetime | None,
     resume: Path | None,
+    jobs: int,
 ) -> CrossOptions:
-    """The options together, but for ``--resume``, which goes with none of them.
+    """The options together, but for ``--resume`` and ``--jobs``, which go with none of them.
 
     Raises:
-        click.UsageError: one was given that needs --apiserver-log, without it; or --resume with it.
+        click.UsageError: one was given that needs --apiserver-log, without it; or --resume or --jobs with it.
     """
     if not apiserver_logs and (governed or apiserver_since or apiserver_until):
         raise click.UsageError("--governed, --apiserver-since and --apiserver-until go with --apiserver-log")
     if apiserver_logs and resume is not None:
         raise click.UsageError("--apiserver-log needs every leaf, and --resume leaves out what was read before")
+    if apiserver_logs and jobs > 1:
+        raise click.UsageError("--apiserver-log needs the leaves in order, and --jobs reads them out of it")
     return CrossOptions(tuple(apiserver_logs), tuple(governed), aware(apiserver_since), aware(apiserver_until))
 
 
@@ -135,6 +138,17 @@ resume_option: Final = click.option(
 )
 
 
+jobs_option: Final = click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that read the leaves of a store; the answer is the same with any number. Not with --apiserver-log, "
+    "which needs them in order.",
+)
+
+
 def find_prefix(resume: Path | None, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]]) -> Prefix | None:
     """Where to go on; None to begin with the first leaf, as a saved checkpoint of fewer leaves makes it.
 
@@ -161,6 +175,7 @@ def verify_stored(
     checkpoints: Sequence[tuple[str, bytes]],
     asked: CrossOptions,
     resume: Path | None,
+    jobs: int,
 ) -> Verification:
     """Verify a store as the options of ``placet audit verify`` say; raises as ``verify_file`` does."""
     keep = None if resume is None else functools.partial(write_state, resume)
@@ -175,4 +190,5 @@ def verify_stored(
             governed=asked.governed,
             prefix=prefix,
             keep=keep,
+            jobs=jobs,
         )

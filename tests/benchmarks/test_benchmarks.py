@@ -25,6 +25,8 @@ COMMANDS = [
     "bench_records",
     "bench_growth",
     "bench_append",
+    "bench_commits",
+    "bench_verify",
     "bench_threads",
     "bench_memory",
     "bench_lookups",
@@ -56,6 +58,30 @@ def test_records_are_measured_through_a_real_gate(tmp_path: Path) -> None:
     assert found["machine"]["cores"] <= 2
     assert "| 2 callers " in done.stdout
     assert "round 1 of 1 done" in done.stderr
+
+
+def test_appends_are_measured_on_both_stores_beside_their_own_commits(tmp_path: Path) -> None:
+    results = tmp_path / "commits.json"
+    command = ("--callers", "2", "--rounds", "1", "--seconds", "0.1", "--lengths", "50", "100", "--json", str(results))
+    done = run("bench_commits", *command)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))
+    assert [(row["store"], row["callers"]) for row in found["commits"]] == [("SQLite", 2), ("PostgreSQL", 2)]
+    assert all(row["ratio"]["median"] > 0 for row in found["commits"])
+    assert [row["records"] for row in found["lengths"]] == [50, 100]
+    assert "| SQLite, 2 callers " in done.stdout
+
+
+def test_verifying_is_measured_over_a_store_and_its_tiles(tmp_path: Path) -> None:
+    results = tmp_path / "verify.json"
+    done = run("bench_verify", "--records", "1000", "--rounds", "1", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(results.read_text(encoding="utf-8"))["verify"]
+    assert [row["records"] for row in rows] == [1000, 1000]
+    assert all(
+        row[f"{name}_per_s"]["median"] > 0 for row in rows for name in ("strictly", "verifying", "tiles", "jobs_2")
+    )
+    assert "| verifying: x strictly " in done.stdout
 
 
 def test_look_ups_are_measured_with_a_memory_that_answers(tmp_path: Path) -> None:
@@ -198,6 +224,36 @@ def test_an_aim_that_some_rates_miss_is_met_in_part() -> None:
     cold = report.render_aims(given).splitlines()[2]
     assert "1.50 / 0.90 at 1 / 8 callers" in cold
     assert "met in part" in cold
+
+
+def audited(*, ratio: float, growth: float, per_s: float) -> dict[str, Any]:
+    """Results of ``make bench-audit``."""
+    spread = Spread.of
+    row = {"bare_per_s": spread([100]).as_json(), "log_per_s": spread([50]).as_json()}
+    commits = [
+        {"store": store, "callers": callers, "ratio": spread([value]).as_json(), **row}
+        for store, callers, value in (("SQLite", 1, ratio), ("SQLite", 8, 0.6), ("PostgreSQL", 1, ratio))
+    ]
+    lengths = [
+        {"records": length, "cpu_ratio": spread([value]).as_json()} for length, value in ((1000, 1.0), (10**6, growth))
+    ]
+    verified = [
+        {"leaf_bytes": 2700, "verifying_per_s": spread([per_s]).as_json(), "tiles_per_s": spread([per_s]).as_json()}
+    ]
+    return {"commits": {"commits": commits, "lengths": lengths}, "verify": {"verify": verified}}
+
+
+@pytest.mark.parametrize(
+    ("given", "verdicts"),
+    [
+        ({"ratio": 0.5, "growth": 1.1, "per_s": 100_000}, ["met", "met", "met", "met", "met"]),
+        ({"ratio": 0.49, "growth": 1.11, "per_s": 99_999}, ["met in part", "missed", "missed", "missed", "missed"]),
+    ],
+)
+def test_an_aim_of_the_record_is_met_or_missed_by_the_numbers(given: dict[str, float], verdicts: list[str]) -> None:
+    lines = report.render_audit_aims(audited(**given)).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == verdicts
+    assert "1,000 and 1,000,000 leaves" in lines[2]
 
 
 def test_the_report_fills_what_was_measured_and_names_the_rest() -> None:

@@ -210,8 +210,16 @@ class Auditable(Reader, Protocol):
     def raw_states(self) -> list[tuple[Any, Any, Any]]:
         """Origin, size and frontier of every state row; there should be one."""
 
-    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
-        """Every leaf with ``start`` <= index, and with no number for one where ``start`` is 0, in order of index."""
+    def raw_rows(self, start: int = 0, end: int | None = None) -> Iterator[RawRow]:
+        """Every leaf with ``start`` <= index, and with no number for one where ``start`` is 0, in order of index.
+
+        Args:
+            start: the first index; where it is 0, whatever stands in its place is given too.
+            end: the index after the last, or None for all that there are.
+        """
+
+    def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """The rows of ``raw_rows(start, end)`` at once, each flat: index, hash, leaf and the search columns."""
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
@@ -225,8 +233,11 @@ class Auditable(Reader, Protocol):
     def raw_terms(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
         """Block, term and members of every such row with ``start`` <= block, in order of block and term."""
 
-    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Index, name, SHA-256 and content of every attachment of such leaves in order of index."""
+    def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Index, name, SHA-256 and content of every attachment of such leaves in order of index.
+
+        Those with no number for an index are given where ``start`` is 0, or ``end`` is None.
+        """
 
 
 class Store(Protocol):

@@ -65,6 +65,11 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def _any_text(raw: bytes) -> str:
+    """What is damaged must be compared, not refused by the decoder."""
+    return raw.decode("utf-8", errors="surrogateescape")
+
+
 @contextlib.contextmanager
 def open_readonly(path: Path) -> Iterator[SqliteReader]:
     """One view of a store file, live or a copy, that can't change it.
@@ -83,12 +88,11 @@ def open_readonly(path: Path) -> Iterator[SqliteReader]:
     connection = None
     try:
         connection = sqlite3.connect(uri(path, parameters), uri=True, timeout=5.0, isolation_level=None)
-        # what is damaged must be compared, not refused by the decoder
-        connection.text_factory = lambda raw: raw.decode("utf-8", errors="surrogateescape")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("BEGIN")
-        yield SqliteReader(connection, past.read_shape(connection, read_version(connection, path)) or past.NEWEST)
+        shape = past.read_shape(connection, read_version(connection, path)) or past.NEWEST
+        yield SqliteReader(connection, shape, lenient=_any_text)
     except (sqlite3.Error, UnicodeDecodeError) as exc:
         raise store_error(exc) from exc
     finally:

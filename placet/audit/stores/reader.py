@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
 from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error, unavailable
-from placet.audit.terms import BLOCK, TermBlock, read_members
+from placet.audit.terms import BLOCK, read_members
 from placet.errors import FormatError, TamperError
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
@@ -42,7 +43,6 @@ WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
 ORDER BY idx DESC LIMIT :limit"""
 _RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
-_INSERT_BLOCK: Final = "INSERT OR IGNORE INTO blocks (block, earliest, latest) VALUES (?, ?, ?)"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
 CONDITIONS: Final = {
@@ -65,16 +65,14 @@ CONDITIONS: Final = {
 }
 
 
-class _NotKept:
-    """What stands for a column that a store of that version has not got: it says nothing, so nothing wrong."""
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_NOT_KEPT: Final = _NotKept()
+def _between(start: int, end: int | None) -> tuple[str, dict[str, int]]:
+    """The condition on an index, and its values; none at all where everything is asked for."""
+    asked = {} if start == 0 else {"start": start}
+    conditions = ["idx >= :start"] if asked else []
+    if end is not None:
+        asked["end"] = end
+        conditions.append("idx < :end")
+    return f" WHERE {' AND '.join(conditions)}" if conditions else "", asked
 
 
 class TableReader(ABC):
@@ -101,6 +99,10 @@ class TableReader(ABC):
     @abstractmethod
     def _many(self, statement: str, **values: Any) -> Iterator[Any]:
         """More rows than fit into memory."""
+
+    def _all(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Rows that fit into memory, at once."""
+        return list(self._rows(statement, **values))
 
     def state(self) -> Frontier:
         """See ``Reader``."""
@@ -267,17 +269,31 @@ class TableReader(ABC):
         """See ``Auditable``."""
         return [(row[0], row[1], row[2]) for row in self._rows("SELECT origin, size, frontier FROM state")]
 
-    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+    def raw_rows(self, start: int = 0, end: int | None = None) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        asked = f"SELECT idx, leaf_hash, leaf, {', '.join(self.shape.columns)} FROM leaves{where} ORDER BY idx"  # noqa: S608 - our own names
-        kept = self.shape.columns
-        for row in self._many(asked, **({"start": start} if start else {})):
-            columns = row[3:]
-            if len(kept) < len(COLUMNS):
-                said = dict(zip(kept, columns, strict=True))
-                columns = tuple(said.get(name, _NOT_KEPT) for name in COLUMNS)
-            yield RawRow(row[0], row[1], columns, row[2])
+        asked, values = self._asked(start, end)
+        for row in self._many(asked, **values):
+            yield RawRow(row[0], row[1], self._columns(row[3:]), row[2])
+
+    def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """See ``Auditable``."""
+        asked, values = self._asked(start, end)
+        rows = self._all(asked, **values)
+        if len(self.shape.columns) == len(COLUMNS):
+            return rows
+        return [(*row[:3], *self._columns(row[3:])) for row in rows]
+
+    def _asked(self, start: int, end: int | None) -> tuple[str, dict[str, int]]:
+        where, values = _between(start, end)
+        names = ", ".join(self.shape.columns)
+        return f"SELECT idx, leaf_hash, leaf, {names} FROM leaves{where} ORDER BY idx", values  # noqa: S608 - our own names
+
+    def _columns(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The columns of this version, with what says nothing for those that the store has not got."""
+        if len(self.shape.columns) == len(COLUMNS):
+            return found
+        said = dict(zip(self.shape.columns, found, strict=True))
+        return tuple(said.get(name, past.NOT_KEPT) for name in COLUMNS)
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
@@ -287,10 +303,13 @@ class TableReader(ABC):
         """See ``Auditable``."""
         return self._many("SELECT idx, name FROM blobs WHERE idx < :end ORDER BY idx, name", end=end)
 
-    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
-        where = " WHERE idx >= :start" if start else ""
-        return self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **({"start": start} if start else {}))
+        where, values = _between(start, end)
+        rows = self._many(f"{_RAW_BLOBS}{where} ORDER BY idx, name", **values)
+        if not start or end is not None:
+            return rows
+        return itertools.chain(self._rows(f"{_RAW_BLOBS} WHERE idx IS NULL"), rows)  # which no bound would find
 
     def _one(self, statement: str, **values: Any) -> StoredLeaf | None:
         for row in self._rows(statement, **values):
@@ -322,13 +341,26 @@ def _all_of(found: Sequence[Any]) -> int:
 
 
 class SqliteReader(TableReader):
-    """One view of the tables through a connection that is inside a read transaction."""
+    """One view of the tables through a connection that is inside a read transaction.
 
-    __slots__ = ("_connection",)
+    Args:
+        connection: of the file.
+        lenient: reads text of any bytes. Given to a reader that has to compare what is damaged: from the first text on
+            that is not UTF-8 it is used, and not before, since it takes a third of the time of reading.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, shape: past.Shape = past.NEWEST) -> None:
+    __slots__ = ("_connection", "_lenient")
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        shape: past.Shape = past.NEWEST,
+        *,
+        lenient: Callable[[bytes], str] | None = None,
+    ) -> None:
         super().__init__(shape)
         self._connection = connection
+        self._lenient = lenient
 
     def _list(self, numbers: Sequence[int]) -> Any:
         return json.dumps(list(numbers))
@@ -341,16 +373,43 @@ class SqliteReader(TableReader):
     def schema_differences(self) -> list[str]:
         """See ``Auditable``."""
         try:
-            return schema.differences(self._connection, self.shape.objects)
+            try:
+                return schema.differences(self._connection, self.shape.objects)
+            except sqlite3.OperationalError as exc:
+                if not self._relents(exc):
+                    raise
+                return schema.differences(self._connection, self.shape.objects)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
 
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
+        given = 0
         try:
-            for row in self._connection.execute(statement, values):  # noqa: UP028 - ``yield from`` would close the cursor
-                yield row  # ... and a cursor whose connection is closed before it complains
+            try:
+                for row in self._connection.execute(statement, values):
+                    yield row  # ... ``yield from`` would close the cursor, which complains once its connection is
+                    given += 1
+            except sqlite3.OperationalError as exc:
+                if not self._relents(exc):
+                    raise
+                # the same statement in the same view gives the same rows: on behind those that were given
+                for row in itertools.islice(self._connection.execute(statement, values), given, None):
+                    yield row
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise store_error(exc) from exc
+
+    def _all(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError):
+            return super()._all(statement, **values)  # which knows what to do, or what to say
+
+    def _relents(self, error: sqlite3.OperationalError) -> bool:
+        """Whether the error is of text that is not UTF-8, and can be read from now on."""
+        if self._lenient is None or "decode to UTF-8" not in str(error):
+            return False
+        self._connection.text_factory = self._lenient
+        return True
 
     _many = _rows  # SQLite gives one row at a time
 
@@ -365,19 +424,6 @@ def read_row(row: tuple[Any, Any, Any]) -> StoredLeaf:
     if (type(index), type(raw_leaf), type(leaf_hash)) != (int, bytes, bytes):
         raise unavailable("store_corrupt", "a leaf in it is none")
     return StoredLeaf(index, raw_leaf, leaf_hash)
-
-
-def put_block(connection: sqlite3.Connection, block: TermBlock) -> bool:
-    """Keep what the leaves of a block are found by, inside the caller's transaction; False where it is there.
-
-    Raises:
-        sqlite3.Error: it can't be written.
-    """
-    made = connection.execute(_INSERT_BLOCK, (block.number, block.earliest, block.latest)).rowcount
-    if made:
-        rows = ((block.number, *row) for row in block.rows)
-        connection.executemany("INSERT INTO terms (block, term, members) VALUES (?, ?, ?)", rows)
-    return bool(made)
 
 
 def read_state(connection: sqlite3.Connection) -> Frontier:

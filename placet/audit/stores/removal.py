@@ -17,9 +17,10 @@ from placet.audit.location import DatabaseUrl, StoreLocation
 from placet.audit.record import PRUNED, PRUNED_COLUMNS
 from placet.audit.spans import Span
 from placet.audit.stores import schema
+from placet.audit.stores.blocks import put_block
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.file import read_version, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, TableReader, put_block, values_of
+from placet.audit.stores.reader import COLUMNS, SqliteReader, TableReader, values_of
 from placet.audit.terms import BLOCK, TermBlock, make_block
 from placet.errors import InputError
 

@@ -16,8 +16,8 @@ import pytest
 from placet.audit.checkpointer import Checkpointer
 from placet.audit.log import AuditLog
 from placet.audit.saved import SavedCheckpoints
-from placet.audit.verify import verify_file
 from placet.errors import AuditError, StoreUnavailable, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append
 
 KEYS: Final = [LOG_KEY.verifier]

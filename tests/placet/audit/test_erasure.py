@@ -14,7 +14,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from placet.audit.certify import certify
 from placet.audit.erasure import NameFinder, find_traces
+from placet.audit.forms import Forms
 from placet.audit.holds import render_hold, render_release
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
@@ -23,11 +25,11 @@ from placet.audit.person_keys import PersonKeys
 from placet.audit.persons import NONCE, seal
 from placet.audit.record import ERASURE, SEALED_SCHEMA, parse_leaf
 from placet.audit.stores.erase import erase_attachments
-from placet.audit.verify import verify_file
 from placet.canonical import Digest
 from placet.cli import root
 from placet.config import load_config
 from placet.errors import InputError, StoreUnavailable
+from tests.simulators.bothways import verify_file
 from tests.simulators.pgsurgery import owners
 from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append, decision
 
@@ -300,6 +302,8 @@ def test_the_leaf_of_an_erasure_is_read_like_every_other(config: Path, log: Audi
     assert erase(config, ALICE).exit_code == 0
     with open_reader(yaml_store(config)) as reader:
         stored = next(iter(reader.of_type(ERASURE, start=0)))
+        assert certify(reader, 0, 1, Forms()) is not None, "of the decision with its sealed names"
+        assert certify(reader, 1, 2, Forms()) is None, "what says something of other leaves is read strictly"
     assert parse_leaf(stored.raw_leaf).body["time"] > f"{START:%Y}"
     assert run("show", "1", "--config", config).exit_code == 0
 

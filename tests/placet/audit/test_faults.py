@@ -16,8 +16,8 @@ import pytest
 from placet.audit.log import AuditLog
 from placet.audit.stores import sqlite as sqlite_store
 from placet.audit.stores.sqlite import SqliteStore
-from placet.audit.verify import verify_file
 from placet.errors import AuditError, StoreUnavailable, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.faults import STEPS, FaultyStore
 from tests.simulators.tampering import LOG_KEY, ORIGIN, append, decision, policy_input_of
 

@@ -13,8 +13,8 @@ from placet.audit.proof import find_leaf, prove_inclusion, verify_proof
 from placet.audit.stores.file import open_readonly
 from placet.audit.tile_writer import write_tiles
 from placet.audit.tiles_verify import verify_tiles
-from placet.audit.verify import verify_file
 from placet.errors import InputError, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.tampering import LOG_KEY, ORIGIN, OTHER_KEY, append
 
 OLD, NEW = LOG_KEY, OTHER_KEY

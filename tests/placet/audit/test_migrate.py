@@ -12,8 +12,8 @@ from placet.audit.location import DatabaseUrl, StoreLocation, open_reader, open_
 from placet.audit.log import AuditLog
 from placet.audit.migrate import Migrated, migrate
 from placet.audit.stores import Auditable
-from placet.audit.verify import verify_file
 from placet.errors import AuditError, StoreUnavailable, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.faults import FaultyStore
 from tests.simulators.postgres import PostgresServer
 from tests.simulators.tampering import (

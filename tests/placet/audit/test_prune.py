@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from placet.audit.certify import Certified, certify
 from placet.audit.findings import Verification
+from placet.audit.forms import Forms
 from placet.audit.holds import find_covered, load_holds, render_hold, render_release
 from placet.audit.location import DatabaseUrl, StoreLocation, open_reader, open_store
 from placet.audit.log import AuditLog, read_stored
@@ -22,11 +24,12 @@ from placet.audit.prune import Looked, Pruned, load_ledger, look, prune
 from placet.audit.prune_plan import ASKED_FOR, FOR_GOOD, HELD, RESTED_ON, YOUNG, plan_prune
 from placet.audit.pruning import MAX_RANGES, Removal, parse_prune, render_prune
 from placet.audit.query import Query, find, read_found
-from placet.audit.record import DECISION, PRUNE, PRUNED, render_leaf
+from placet.audit.record import DECISION, HOLD, PRUNE, PRUNED, render_leaf
 from placet.audit.retention import Retention, RetentionClass
 from placet.audit.stores.removal import remove
 from placet.audit.terms import BLOCK, term_of
-from placet.audit.verify import verify_file
+from placet.audit.verify import verify_file as verify_quick
+from placet.audit.workers import Workers, open_workers
 from placet.errors import AuditError, FormatError, TamperError
 from tests.second_verifier import verify as verify_second
 from tests.simulators.aged import (
@@ -53,6 +56,7 @@ from tests.simulators.aged import (
     foundations,
     rests_on,
 )
+from tests.simulators.bothways import verify_file, verify_shared
 from tests.simulators.tampering import LOG_KEY, ORIGIN, surgery
 
 KEYS = [LOG_KEY.verifier]
@@ -112,7 +116,10 @@ def there(location: StoreLocation) -> set[int]:
 
 
 def verified(location: StoreLocation, **options: Any) -> Verification:
-    return verify_file(location, KEYS, **options)
+    """What is found, and the same by the strict way, the quick one and with shares of several jobs."""
+    found = verify_file(location, KEYS, **options)
+    assert verify_shared(location, KEYS, share=4, **options) == found
+    return found
 
 
 def hold(location: StoreLocation, query: Query | None = None, hold_id: str = "case-7") -> None:
@@ -247,6 +254,48 @@ def test_a_gate_goes_on_signing_a_pruned_record(record: StoreLocation) -> None:
         assert log.health().writable
     result = verified(record)
     assert (result.findings, result.signed_size) == ((), SIZE + 2)
+
+
+def certified(location: StoreLocation, start: int, end: int) -> Certified | None:
+    with open_reader(location) as reader:
+        return certify(reader, start, end, Forms(0))
+
+
+def test_nothing_that_was_pruned_and_no_leaf_that_explains_it_is_certified(record: StoreLocation) -> None:
+    hold(record, Query(name="llama-0"))
+    pruned_record(record)
+    with open_reader(record) as reader:
+        types = {kind: [one.index for one in reader.of_type(kind, start=0)] for kind in (HOLD, PRUNE)}
+    gone = set(range(SIZE)) - there(record)
+    assert all(types.values())
+    assert gone
+    for index in (*gone, *types[HOLD], *types[PRUNE]):
+        assert certified(record, index, index + 1) is None, index
+    beside = [certified(record, index, index + 1) for index in (REVOCATION, AGED_INPUT, RECENT)]
+    assert [made and made.erased for made in beside] == [0, 2, 0]
+
+
+def test_several_processes_verify_a_pruned_record_as_one_does(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pruned_record(file)
+    with signing(file) as log:
+        for number in range(600, 624):
+            append_aged(log, number, NOW)
+        log.checkpoint()
+    alone = verified(file)
+    asked: dict[int, bool] = {}
+    real = Workers.certify
+
+    def noted(self: Workers, start: int, end: int) -> Certified | None:
+        made = real(self, start, end)
+        asked[start] = made is not None
+        return made
+
+    monkeypatch.setattr(Workers, "certify", noted)
+    monkeypatch.setattr("placet.audit.verify.open_workers", lambda *a, **named: open_workers(*a, **named, share=8))
+    assert verify_quick(file, KEYS, jobs=2) == alone
+    assert alone.verified
+    assert not asked[0], "its first leaves were pruned"
+    assert asked[56], "its last are plain"
 
 
 def test_the_second_verifier_reads_a_pruned_record_too(file: Path) -> None:

@@ -73,6 +73,8 @@ def test_a_heartbeat_is_found_by_its_type_and_time_alone() -> None:
         {"type": "pruned"},
         {"type": None},
         {"schema": "other"},
+        {"schema": []},
+        {"schema": {}},
         {"time": "2026-11-22T18:00:00Z"},
         {"time": ""},
         {"uid": ""},

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from placet.audit.merkle import Frontier
 from placet.audit.resume import Prefix, load_state, parse_state, render_state, write_state
-from placet.audit.verify import verify_file
 from placet.cli import root
 from placet.errors import FormatError, InputError, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.bulk import build_bulk
 from tests.simulators.tampering import (
     LOG_KEY,

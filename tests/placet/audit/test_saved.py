@@ -17,8 +17,8 @@ from placet.audit.note import LogKey
 from placet.audit.record import RESTORED
 from placet.audit.saved import Misfit, SavedCheckpoints, accept, find_misfits
 from placet.audit.stores.file import open_readonly
-from placet.audit.verify import verify_file
 from placet.errors import AuditError, PlacetError, TamperError
+from tests.simulators.bothways import verify_file
 from tests.simulators.tampering import LOG_KEY, ORIGIN, OTHER_KEY, append, surgery
 
 KEYS: Final = [LOG_KEY.verifier]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from placet.audit.log import AuditLog
-from placet.audit.verify import verify_file
 from placet.errors import AuditError, InputError
 from tests.second_verifier import verify as verify_second
+from tests.simulators.bothways import verify_file
 from tests.simulators.tampering import (
     ATTACKS,
     LOG_KEY,

@@ -48,18 +48,23 @@ class PostgresReader(TableReader):
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 
-    def raw_rows(self, start: int = 0) -> Iterator[RawRow]:
+    def raw_rows(self, start: int = 0, end: int | None = None) -> Iterator[RawRow]:
         """See ``Auditable``."""
-        for row in super().raw_rows(start):
+        for row in super().raw_rows(start, end):
             yield RawRow(row.index, row.raw_hash, tuple(map(read_back, row.raw_columns)), row.raw_leaf)
 
     def attachment_names(self, end: int) -> Iterator[tuple[int, str]]:
         """See ``Auditable``."""
         return ((index, read_back(name)) for index, name in super().attachment_names(end))
 
-    def raw_blobs(self, start: int = 0) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
         """See ``Auditable``."""
-        return ((index, read_back(name), sha256, content) for index, name, sha256, content in super().raw_blobs(start))
+        return [(*row[:3], *map(read_back, row[3:])) for row in super().stretch(start, end)]
+
+    def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        rows = super().raw_blobs(start, end)
+        return ((index, read_back(name), sha256, content) for index, name, sha256, content in rows)
 
     def _rows(self, statement: str, **values: Any) -> Iterator[Any]:
         try:
@@ -76,6 +81,7 @@ class PostgresReader(TableReader):
             cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {translated(statement)}", asked)
             while rows := cursor.execute(f"FETCH {_FETCHED} FROM {name}").fetchall():
                 yield from rows
+            cursor.execute(f"CLOSE {name}")
         except psycopg.Error as exc:
             raise store_error(exc) from exc
 

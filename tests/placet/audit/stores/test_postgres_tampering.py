@@ -9,7 +9,8 @@ import pytest
 
 from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.schema import load_inventory, read_inventory
-from placet.audit.verify import verify_file
+from placet.audit.workers import open_workers
+from tests.simulators.bothways import verify_file
 from tests.simulators.pgsurgery import owners
 from tests.simulators.postgres import PostgresServer
 from tests.simulators.tampering import ATTACKS, LOG_KEY, SIGNED, SIZE, Attack, build_log, surgery
@@ -83,3 +84,10 @@ def test_a_new_record_is_what_the_verifier_compares_with(store: DatabaseUrl) -> 
     with psycopg.connect(owners(store)) as connection:
         connection.execute("SET search_path = placet, pg_catalog, pg_temp")
         assert read_inventory(connection) == load_inventory()
+
+
+def test_several_processes_verify_what_one_does(store: DatabaseUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = verify_file(store, KEYS)
+    monkeypatch.setattr("placet.audit.verify.open_workers", lambda *a, **named: open_workers(*a, **named, share=8))
+    assert verify_file(store, KEYS, jobs=2) == alone
+    assert alone.verified
