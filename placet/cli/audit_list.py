@@ -138,7 +138,7 @@ def list_records(
         raise click.UsageError("give --days or --since, not both")
     if output == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is no text: send it to a file")
-    opener = find_opener(store, config_file, persons, persons_key)
+    opener = find_opener(store, config_file, persons, persons_key, published=folder is not None)
     query = Query(
         type="" if leaf_type == "any" else leaf_type,
         allowed=None if decision is None else decision == "allow",

@@ -58,8 +58,23 @@ def find_persons(
 
 
 def find_opener(
-    store: StoreLocation | None, config_file: Path, persons: Path | None, persons_key: Path | None
+    store: StoreLocation | None,
+    config_file: Path,
+    persons: Path | None,
+    persons_key: Path | None,
+    *,
+    published: bool = False,
 ) -> Opener | None:
-    """What opens names; raises as ``find_persons``."""
+    """What opens names; raises as ``find_persons``.
+
+    Args:
+        store: that is read.
+        config_file: the configuration, whose record it may be.
+        persons: the folder of keys.
+        persons_key: the key of that folder.
+        published: whether published files are read instead, for which no configuration needs to be there.
+    """
+    if published and persons is None and persons_key is None and not config_file.is_file():
+        return None
     keys = find_persons(store, config_file, persons, persons_key)
     return None if keys is None else keys.opener()

@@ -96,10 +96,11 @@ def judge_case(case: Case, roots: Roots) -> Judged:
         verdict.leave_open("persons", "sealed", sentence)
     if keyring is not None:
         try:
+            if not unopened:
+                approvals = check_signatures(case, keyring, moment, verdict)
             check_evidence_again(case, keyring, moment, verdict)
             check_withdrawals(case, keyring, verdict)
             if not unopened:
-                approvals = check_signatures(case, keyring, moment, verdict)
                 check_token_again(case, keyring, moment, verdict)
                 check_exemption_again(case, keyring, moment, verdict)
         except _UNREADABLE as exc:
