@@ -15,12 +15,12 @@ from placet.audit.merkle import Frontier
 from placet.audit.record import Columns
 from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error, unavailable
+from placet.audit.stores.rows import STATE, parse_state, read_row
 from placet.audit.terms import BLOCK, read_members
 from placet.errors import FormatError, TamperError
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
 values_of: Final[Callable[[Columns], tuple[Any, ...]]] = attrgetter(*COLUMNS)  # a tenth of the time of ``astuple``
-STATE: Final = "SELECT size, frontier FROM state WHERE id = 1"
 _LEAF: Final = "SELECT idx, leaf, leaf_hash FROM leaves"
 _CHECKPOINT: Final = "SELECT size, root, frontier, note FROM checkpoints"
 _MODEL_SEEN: Final = """\
@@ -412,42 +412,3 @@ class SqliteReader(TableReader):
         return True
 
     _many = _rows  # SQLite gives one row at a time
-
-
-def read_row(row: tuple[Any, Any, Any]) -> StoredLeaf:
-    """A leaf from a row of its index, bytes and hash. A damaged page can give anything.
-
-    Raises:
-        StoreUnavailable: ``store_corrupt``: the values are not of those types.
-    """
-    index, raw_leaf, leaf_hash = row
-    if (type(index), type(raw_leaf), type(leaf_hash)) != (int, bytes, bytes):
-        raise unavailable("store_corrupt", "a leaf in it is none")
-    return StoredLeaf(index, raw_leaf, leaf_hash)
-
-
-def read_state(connection: sqlite3.Connection) -> Frontier:
-    """Size and frontier of the one state row.
-
-    Raises:
-        StoreUnavailable: it can't be read.
-        TamperError: it is not there, or is not a frontier.
-    """
-    try:
-        return parse_state(connection.execute(STATE).fetchone())
-    except sqlite3.Error as exc:
-        raise store_error(exc) from exc
-
-
-def parse_state(row: Any) -> Frontier:
-    """Size and frontier as the state row has them.
-
-    Raises:
-        TamperError: it is not there, or is not a frontier.
-    """
-    if row is None:
-        raise TamperError("the state row of the record is missing", code="state_changed")
-    try:
-        return Frontier.parse(row[0], row[1])
-    except FormatError as exc:
-        raise TamperError("the state row of the record is not a frontier", code="state_changed") from exc

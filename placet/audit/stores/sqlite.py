@@ -22,7 +22,8 @@ from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
 from placet.audit.stores.blocks import put_block
 from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, read_version, sync_folder, uri
-from placet.audit.stores.reader import COLUMNS, SqliteReader, read_row, read_state, values_of
+from placet.audit.stores.reader import COLUMNS, SqliteReader, values_of
+from placet.audit.stores.rows import read_row, read_state
 from placet.audit.stores.upgrade import run_steps
 from placet.audit.terms import TermBlock
 from placet.canonical import Digest

@@ -18,7 +18,8 @@ from placet.audit.stores import past, schema
 from placet.audit.stores.blocks import put_block
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.file import read_version, uri
-from placet.audit.stores.reader import SqliteReader, TableReader, read_state
+from placet.audit.stores.reader import SqliteReader, TableReader
+from placet.audit.stores.rows import read_state
 from placet.audit.stores.steps import steps_from
 from placet.audit.terms import BLOCK, TermBlock, make_block
 from placet.errors import AuditError, InputError, TamperError

@@ -13,7 +13,8 @@ from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf
 from placet.audit.stores.postgres.connection import Link, not_durable_now
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.text import stored
-from placet.audit.stores.reader import COLUMNS, parse_state, values_of
+from placet.audit.stores.reader import COLUMNS, values_of
+from placet.audit.stores.rows import parse_state
 from placet.audit.terms import TermBlock
 from placet.canonical import Digest
 from placet.errors import StoreUnavailable
