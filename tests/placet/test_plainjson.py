@@ -323,7 +323,7 @@ def test_changed_bytes_of_canonical_json_are_canonical_by_the_reference_or_left_
 ) -> None:
     raw = bytearray(render_strictly(value))
     if max(raw.decode()) < "\ud800":  # what else there is may be left to the reference
-        assert repr(parse_canonical(bytes(raw), max_depth=MAX_DEPTH)) == repr(value)
+        assert repr(parse_canonical(bytes(raw), max_depth=MAX_DEPTH)) == repr(json.loads(raw))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     hold_canonical(bytes(raw))
 
