@@ -142,7 +142,7 @@ class ExemptionRecord:
     def _take(self, body: Mapping[str, Any], *, elsewhere: datetime | None = None) -> None:
         """What a leaf says; one that says no such thing is passed over, since nothing hangs on it."""
         event, exemption_id, statement = (body.get(name) for name in ("event", "exemption_id", "statement"))
-        if event not in {FOUND, GONE} or not isinstance(exemption_id, str):
+        if event not in (FOUND, GONE) or not isinstance(exemption_id, str):
             return
         try:
             digest = Digest.parse(str(statement))

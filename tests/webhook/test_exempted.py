@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from placet.assemble import open_own_record
 from placet.canonical import Digest
+from placet.config import load_config
 from tests.e2e.exempting import add_exempter, exempt, exempt_for, proxy
 from tests.e2e.gateprocess import Team
 from tests.webhook.gaterun import Gate, opened
@@ -180,3 +183,16 @@ def test_what_could_not_be_recorded_is_warned_of_and_recorded_later(exempting: T
         assert events(gate) == []
         gate.round()
         assert events(gate) == ["found"]
+
+
+@pytest.mark.parametrize("change", [{"event": ["found"]}, {"event": "lost"}, {"exemption_id": 1}, {"statement": None}])
+def test_a_leaf_that_says_nothing_of_an_exemption_is_passed_over(exempting: Team, change: dict[str, Any]) -> None:
+    exempt(exempting, proxy("pages", namespace="shop"))
+    with opened(exempting) as gate:
+        gate.round()
+        (told,) = gate.records("exemption")
+    with closing(open_own_record(load_config(exempting.folder / "placet.yaml"))) as log:
+        log.append({name: value for name, value in told.items() if name != "envelope_digest"} | change)
+    with opened(exempting) as gate:
+        assert gate.ready() == (200, "ok\n")
+        assert len(events(gate)) == 2
