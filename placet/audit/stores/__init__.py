@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.record import Leaf
+from placet.audit.segments import Segment
 from placet.audit.terms import TermBlock
 from placet.errors import AuditError
+
+if TYPE_CHECKING:
+    from placet.audit.stores.places import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,24 @@ class Entry:
         leaf: the leaf.
         leaf_hash: 32 bytes.
         attachments: name -> bytes kept beside the leaf; the body has their digests as ``<name>_digest``.
+        digested: the same with their SHA-256 as ``digested`` makes it, where that was done before: a writer that
+            others wait for need not hash.
     """
 
     index: int
     leaf: Leaf
     leaf_hash: bytes
     attachments: Mapping[str, bytes]
+    digested: Sequence[tuple[str, bytes, bytes]] | None = None
+
+    def kept(self) -> Sequence[tuple[str, bytes, bytes]]:
+        """Name, SHA-256 and content of each attachment."""
+        return self.digested if self.digested is not None else digested(self.attachments)
+
+
+def digested(attachments: Mapping[str, bytes]) -> list[tuple[str, bytes, bytes]]:
+    """Name, SHA-256 and content of each."""
+    return [(name, hashlib.sha256(content).digest(), content) for name, content in attachments.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,10 @@ class Transaction(Protocol):
         """Decisions that these request uids already have."""
 
     def newest_note(self) -> str:
-        """The signed note of the largest checkpoint, not verified; "" where there is none."""
+        """The signed note of the largest checkpoint, not verified; "" where there is none.
+
+        To be asked after ``state``, and where leaves were inserted, after ``commit``.
+        """
 
     def insert(self, entries: Sequence[Entry]) -> None:
         """Add leaves with their attachments."""
@@ -103,7 +123,12 @@ class Transaction(Protocol):
         """Keep a checkpoint; one of the same size that is there already stays."""
 
     def commit(self) -> None:
-        """Make it durable. Where this raises, nobody may be told that it is."""
+        """Make it durable. Where this raises, nobody may be told that it is.
+
+        Raises:
+            AuditError: ``store_conflict`` or ``record_refused``: for certain nothing was written. What was supposed is
+                not so, or a leaf can't be stored.
+        """
 
     def rollback(self) -> None:
         """Forget it. Never raises; does nothing after ``commit``."""
@@ -156,6 +181,9 @@ class Reader(ProofSource, Protocol):
     ) -> list[StoredLeaf]:
         """Decisions that admitted the object, approved then; newest first."""
 
+    def approved_elsewhere(self, *, environment: str, projection: str, limit: int) -> list[StoredLeaf]:
+        """Decisions that admitted this content of any object in other environments, approved then; earliest first."""
+
     def attachment(self, index: int, name: str) -> bytes | None:
         """What is kept beside a leaf; None when it was erased or never kept."""
 
@@ -170,12 +198,8 @@ class Reader(ProofSource, Protocol):
     def blocks(self) -> int:
         """How many blocks of leaves are found by their terms; none in a store of a version without them."""
 
-    def find_blocks(
-        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
-    ) -> Iterator[tuple[int, int]]:
-        """Number of a block, and which of its leaves have all these terms as bits, from the block ``last`` downwards.
-
-        Blocks in which no leaf is of the time are left out, and of one that is so in part the leaves that are not.
+    def find_places(self, wanted: Wanted) -> Iterator[int]:
+        """Indexes of the leaves in blocks that have the terms that are wanted, and are of the time, newest first.
 
         Raises:
             TamperError: what is stored is no such thing.
@@ -183,6 +207,21 @@ class Reader(ProofSource, Protocol):
 
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
         """These leaves, newest first; the ones that are there."""
+
+    def segments(self) -> list[int]:
+        """Numbers of the segments that there are; none in a store of a version without them."""
+
+    def block(self, number: int) -> TermBlock | None:
+        """What the leaves of a block are found by, as stored; None where there is no such block."""
+
+    def pruned_between(self, start: int, end: int) -> int:
+        """How many leaves with ``start`` <= index < ``end`` were pruned."""
+
+    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+        """Term -> members, of those terms that stand under a number: that of a block, or of its persons' terms."""
+
+    def blocks_without(self, term: int, most: int) -> list[int]:
+        """Numbers of the first blocks among whose persons' terms this one is not."""
 
 
 class RawRow(NamedTuple):
@@ -219,7 +258,10 @@ class Auditable(Reader, Protocol):
         """
 
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
-        """The rows of ``raw_rows(start, end)`` at once, each flat: index, hash, leaf and the search columns."""
+        """The columns of ``raw_rows(start, end)`` at once: indexes, hashes, leaves and each search column.
+
+        Each has a value of every row; where there are no rows there are no columns.
+        """
 
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
@@ -232,6 +274,15 @@ class Auditable(Reader, Protocol):
 
     def raw_terms(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
         """Block, term and members of every such row with ``start`` <= block, in order of block and term."""
+
+    def raw_segments(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Number, earliest and latest time, and parts of every segment in order; none in a version without them."""
+
+    def raw_postings(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
+        """Segment, first term and entries of every part with ``start`` <= segment, in order of both."""
+
+    def raw_person_terms(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Number, term and members of every row of a negative number, the greatest number first."""
 
     def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Index, name, SHA-256 and content of every attachment of such leaves in order of index.
@@ -247,8 +298,17 @@ class Store(Protocol):
     def origin(self) -> str:
         """The log that is kept here."""
 
-    def begin(self, *, deadline_s: float) -> Transaction:
+    @property
+    def remote(self) -> bool:
+        """Whether each question is a trip to a server, so that it is quicker to be refused than to ask."""
+
+    def begin(self, *, deadline_s: float, supposed: Frontier | None = None) -> Transaction:
         """Become the only writer.
+
+        Args:
+            deadline_s: seconds to wait for another one.
+            supposed: what the caller supposes the state to be. A remote store may then believe it, and others may write
+                as well until ``commit``, which refuses when it is not so. None where it has to be asked.
 
         Raises:
             StoreUnavailable: ``store_locked`` when another writer stayed longer than ``deadline_s`` seconds;
@@ -262,6 +322,24 @@ class Store(Protocol):
         """Keep what leaves are found by; False where the block is there already, or another process adds it now.
 
         It does not stand in the way of appends for longer than it takes to write it.
+
+        Raises:
+            StoreUnavailable: as for ``begin``.
+        """
+
+    def add_segment(self, segment: Segment, *, pruned: int) -> bool:
+        """Keep what the leaves of many blocks are found by; False where it is there, or leaves were pruned meanwhile.
+
+        Args:
+            segment: made from the blocks of one view.
+            pruned: of its leaves, how many were pruned in that view.
+
+        Raises:
+            StoreUnavailable: as for ``begin``.
+        """
+
+    def add_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Keep terms under a number that no block has, all or none; those that are there stay.
 
         Raises:
             StoreUnavailable: as for ``begin``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ _PAUSE_S: Final = 0.05
 
 def erase_attachments(
     path: Path,
-    places: Iterable[tuple[int, str]],
+    places: Sequence[tuple[int, str]],
     *,
+    rows: Sequence[tuple[int, int]] = (),
     wait_s: float = _WAIT_S,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
@@ -31,6 +32,7 @@ def erase_attachments(
     Args:
         path: of the file.
         places: index and name of each attachment.
+        rows: number and term of what a person is found by, which says nothing once the key is gone; deleted too.
         wait_s: seconds to wait for others, each time.
         clock: monotonic seconds.
         pause: waits so many seconds.
@@ -47,9 +49,12 @@ def erase_attachments(
             for pragma in ("secure_delete = ON", "synchronous = FULL", "fullfsync = ON", "trusted_schema = OFF"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM blobs WHERE idx = ? AND name = ?", list(places))
+            connection.executemany("DELETE FROM blobs WHERE idx = ? AND name = ?", places)
+            if rows:
+                connection.executemany("DELETE FROM terms WHERE block = ? AND term = ?", rows)
             connection.execute("COMMIT")
-            connection.execute("VACUUM")
+            if places:
+                connection.execute("VACUUM")
             _empty_log(connection, clock() + wait_s, clock, pause)
     except sqlite3.Error as exc:
         raise store_error(exc) from exc

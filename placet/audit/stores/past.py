@@ -17,6 +17,7 @@ from placet.audit.stores import schema
 
 _ALL: Final = tuple(field.name for field in fields(Columns))
 _SINCE_3: Final = frozenset({"blocks", "terms"})
+_SINCE_4: Final = frozenset({"segments", "postings"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Shape:
         """Whether records are found by terms."""
         return "terms" in self.objects
 
+    @property
+    def has_segments(self) -> bool:
+        """Whether there are terms of many blocks together."""
+        return "postings" in self.objects
+
 
 def _without(objects: Mapping[str, tuple[str, str]], column: str) -> dict[str, tuple[str, str]]:
     """The same where ``leaves`` has not got the column yet."""
@@ -49,7 +55,8 @@ def _but(shape: Shape, *names: str) -> dict[str, tuple[str, str]]:
 
 
 NEWEST: Final = Shape(schema.VERSION, schema.OBJECTS)
-V2: Final = Shape(2, _but(NEWEST, *_SINCE_3))
+V3: Final = Shape(3, _but(NEWEST, *_SINCE_4))
+V2: Final = Shape(2, _but(V3, *_SINCE_3))
 V1_APPROVED: Final = Shape(
     1, _without(_but(V2, "leaves_by_content"), "projection"), tuple(name for name in _ALL if name != "projection")
 )
@@ -61,7 +68,7 @@ V1: Final = Shape(
     },
     tuple(name for name in V1_APPROVED.columns if name != "approved"),
 )
-SHAPES: Final = (V1, V1_APPROVED, V2, NEWEST)
+SHAPES: Final = (V1, V1_APPROVED, V2, V3, NEWEST)
 
 
 def read_shape(connection: sqlite3.Connection, version: int) -> Shape | None:

@@ -11,13 +11,13 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
-from placet.audit.merkle import Frontier
-from placet.audit.record import Columns
+from placet.audit.merkle import MAX_SIZE, Frontier
+from placet.audit.record import PRUNED, Columns
 from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error, unavailable
+from placet.audit.stores.places import PlaceSearch, Wanted
 from placet.audit.stores.rows import STATE, parse_state, read_row
-from placet.audit.terms import BLOCK, read_members
-from placet.errors import FormatError, TamperError
+from placet.audit.terms import TermBlock
 
 COLUMNS: Final = tuple(field.name for field in fields(Columns))
 values_of: Final[Callable[[Columns], tuple[Any, ...]]] = attrgetter(*COLUMNS)  # a tenth of the time of ``astuple``
@@ -42,6 +42,11 @@ SELECT idx, leaf, leaf_hash FROM leaves
 WHERE environment = :environment AND namespace = :namespace AND kind = :kind
   AND object_name = :name AND allowed = 1 AND approved = 1 AND cluster = :cluster
 ORDER BY idx DESC LIMIT :limit"""
+# By the content alone: a sum is no column, so that no planner takes the leaves in their order to find it there.
+_CONTENT_ELSEWHERE: Final = """\
+SELECT idx, leaf, leaf_hash FROM leaves
+WHERE projection = :projection AND approved = 1 AND environment <> :environment
+ORDER BY idx + 0 LIMIT :limit"""
 _RAW_BLOBS: Final = "SELECT idx, name, sha256, content FROM blobs"
 _OF_TYPE: Final = "leaf_type = :type AND leaf_type <> 'decision'"  # the words of the partial index
 # condition of a search -> how it is asked
@@ -87,6 +92,7 @@ class TableReader(ABC):
 
     __slots__ = ("_unkept", "shape")
     conditions: ClassVar[Mapping[str, str]] = CONDITIONS
+    newest_leaves: ClassVar[str] = "leaves NOT INDEXED"  # by their index alone
 
     def __init__(self, shape: past.Shape) -> None:
         self.shape = shape
@@ -187,6 +193,11 @@ class TableReader(ABC):
         )
         return [read_row(row) for row in rows]
 
+    def approved_elsewhere(self, *, environment: str, projection: str, limit: int) -> list[StoredLeaf]:
+        """See ``Reader``."""
+        rows = self._rows(_CONTENT_ELSEWHERE, environment=environment, projection=projection, limit=limit)
+        return [read_row(row) for row in rows]
+
     def attachment(self, index: int, name: str) -> bytes | None:
         """See ``Reader``."""
         for (content,) in self._rows(
@@ -200,9 +211,13 @@ class TableReader(ABC):
     ) -> list[StoredLeaf]:
         """See ``Reader``."""
         asked = {name: value for name, value in conditions.items() if name not in self._unkept}
+        if before is None and start:
+            before = MAX_SIZE  # between two bounds a planner that knows nothing expects few
         asked |= ({} if before is None else {"before": before}) | ({"start": start} if start else {})
         where = " AND ".join(self.conditions[name] for name in asked) or "1 = 1"
-        rows = self._rows(f"{_LEAF} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
+        # Behind the blocks few leaves are left: an index over all that there are, and a sort, would take far longer.
+        leaves = f"SELECT idx, leaf, leaf_hash FROM {self.newest_leaves}" if start else _LEAF  # noqa: S608 - our own words
+        rows = self._rows(f"{leaves} WHERE {where} ORDER BY idx DESC LIMIT :limit", limit=limit, **asked)
         return [read_row(row) for row in rows]
 
     def blocks(self) -> int:
@@ -211,34 +226,11 @@ class TableReader(ABC):
             return 0
         return int(next(self._rows("SELECT coalesce(max(block) + 1, 0) FROM blocks"))[0])
 
-    def find_blocks(
-        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
-    ) -> Iterator[tuple[int, int]]:
+    def find_places(self, wanted: Wanted) -> Iterator[int]:
         """See ``Reader``."""
         if not self.shape.has_terms:
-            return
-        values: dict[str, Any] = {f"t{_letters(place)}": term for place, term in enumerate(terms)}
-        # One look-up by key for each block and term, whatever a planner thinks of how many rows there are.
-        members = "".join(f", ({_MEMBERS} :{name})" for name in values)
-        times = {name: value for name, value in (("since", since), ("until", until)) if value}
-        where = " AND ".join(["block <= :last", *(_TIMES[name] for name in times)])
-        asked = f"SELECT block, earliest, latest{members} FROM blocks b WHERE {where} ORDER BY block DESC"  # noqa: S608 - our own words
-        for number, earliest, latest, *found in self._many(asked, last=last, **times, **values):
-            bits = _all_of(found)
-            if bits and ((since and earliest < since) or (until and latest >= until)):
-                bits &= self._places(number, since, until)
-            if bits:
-                yield number, bits
-
-    def _places(self, number: int, since: str | None, until: str | None) -> int:
-        """Which leaves of a block are of the time, as bits."""
-        asked = {"start": number * BLOCK, "before": (number + 1) * BLOCK}
-        times = {name: value for name, value in (("since", since), ("until", until)) if value}
-        where = " AND ".join(self.conditions[name] for name in (*asked, *times))
-        bits = 0
-        for (index,) in self._rows(f"SELECT idx FROM leaves WHERE {where}", **asked, **times):  # noqa: S608 - our own words
-            bits |= 1 << (index % BLOCK)
-        return bits
+            return iter(())
+        return PlaceSearch(self._rows, self.conditions, wanted).indexes(with_segments=self.shape.has_segments)
 
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
         """See ``Reader``."""
@@ -261,8 +253,60 @@ class TableReader(ABC):
         """See ``Auditable``."""
         if not self.shape.has_terms:
             return iter(())
-        where = " WHERE block >= :start" if start else ""
-        asked = f"SELECT block, term, members FROM terms{where} ORDER BY block, term"  # noqa: S608 - our own words
+        asked = "SELECT block, term, members FROM terms WHERE block >= :start ORDER BY block, term"
+        return self._many(asked, start=start)
+
+    def raw_person_terms(self) -> Iterator[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        if not self.shape.has_terms:
+            return iter(())
+        return self._many("SELECT block, term, members FROM terms WHERE block < 0 ORDER BY block DESC, term")
+
+    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+        """See ``Reader``."""
+        if not self.shape.has_terms or not terms:
+            return {}
+        values = {f"t{_letters(place)}": term for place, term in enumerate(terms)}
+        asked = f"SELECT term, members FROM terms WHERE block = :number AND term IN ({', '.join(f':{name}' for name in values)})"  # noqa: S608, E501 - our own words
+        return {int(term): bytes(members) for term, members in self._rows(asked, number=number, **values)}
+
+    def blocks_without(self, term: int, most: int) -> list[int]:
+        """See ``Reader``."""
+        if not self.shape.has_terms:
+            return []
+        return [int(row[0]) for row in self._rows(_WITHOUT, term=term, limit=most)]
+
+    def segments(self) -> list[int]:
+        """See ``Reader``."""
+        if not self.shape.has_segments:
+            return []
+        return [int(row[0]) for row in self._rows("SELECT segment FROM segments ORDER BY segment")]
+
+    def block(self, number: int) -> TermBlock | None:
+        """See ``Reader``."""
+        for earliest, latest in self._rows("SELECT earliest, latest FROM blocks WHERE block = :block", block=number):
+            rows = self._all("SELECT term, members FROM terms WHERE block = :block ORDER BY term", block=number)
+            return TermBlock(number, earliest, latest, tuple((row[0], row[1]) for row in rows))
+        return None
+
+    def pruned_between(self, start: int, end: int) -> int:
+        """See ``Reader``."""
+        values = {"type": PRUNED, "start": start, "before": end}
+        where = " AND ".join((_OF_TYPE, self.conditions["start"], self.conditions["before"]))
+        return int(next(self._rows(f"SELECT count(*) FROM leaves WHERE {where}", **values))[0])  # noqa: S608 - our own words
+
+    def raw_segments(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """See ``Auditable``."""
+        if not self.shape.has_segments:
+            return iter(())
+        return self._many("SELECT segment, earliest, latest, parts FROM segments ORDER BY segment")
+
+    def raw_postings(self, start: int = 0) -> Iterator[tuple[Any, Any, Any]]:
+        """See ``Auditable``."""
+        if not self.shape.has_segments:
+            return iter(())
+        where = " WHERE segment >= :start" if start else ""
+        asked = f"SELECT segment, first, entries FROM postings{where} ORDER BY segment, first"  # noqa: S608 - our own words
         return self._many(asked, **({"start": start} if start else {}))
 
     def raw_states(self) -> list[tuple[Any, Any, Any]]:
@@ -278,10 +322,12 @@ class TableReader(ABC):
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
         """See ``Auditable``."""
         asked, values = self._asked(start, end)
-        rows = self._all(asked, **values)
-        if len(self.shape.columns) == len(COLUMNS):
-            return rows
-        return [(*row[:3], *self._columns(row[3:])) for row in rows]
+        columns = list(zip(*self._all(asked, **values), strict=True))
+        if len(self.shape.columns) == len(COLUMNS) or not columns:
+            return columns
+        said = dict(zip(self.shape.columns, columns[3:], strict=True))
+        unsaid = (past.NOT_KEPT,) * len(columns[0])
+        return [*columns[:3], *(said.get(name, unsaid) for name in COLUMNS)]
 
     def _asked(self, start: int, end: int | None) -> tuple[str, dict[str, int]]:
         where, values = _between(start, end)
@@ -317,27 +363,15 @@ class TableReader(ABC):
         return None
 
 
-_MEMBERS: Final = "SELECT members FROM terms WHERE block = b.block AND term ="
-_TIMES: Final = {"since": "latest >= :since", "until": "earliest < :until"}
+_WITHOUT: Final = (
+    "SELECT block FROM blocks b WHERE NOT EXISTS (SELECT 1 FROM terms WHERE block = -1 - b.block AND term = :term) "
+    "ORDER BY block LIMIT :limit"
+)
 
 
 def _letters(number: int) -> str:
     """A name of letters alone, as values of statements have."""
     return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
-
-
-def _all_of(found: Sequence[Any]) -> int:
-    """Which leaves of a block have all the terms; none where a term is in none of them."""
-    if None in found:
-        return 0
-    bits = (1 << BLOCK) - 1
-    try:
-        for members in found:
-            bits &= read_members(members)
-    except (FormatError, TypeError) as exc:
-        hint = "Run `placet audit verify`; `placet audit upgrade-store --rebuild` makes it anew."
-        raise TamperError("what records are found by was changed", code="index_changed", hint=hint) from exc
-    return bits
 
 
 class SqliteReader(TableReader):

@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from placet.audit.indexing import make_segment, missing_segments
 from placet.audit.location import DatabaseUrl, StoreLocation
 from placet.audit.record import PRUNED, PRUNED_COLUMNS
+from placet.audit.segments import SEGMENT
 from placet.audit.spans import Span
 from placet.audit.stores import schema
-from placet.audit.stores.blocks import put_block
+from placet.audit.stores.blocks import drop_segments, put_block, put_segment
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.file import read_version, uri
 from placet.audit.stores.reader import COLUMNS, SqliteReader, TableReader, values_of
@@ -40,6 +42,9 @@ class Remover(Protocol):
 
     def attachments(self, name: str, span: Span) -> list[int]:
         """Remove the first attachments of a name beside the leaves of a range."""
+
+    def mend(self) -> None:
+        """Make what records are found by again where removing has taken it away."""
 
     def close(self) -> None:
         """End it."""
@@ -67,6 +72,8 @@ def remove(location: StoreLocation, removal: Removal) -> tuple[int, int]:
             for name, found in removal.attachments.items()
             for span in found
         )
+        if leaves:
+            remover.mend()
     finally:
         remover.close()
     return leaves, attachments
@@ -111,6 +118,15 @@ class _SqliteRemover:
         """See ``Remover``."""
         return self._in_transaction(self._remove_attachments, name, span)
 
+    def mend(self) -> None:
+        """See ``Remover``."""
+        for number in missing_segments(SqliteReader(self._connection)):
+            self._in_transaction(self._make_segment, number)
+
+    def _make_segment(self, number: int) -> list[int]:
+        segment = make_segment(SqliteReader(self._connection), number)
+        return [number] if segment is not None and put_segment(self._connection, segment) else []
+
     def close(self) -> None:
         """See ``Remover``; what was removed leaves the write-ahead log too, unless somebody reads just now."""
         try:
@@ -142,8 +158,10 @@ class _SqliteRemover:
         self._connection.executemany(BLANK, blank_rows(found))
         self._connection.execute(schema.OBJECTS[TRIGGER][1])
         self._connection.executemany("DELETE FROM blobs WHERE idx = :idx", [{"idx": index} for index in found])
+        drop_segments(self._connection, segments_of(found))
         for block in blocks_of(SqliteReader(self._connection), found):
-            self._connection.execute("DELETE FROM terms WHERE block = ?", (block.number,))
+            for number in (block.number, -1 - block.number):  # and of persons, which a gate makes again
+                self._connection.execute("DELETE FROM terms WHERE block = ?", (number,))
             self._connection.execute("DELETE FROM blocks WHERE block = ?", (block.number,))
             put_block(self._connection, block)
         return found
@@ -180,6 +198,11 @@ def blocks_of(reader: TableReader, indexes: Sequence[int]) -> Iterator[TermBlock
             block = make_block(number, (stored.raw_leaf for stored in leaves))
             if block is not None:
                 yield block
+
+
+def segments_of(indexes: Sequence[int]) -> list[int]:
+    """Numbers of the segments that these leaves are in."""
+    return sorted({index // SEGMENT for index in indexes})
 
 
 def blank_rows(indexes: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tables of the SQLite store, version 3, as in docs/formats-audit.md; ``placet audit verify`` compares them.
+"""Tables of the SQLite store, version 4, as in docs/formats-audit.md; ``placet audit verify`` compares them.
 
 Whoever changes anything here counts ``VERSION`` up, keeps what it was in ``placet.audit.stores.past``, and adds a step
 to ``placet.audit.stores.steps`` and to ``placet.audit.stores.postgres.upgrade``.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 APPLICATION_ID: Final = 0x706C6374  # "plct", in the header of the file
-VERSION: Final = 3
+VERSION: Final = 4
 
 # The leaf stands last: a scan of the hashes then never follows its overflow pages.
 _LEAVES: Final = """\
@@ -80,6 +80,24 @@ CREATE TABLE terms (
   PRIMARY KEY (block, term)
 ) STRICT, WITHOUT ROWID"""
 
+# The same of 16 blocks at once, sorted by term, so that a search asks once for 16,384 leaves. Parts stand on pages of
+# their own table, two on one; what finds them is small.
+_SEGMENTS: Final = """\
+CREATE TABLE segments (
+  segment INTEGER PRIMARY KEY CHECK (segment >= 0),
+  earliest TEXT NOT NULL,
+  latest TEXT NOT NULL,
+  parts INTEGER NOT NULL CHECK (parts >= 0)
+) STRICT"""
+
+_POSTINGS: Final = """\
+CREATE TABLE postings (
+  segment INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  entries BLOB NOT NULL CHECK (length(entries) >= 14),
+  PRIMARY KEY (segment, first)
+) STRICT"""
+
 _INDEXES: Final = {
     "leaves_by_object": (
         "CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1"
@@ -125,6 +143,8 @@ OBJECTS: Final[dict[str, tuple[str, str]]] = {
     "blobs": ("table", _BLOBS),
     "blocks": ("table", _BLOCKS),
     "terms": ("table", _TERMS),
+    "segments": ("table", _SEGMENTS),
+    "postings": ("table", _POSTINGS),
     **{name: ("index", statement) for name, statement in _INDEXES.items()},
     "leaves_in_order": ("trigger", _IN_ORDER),
     **{f"{table}_no_{verb.lower()}": ("trigger", _refusal(table, verb)) for table, verb in _REFUSED},

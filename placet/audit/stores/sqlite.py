@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from placet.audit.merkle import Frontier
+from placet.audit.segments import SEGMENT, Segment
 from placet.audit.stores import Entry, StoredCheckpoint, StoredLeaf, schema
-from placet.audit.stores.blocks import put_block
+from placet.audit.stores.blocks import put_block, put_segment, put_terms
 from placet.audit.stores.failure import is_busy, store_error, unavailable
 from placet.audit.stores.file import create_file, identity, read_version, sync_folder, uri
 from placet.audit.stores.reader import COLUMNS, SqliteReader, values_of
-from placet.audit.stores.rows import read_row, read_state
+from placet.audit.stores.rows import parse_state, read_row
 from placet.audit.stores.upgrade import run_steps
 from placet.audit.terms import TermBlock
-from placet.canonical import Digest
 from placet.errors import AuditError, StoreUnavailable, TamperError
 
 _SHORTEST_PAUSE_S: Final = 0.0005
@@ -38,7 +38,8 @@ _INSERT: Final = (
 )
 _FIND_UID: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid = ?"
 _FIND_UIDS: Final = "SELECT uid, idx, leaf, leaf_hash FROM leaves WHERE uid IN (SELECT value FROM json_each(?))"
-_NEWEST_NOTE: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+_STATE_AND_NOTE: Final = """\
+SELECT size, frontier, (SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1) FROM state WHERE id = 1"""
 
 # Every store file that this process has open: real path -> process that opened it.
 _opened_by: dict[str, int] = {}
@@ -119,8 +120,14 @@ class SqliteStore:
         """See ``Store``."""
         return self._origin
 
-    def begin(self, *, deadline_s: float) -> SqliteTransaction:
+    @property
+    def remote(self) -> bool:
         """See ``Store``."""
+        return False
+
+    def begin(self, *, deadline_s: float, supposed: Frontier | None = None) -> SqliteTransaction:
+        """See ``Store``; it is always asked."""
+        del supposed
         self._require_process()
         give_up = self._clock() + deadline_s
         if not self._writing.acquire(timeout=max(deadline_s, 0)):
@@ -179,6 +186,25 @@ class SqliteStore:
         finally:
             transaction.rollback()
         return added
+
+    def add_segment(self, segment: Segment, *, pruned: int) -> bool:
+        """See ``Store``."""
+        transaction = self.begin(deadline_s=_BLOCK_S)
+        try:
+            added = transaction.put_segment(segment, pruned=pruned)
+            transaction.commit()
+        finally:
+            transaction.rollback()
+        return added
+
+    def add_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """See ``Store``."""
+        transaction = self.begin(deadline_s=_BLOCK_S)
+        try:
+            transaction.put_terms(number, rows)
+            transaction.commit()
+        finally:
+            transaction.rollback()
 
     def close(self) -> None:
         """See ``Store``."""
@@ -283,17 +309,21 @@ class SqliteStore:
 class SqliteTransaction:
     """The one write transaction of a file; see ``placet.audit.stores.Transaction``."""
 
-    __slots__ = ("_connection", "_healthy", "_open", "_store")
+    __slots__ = ("_connection", "_healthy", "_note", "_open", "_store")
 
     def __init__(self, store: SqliteStore, connection: sqlite3.Connection) -> None:
         self._store = store
         self._connection = connection
         self._open = True
         self._healthy = True
+        self._note = ""
 
     def state(self) -> Frontier:
         """See ``Transaction``."""
-        return read_state(self._connection)
+        with self._guarded():
+            row = self._connection.execute(_STATE_AND_NOTE).fetchone()
+        self._note = "" if row is None or row[2] is None else str(row[2])
+        return parse_state(row)
 
     def find_uids(self, uids: Sequence[str]) -> dict[str, StoredLeaf]:
         """See ``Transaction``."""
@@ -304,18 +334,12 @@ class SqliteTransaction:
 
     def newest_note(self) -> str:
         """See ``Transaction``."""
-        with self._guarded():
-            row = self._connection.execute(_NEWEST_NOTE).fetchone()
-        return "" if row is None else str(row[0])
+        return self._note
 
     def insert(self, entries: Sequence[Entry]) -> None:
         """See ``Transaction``."""
         leaves = ((entry.index, entry.leaf_hash, entry.leaf.raw, *values_of(entry.leaf.columns)) for entry in entries)
-        blobs = [
-            (entry.index, name, bytes.fromhex(Digest.of(content).hex), content)
-            for entry in entries
-            for name, content in entry.attachments.items()
-        ]
+        blobs = [(entry.index, *kept) for entry in entries for kept in entry.kept()]
         with self._guarded():
             self._connection.executemany(_INSERT, leaves)
             if blobs:
@@ -342,6 +366,19 @@ class SqliteTransaction:
         """Keep what the leaves of a block are found by; False where it is there."""
         with self._guarded():
             return put_block(self._connection, block)
+
+    def put_segment(self, segment: Segment, *, pruned: int) -> bool:
+        """Keep what many blocks are found by; False where it is there, or was made before leaves were pruned."""
+        start = segment.number * SEGMENT
+        with self._guarded():
+            if SqliteReader(self._connection).pruned_between(start, start + SEGMENT) != pruned:
+                return False
+            return put_segment(self._connection, segment)
+
+    def put_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Keep terms under a number that no block has."""
+        with self._guarded():
+            put_terms(self._connection, number, rows)
 
     def commit(self) -> None:
         """See ``Transaction``."""

@@ -73,7 +73,14 @@ def _add_terms(connection: sqlite3.Connection) -> None:
         connection.execute(schema.OBJECTS[name][1])
 
 
+def _add_segments(connection: sqlite3.Connection) -> None:
+    """To 4: the tables that many blocks of terms are found by at once, empty; filled as those of step 3."""
+    for name in ("segments", "postings"):
+        connection.execute(schema.OBJECTS[name][1])
+
+
 STEPS: Final = (
     Step(2, "adds what precedents are found by, and writes the table of leaves anew", _add_columns, past.V2.objects),
-    Step(3, "adds the tables that records are found by", _add_terms, past.NEWEST.objects),
+    Step(3, "adds the tables that records are found by", _add_terms, past.V3.objects),
+    Step(4, "adds the tables that they are found by 16,384 at a time", _add_segments, past.NEWEST.objects),
 )

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from placet.audit.indexing import make_segment, missing_segments
 from placet.audit.merkle import Frontier, hash_leaf
+from placet.audit.segments import Segment
 from placet.audit.stores import past, schema
-from placet.audit.stores.blocks import put_block
+from placet.audit.stores.blocks import put_block, put_segment
 from placet.audit.stores.failure import store_error
 from placet.audit.stores.file import read_version, uri
 from placet.audit.stores.reader import SqliteReader, TableReader
@@ -96,20 +98,65 @@ def rebuild_file(path: Path, *, progress: Progress = no_progress) -> int:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         read_version(connection, path)
-        connection.execute("DELETE FROM terms")
-        connection.execute("DELETE FROM blocks")
+        for table in ("postings", "segments", "terms", "blocks"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         reader = SqliteReader(connection)
         count = 0
         for block in each_block(reader, progress):
             count += put_block(connection, block)
+        for segment in each_segment(reader):
+            put_segment(connection, segment)
         connection.execute("COMMIT")
     return count
 
 
-def each_block(reader: TableReader, progress: Progress) -> Iterator[TermBlock]:
-    """The block of every 1,024 leaves, made from them."""
+def complete_file(path: Path, *, progress: Progress = no_progress) -> int:
+    """Make what records are found by as far as it is not there, each piece in a transaction of its own.
+
+    Args:
+        path: of a file of the newest version; gates go on appending meanwhile.
+        progress: told leaves done and leaves there are.
+
+    Returns:
+        Blocks that were made.
+
+    Raises:
+        AuditError: ``store_foreign``.
+        StoreUnavailable: it can't be written to, or another process writes.
+    """
+    with _opened(path, "mode=rw") as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        read_version(connection, path)
+        reader = SqliteReader(connection)
+        count = 0
+        for number in range(reader.blocks(), reader.state().size // BLOCK):
+            connection.execute("BEGIN IMMEDIATE")
+            for block in each_block(reader, progress, start=number, end=number + 1):
+                count += put_block(connection, block)
+            connection.execute("COMMIT")
+        for number in missing_segments(reader):
+            connection.execute("BEGIN IMMEDIATE")
+            segment = make_segment(reader, number)
+            if segment is not None:
+                put_segment(connection, segment)
+            connection.execute("COMMIT")
+    return count
+
+
+def each_segment(reader: TableReader) -> Iterator[Segment]:
+    """The segment of every 16 blocks, made from them."""
+    for number in missing_segments(reader):
+        segment = make_segment(reader, number)
+        if segment is not None:
+            yield segment
+
+
+def each_block(
+    reader: TableReader, progress: Progress, *, start: int = 0, end: int | None = None
+) -> Iterator[TermBlock]:
+    """The block of every 1,024 leaves, made from them; of these numbers."""
     size = reader.state().size
-    for number in range(size // BLOCK):
+    for number in range(start, size // BLOCK if end is None else end):
         leaves = reader.leaves(number * BLOCK, (number + 1) * BLOCK)
         block = make_block(number, (one.raw_leaf for one in leaves))
         if block is None:

@@ -49,6 +49,18 @@ CREATE TABLE terms (
   members BLOB NOT NULL CHECK (length(members) >= 2),
   PRIMARY KEY (block, term)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE segments (
+  segment INTEGER PRIMARY KEY CHECK (segment >= 0),
+  earliest TEXT NOT NULL,
+  latest TEXT NOT NULL,
+  parts INTEGER NOT NULL CHECK (parts >= 0)
+) STRICT;
+CREATE TABLE postings (
+  segment INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  entries BLOB NOT NULL CHECK (length(entries) >= 14),
+  PRIMARY KEY (segment, first)
+) STRICT;
 CREATE INDEX leaves_by_object ON leaves (environment, namespace, kind, object_name, idx) WHERE allowed = 1;
 CREATE INDEX leaves_by_model ON leaves (model, environment, cluster, idx) WHERE approved = 1;
 CREATE INDEX leaves_by_content ON leaves (projection, object_name, namespace, kind, environment, cluster, idx) WHERE approved = 1;

@@ -7,6 +7,7 @@ the connection is closed, and what it was doing is not known to be done.
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
@@ -18,6 +19,7 @@ from psycopg.rows import TupleRow
 
 from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres import schema
+from placet.audit.stores.postgres.arrays import register_arrays
 from placet.audit.stores.postgres.failure import INIT_HINT, foreign, unavailable
 from placet.errors import AuditError
 
@@ -25,14 +27,15 @@ MINIMUM_SERVER: Final = 150_000
 _CONNECT_S: Final = 2  # libpq waits no shorter
 _POLL_S: Final = 0.1
 _DURABLE: Final = {"on", "remote_apply", "remote_write", "local"}
-# A replica that stopped, or whose node is gone, must not hold the state row for ever.
+# A replica that stopped, or whose node is gone, must not hold the state row for ever. A statement is planned once, when
+# the record may be empty, and a plan for an empty table reads all of it: whatever there is an index for uses it.
 _SESSION: Final = """\
 SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false),
   set_config('search_path', 'placet, pg_catalog, pg_temp', false), set_config('client_encoding', 'UTF8', false),
   set_config('idle_in_transaction_session_timeout', %(idle)s, false), set_config('statement_timeout', '0', false),
   set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
   set_config('tcp_keepalives_count', '3', false), set_config('bytea_output', 'hex', false),
-  set_config('jit', 'off', false)"""
+  set_config('jit', 'off', false), set_config('enable_seqscan', 'off', false)"""
 _FACTS: Final = """\
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
   obj_description(to_regnamespace('placet'), 'pg_namespace'),
@@ -42,6 +45,7 @@ SELECT current_user::text,
   has_table_privilege('placet.leaves', 'INSERT') AND has_table_privilege('placet.blobs', 'INSERT')
     AND has_table_privilege('placet.checkpoints', 'INSERT')
     AND has_table_privilege('placet.blocks', 'INSERT') AND has_table_privilege('placet.terms', 'INSERT')
+    AND has_table_privilege('placet.segments', 'INSERT') AND has_table_privilege('placet.postings', 'INSERT')
     AND has_column_privilege('placet.state', 'frontier', 'UPDATE'),
   has_any_column_privilege('placet.leaves', 'UPDATE') OR has_any_column_privilege('placet.checkpoints', 'UPDATE')
     OR has_table_privilege('placet.leaves', 'DELETE, TRUNCATE, TRIGGER')
@@ -103,11 +107,19 @@ def connect(url: DatabaseUrl, *, idle_s: float, application: str = "placet") -> 
         prepare_threshold=3,
     )
     try:
+        register_arrays(link)
         link.execute(_SESSION, {"idle": f"{int(idle_s * 1000)}"})
     except BaseException:
         link.close()
         raise
     return link
+
+
+def is_silent(link: Link) -> bool:
+    """Whether the server has said nothing since it was asked last: one that has closed the connection has."""
+    heard = select.poll()  # a gate may have more files open than ``select`` knows
+    heard.register(link.pgconn.socket, select.POLLIN)
+    return not heard.poll(0)
 
 
 def require_database(link: Link, where: DatabaseUrl) -> None:

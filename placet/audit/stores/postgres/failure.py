@@ -44,6 +44,7 @@ _CODES: Final = {
 _NO_RECORD: Final = {"42P01", "3F000", "42703", "42883"}  # undefined table, schema, column, function
 _REFUSED: Final = ("22", "23", "54")  # data exception, integrity constraint, program limit
 _MISPLACED: Final = "leaves_pkey"
+_STATE: Final = "state"
 
 
 def unavailable(code: str, detail: str = "") -> StoreUnavailable:
@@ -64,12 +65,15 @@ def foreign(where: object, what: str, hint: str) -> AuditError:
 def store_error(error: psycopg.Error) -> AuditError:
     """The error of ours for one of PostgreSQL's.
 
-    ``store_conflict``: the place of the leaf is taken or not the next one. ``record_refused``: any other constraint.
-    ``store_foreign``: a table is not there.
+    ``store_conflict``: the place of the leaf is taken or not the next one, or the state row is not what was supposed.
+    ``record_refused``: any other constraint. ``store_foreign``: a table is not there.
     """
     state = error.sqlstate or ""
     said = _first_line(error)
-    if state == APPEND_ONLY or (state == "23505" and error.diag.constraint_name == _MISPLACED):
+    misplaced = (state == "23505" and error.diag.constraint_name == _MISPLACED) or (
+        state == "23514" and error.diag.table_name == _STATE
+    )
+    if state == APPEND_ONLY or misplaced:
         return _refused("store_conflict", said)
     if state in _NO_RECORD:
         return foreign("the database", f"holds no record of this version: {said}", INIT_HINT)

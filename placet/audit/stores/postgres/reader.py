@@ -20,6 +20,10 @@ from placet.audit.stores.reader import CONDITIONS, TableReader
 _VALUE: Final = re.compile(r":([a-z]+)")
 _FETCHED: Final = 256  # rows at a time: 8 MiB of the largest leaves
 _CONTAINS: Final = "strpos(violations, '|' || :violation || '|') > 0"
+_RAW: Final = 3  # columns before those that are searched by
+# What has an OFFSET is planned by itself, without the conditions around it.
+_NEWEST: Final = "(SELECT * FROM leaves WHERE idx >= :start AND idx < :before ORDER BY idx DESC OFFSET 0) leaves"
+_SHAPES: Final = {shape.version: shape for shape in past.SHAPES}
 _AMONG: Final = "idx = ANY(CAST(:indexes AS bigint[]))"
 
 
@@ -28,9 +32,10 @@ class PostgresReader(TableReader):
 
     __slots__ = ("_link", "_names")
     conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS, "indexes": _AMONG}
+    newest_leaves: ClassVar[str] = _NEWEST
 
     def __init__(self, link: Link, version: int = schema.VERSION) -> None:
-        super().__init__(past.NEWEST if version == schema.VERSION else past.V2)
+        super().__init__(_SHAPES[version])
         self._link = link
         self._names = itertools.count()
 
@@ -59,7 +64,8 @@ class PostgresReader(TableReader):
 
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
         """See ``Auditable``."""
-        return [(*row[:3], *map(read_back, row[3:])) for row in super().stretch(start, end)]
+        columns = super().stretch(start, end)
+        return [*columns[:_RAW], *map(_read_back, columns[_RAW:])]
 
     def raw_blobs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[Any, Any, Any, Any]]:
         """See ``Auditable``."""
@@ -84,6 +90,12 @@ class PostgresReader(TableReader):
             cursor.execute(f"CLOSE {name}")
         except psycopg.Error as exc:
             raise store_error(exc) from exc
+
+
+def _read_back(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values of a column that were stored: nearly always the same ones."""
+    found = {value: read_back(value) for value in set(column) if isinstance(value, str) and "\\" in value}
+    return tuple(found.get(value, value) for value in column) if found else column
 
 
 @functools.cache

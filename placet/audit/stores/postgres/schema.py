@@ -20,7 +20,8 @@ NAMESPACE: Final = "placet"
 VERSION: Final = schema.VERSION
 COMMENT_START: Final = "record of placet, version "
 EARLIEST: Final = 2  # there was no version 1 of it
-TABLES: Final = ("leaves", "state", "checkpoints", "blobs", "blocks", "terms")
+TABLES: Final = ("leaves", "state", "checkpoints", "blobs", "blocks", "terms", "segments", "postings")
+_ADDED_TO: Final = tuple(name for name in TABLES if name != "state")
 _REFUSED: Final = (
     ("leaves", "UPDATE"),
     ("leaves", "DELETE"),
@@ -69,7 +70,7 @@ def grant_statements(*, gate: str, auditor: str = "") -> list[str]:
     statements = [
         f"REVOKE ALL ON SCHEMA {NAMESPACE} FROM PUBLIC",
         *_role(gate),
-        f"GRANT SELECT, INSERT ON {_all('leaves', 'blobs', 'checkpoints', 'blocks', 'terms')} TO {_name(gate)}",
+        f"GRANT SELECT, INSERT ON {_all(*_ADDED_TO)} TO {_name(gate)}",
         f"GRANT SELECT, UPDATE (size, frontier) ON {_all('state')} TO {_name(gate)}",
     ]
     if auditor:

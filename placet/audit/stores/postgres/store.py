@@ -1,6 +1,7 @@
 """The log in a PostgreSQL database, shared by any number of replicas.
 
-Nobody leads. Who appends locks the one state row, and so inserts at index = size while nobody else can. Durable means:
+Nobody leads. Who appends changes or locks the one state row first, and so inserts at index = size while nobody else
+can. Who wrote last supposes what that row says, and is refused where it says something else (ADR 54). Durable means:
 ``COMMIT`` has returned, with ``synchronous_commit`` and ``fsync`` as ``require_durable`` wants them. A connection that
 breaks while it commits leaves it open whether the leaf is there: the caller is told that it is not known to be durable,
 and who sends the same uid again is answered from the record.
@@ -18,9 +19,12 @@ from typing import Final
 import psycopg
 
 from placet.audit.location import DatabaseUrl
+from placet.audit.merkle import Frontier
+from placet.audit.segments import SEGMENT, Segment
 from placet.audit.stores.postgres.connection import (
     Link,
     connect,
+    is_silent,
     read_version,
     require_database,
     require_durable,
@@ -30,7 +34,13 @@ from placet.audit.stores.postgres.connection import (
 from placet.audit.stores.postgres.failure import is_lost, store_error, unavailable
 from placet.audit.stores.postgres.reader import PostgresReader
 from placet.audit.stores.postgres.schema import NAMESPACE
-from placet.audit.stores.postgres.transaction import PostgresTransaction, put_block
+from placet.audit.stores.postgres.transaction import (
+    SEGMENT_LOCK,
+    PostgresTransaction,
+    put_block,
+    put_segment,
+    put_terms,
+)
 from placet.audit.terms import TermBlock
 from placet.errors import AuditError, TamperError
 
@@ -41,6 +51,11 @@ _WRITER_IDLE_S: Final = 10.0
 _READER_IDLE_S: Final = 60.0
 _BLOCK_S: Final = 30.0
 _GRACE_S: Final = 5.0  # a commit under way is not cut short at once: what it did would not be known
+# Who supposes that nobody else writes, and finds the row locked, was wrong, and asks. Plans are made once.
+_WRITER: Final = """\
+SELECT set_config('lock_timeout', '50ms', false), set_config('plan_cache_mode', 'force_generic_plan', false),
+  set_config('default_transaction_isolation', 'read committed', false),
+  set_config('default_transaction_read_only', 'off', false)"""
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -100,14 +115,19 @@ class PostgresStore:
         """See ``Store``."""
         return self._origin
 
-    def begin(self, *, deadline_s: float) -> PostgresTransaction:
+    @property
+    def remote(self) -> bool:
+        """See ``Store``."""
+        return True
+
+    def begin(self, *, deadline_s: float, supposed: Frontier | None = None) -> PostgresTransaction:
         """See ``Store``."""
         self._require_usable()
         give_up = self._clock() + deadline_s
         if not self._writing.acquire(timeout=max(deadline_s, 0)):
             raise unavailable("store_locked", f"no turn within {deadline_s:.3f} s")
         try:
-            return self._begin(give_up)
+            return self._begin(give_up, supposed)
         except psycopg.Error as exc:
             self._end_turn()
             raise store_error(exc) from exc
@@ -122,17 +142,24 @@ class PostgresStore:
         finally:
             self._writing.release()
 
-    def _begin(self, give_up: float) -> PostgresTransaction:
+    def _begin(self, give_up: float, supposed: Frontier | None) -> PostgresTransaction:
         if self._writer is not None and not self._writer.closed:
+            if supposed is not None and is_silent(self._writer):
+                return self._transaction(self._writer, give_up, supposed)
             try:
-                return PostgresTransaction(self, self._writer, left_s=give_up - self._clock(), grace_s=_GRACE_S)
+                return self._transaction(self._writer, give_up)
             except psycopg.Error as exc:
                 # The server was started anew since: nothing was asked of it yet, so a new connection may ask.
                 if not is_lost(exc) or self._clock() >= give_up:
                     raise
         self._drop_writer()
         self._writer = self._connect_writer()
-        return PostgresTransaction(self, self._writer, left_s=give_up - self._clock(), grace_s=_GRACE_S)
+        self._writer.execute(_WRITER)
+        return self._transaction(self._writer, give_up)
+
+    def _transaction(self, link: Link, give_up: float, supposed: Frontier | None = None) -> PostgresTransaction:
+        left_s = give_up - self._clock()
+        return PostgresTransaction(self, link, left_s=left_s, grace_s=_GRACE_S, supposed=supposed)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[PostgresReader]:
@@ -158,13 +185,42 @@ class PostgresStore:
 
     def add_block(self, block: TermBlock) -> bool:
         """See ``Store``. It has a connection of its own, which no append waits for, for as long as it takes."""
+        with self._adding() as link:
+            return put_block(link, block)
+
+    def add_segment(self, segment: Segment, *, pruned: int) -> bool:
+        """See ``Store``."""
+        start = segment.number * SEGMENT
+        with self._adding() as link:
+            link.execute(SEGMENT_LOCK)
+            if PostgresReader(link).pruned_between(start, start + SEGMENT) != pruned:
+                return False
+            return put_segment(link, segment)
+
+    @contextlib.contextmanager
+    def _adding(self) -> Iterator[Link]:
+        """A transaction of its own, behind the appends."""
         self._require_usable()
         try:
             link = self._connect_writer()
             try:
                 link.give_up = self._clock() + _BLOCK_S
                 with link.transaction():
-                    return put_block(link, block)
+                    yield link
+            finally:
+                link.close()
+        except psycopg.Error as exc:
+            raise store_error(exc) from exc
+
+    def add_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """See ``Store``. On a connection of its own, as ``add_block``."""
+        self._require_usable()
+        try:
+            link = self._connect_writer()
+            try:
+                link.give_up = self._clock() + _BLOCK_S
+                with link.transaction():
+                    put_terms(link, number, rows)
             finally:
                 link.close()
         except psycopg.Error as exc:
@@ -188,6 +244,7 @@ class PostgresStore:
 
     def _prepare(self, deadline_s: float) -> None:
         self._writer = link = self._connect_writer()
+        link.execute(_WRITER)
         link.give_up = self._clock() + deadline_s + _GRACE_S
         found = link.execute("SELECT origin FROM placet.state").fetchone()
         if found is None:

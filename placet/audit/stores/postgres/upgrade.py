@@ -11,6 +11,7 @@ from typing import Final
 
 import psycopg
 
+from placet.audit.indexing import make_segment, missing_segments
 from placet.audit.location import DatabaseUrl
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.stores import schema as tables
@@ -18,9 +19,18 @@ from placet.audit.stores.postgres import schema
 from placet.audit.stores.postgres.connection import Link, connect, read_version, require_version
 from placet.audit.stores.postgres.failure import store_error
 from placet.audit.stores.postgres.reader import PostgresReader
-from placet.audit.stores.postgres.transaction import put_block
+from placet.audit.stores.postgres.transaction import SEGMENT_LOCK, put_block, put_segment
 from placet.audit.stores.steps import steps_from
-from placet.audit.stores.upgrade import VERIFY_FIRST, Progress, Upgraded, each_block, no_progress, root_changed
+from placet.audit.stores.upgrade import (
+    VERIFY_FIRST,
+    Progress,
+    Upgraded,
+    each_block,
+    each_segment,
+    no_progress,
+    root_changed,
+)
+from placet.audit.terms import BLOCK
 from placet.errors import AuditError, TamperError
 
 _PROGRESS_EVERY: Final = 256
@@ -35,7 +45,15 @@ WHERE c.oid = 'placet.leaves'::regclass AND acl.grantee NOT IN (0, c.relowner)
 
 def _add_terms(link: Link) -> None:
     """To 3, as the step of the SQLite store; see there."""
-    made = ["blocks", "terms"]
+    _add_tables(link, ["blocks", "terms"])
+
+
+def _add_segments(link: Link) -> None:
+    """To 4, as the step of the SQLite store; see there."""
+    _add_tables(link, ["segments", "postings"])
+
+
+def _add_tables(link: Link, made: list[str]) -> None:
     for name in made:
         link.execute(schema.translated(tables.OBJECTS[name][1]))
     for (grant,) in link.execute(_GRANTS, (made,)).fetchall():
@@ -43,7 +61,7 @@ def _add_terms(link: Link) -> None:
 
 
 # version that a step leads to -> what does it; what it says is that of the SQLite store
-_STEPS: Final[Mapping[int, Callable[[Link], None]]] = {3: _add_terms}
+_STEPS: Final[Mapping[int, Callable[[Link], None]]] = {3: _add_terms, 4: _add_segments}
 
 
 def plan_database(url: DatabaseUrl) -> Upgraded:
@@ -101,9 +119,41 @@ def rebuild_database(url: DatabaseUrl, *, progress: Progress = no_progress) -> i
         with _connected(url) as link, link.transaction():
             require_version(link, url)
             link.execute("SET LOCAL lock_timeout = '5s'")
-            link.execute("TRUNCATE placet.blocks, placet.terms")
-            for block in each_block(PostgresReader(link), progress):
+            link.execute("TRUNCATE placet.blocks, placet.terms, placet.segments, placet.postings")
+            reader = PostgresReader(link)
+            for block in each_block(reader, progress):
                 count += put_block(link, block)
+            for segment in each_segment(reader):
+                put_segment(link, segment)
+    except psycopg.Error as exc:
+        raise store_error(exc) from exc
+    return count
+
+
+def complete_database(url: DatabaseUrl, *, progress: Progress = no_progress) -> int:
+    """Make what records are found by as far as it is not there, as ``complete_file`` does.
+
+    Raises:
+        AuditError: ``store_foreign``.
+        StoreUnavailable: it can't be reached, or the role may not add.
+    """
+    count = 0
+    try:
+        with _connected(url) as link:
+            require_version(link, url)
+            reader = PostgresReader(link)
+            start, size = reader.blocks(), reader.state().size
+            for number in range(start, size // BLOCK):
+                with link.transaction():
+                    for block in each_block(reader, no_progress, start=number, end=number + 1):
+                        count += put_block(link, block)
+                progress((number + 1) * BLOCK, size)
+            for number in missing_segments(reader):
+                with link.transaction():
+                    link.execute(SEGMENT_LOCK)
+                    segment = make_segment(reader, number)
+                    if segment is not None:
+                        put_segment(link, segment)
     except psycopg.Error as exc:
         raise store_error(exc) from exc
     return count

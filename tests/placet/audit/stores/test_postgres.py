@@ -13,14 +13,16 @@ import pytest
 
 from placet.audit.location import DatabaseUrl
 from placet.audit.log import AuditLog
+from placet.audit.stores.postgres.connection import Link, connect, is_silent
 from placet.audit.stores.postgres.schema import create_statements, grant_statements
 from placet.audit.stores.postgres.store import MAX_READERS, PostgresStore, open_view
 from placet.audit.stores.postgres.transaction import PostgresTransaction
 from placet.audit.verify import verify_file
-from placet.errors import AuditError, StoreUnavailable
+from placet.errors import AuditError, StoreUnavailable, TamperError
+from tests.simulators.faults import STEPS, FaultyStore
 from tests.simulators.pgsurgery import owners
 from tests.simulators.postgres import AUDITOR, GATE, PostgresServer
-from tests.simulators.tampering import LOG_KEY, ORIGIN, append, build_log, decision
+from tests.simulators.tampering import LOG_KEY, ORIGIN, START, append, build_log, decision
 
 
 @pytest.fixture
@@ -287,25 +289,76 @@ def test_what_the_server_can_not_do_has_its_code_and_passes(
     assert log.size() == 2
 
 
-def test_a_commit_whose_answer_is_lost_is_no_success_and_the_same_uid_finds_it(
+def _lose_answers(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let so many commits happen, and end the connection before anybody hears of them."""
+    commit, left = PostgresTransaction.commit, [times]
+
+    def commit_and_lose(self: PostgresTransaction) -> None:
+        if not left[0]:
+            commit(self)
+            return
+        left[0] -= 1
+        with self._guarded():
+            cursor = self._link.cursor(binary=True)
+            self._append(cursor)
+            if self._begun:
+                self._link.execute("COMMIT")
+            with postgres.admin() as connection:
+                connection.execute("SELECT pg_terminate_backend(%s)", (self._link.info.backend_pid,))
+            self._link.execute("SELECT pg_sleep(60)")  # the answer that never comes
+
+    monkeypatch.setattr(PostgresTransaction, "commit", commit_and_lose)
+
+
+def test_a_commit_whose_answer_is_lost_is_found_by_its_uid_and_adds_no_second_leaf(
     postgres: PostgresServer, log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(log, 0)
-    commit = PostgresTransaction.commit
+    _lose_answers(postgres, monkeypatch, 1)
+    found = log.append(decision(1), uid="uid-1")
+    assert (found.index, found.size, found.replayed) == (1, 2, True)
+    append(log, 2)
+    assert log.size() == 3
 
-    def commit_and_lose(self: PostgresTransaction) -> None:
-        with self._guarded():
-            self._link.execute("COMMIT")
-            with postgres.admin() as connection:
-                connection.execute("SELECT pg_terminate_backend(%s)", (self._link.info.backend_pid,))
-            self._link.execute("SELECT 1")  # the answer that never comes
 
-    monkeypatch.setattr(PostgresTransaction, "commit", commit_and_lose)
+def test_a_commit_whose_answer_is_lost_again_is_no_success_and_the_same_uid_finds_it(
+    postgres: PostgresServer, log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, 0)
+    _lose_answers(postgres, monkeypatch, 2)
     with pytest.raises(StoreUnavailable):
-        append(log, 1)
-    monkeypatch.setattr(PostgresTransaction, "commit", commit)
+        log.append(decision(1), uid="uid-1")
     again = log.append(decision(1), uid="uid-1")
     assert (again.index, again.size, again.replayed) == (1, 2, True)
+
+
+def test_a_leaf_without_uid_whose_answer_is_lost_is_no_success(
+    postgres: PostgresServer, log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, 0)
+    _lose_answers(postgres, monkeypatch, 1)
+    with pytest.raises(StoreUnavailable):
+        log.heartbeat(START)
+    assert log.size() == 2
+    append(log, 1)
+
+
+def test_an_error_at_the_very_commit_is_no_success(log: AuditLog, url: DatabaseUrl) -> None:
+    append(log, 0)
+    fail = "BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '53100'; END"
+    _as_owner(
+        url,
+        f"CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $${fail}$$",
+        "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON placet.leaves DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION public.fail()",
+    )
+    with pytest.raises(StoreUnavailable, match="injected") as caught:
+        append(log, 1)
+    assert caught.value.code == "store_full"
+    assert log.size() == 1
+    _as_owner(url, "DROP TRIGGER fail ON placet.leaves")
+    append(log, 1)
+    assert log.size() == 2
 
 
 def test_a_commit_that_the_server_made_a_rollback_of_is_no_success(url: DatabaseUrl) -> None:
@@ -395,3 +448,162 @@ def test_roles_and_names_are_quoted() -> None:
     assert "'it''s'" in statements
     assert '"a""b"' in statements
     assert "'c''d'" in statements
+
+
+# --- several that write ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(url: DatabaseUrl) -> Iterator[AuditLog]:
+    """Another replica's."""
+    log = AuditLog.open(url, origin=ORIGIN)
+    yield log
+    log.close()
+
+
+def test_who_supposed_that_nobody_else_writes_finds_out_and_goes_on(
+    log: AuditLog, other: AuditLog, url: DatabaseUrl
+) -> None:
+    for number in range(0, 12, 3):
+        append(log, number)
+        append(other, number + 1)
+        append(other, number + 2)
+    again = log.append(decision(11), uid="uid-11")
+    assert (again.index, again.size, again.replayed) == (11, 12, True)
+    with pytest.raises(AuditError) as caught:
+        log.append(decision(40) | {"uid": "uid-10"}, uid="uid-10")
+    assert caught.value.code == "uid_reused"
+    log.checkpoint()
+    assert verify_file(url, [LOG_KEY.verifier]).findings == ()
+
+
+def test_who_supposed_that_nobody_else_writes_waits_for_a_lock_as_long_as_it_has_time(
+    log: AuditLog, url: DatabaseUrl
+) -> None:
+    append(log, 0)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url) as holder:
+        holder.execute("SELECT 1 FROM placet.state FOR UPDATE")
+        waiting = pool.submit(append, log, 1)
+        with psycopg.connect(owners(url), autocommit=True) as connection:
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'BEGIN%'"
+            while connection.execute(waits).fetchone() == (0,):
+                assert not waiting.done()
+        holder.rollback()
+        waiting.result(60)
+    assert log.size() == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE placet.state SET frontier = decode(repeat('00', 32), 'hex') || substr(frontier, 33)", "state_changed"),
+        ("UPDATE placet.state SET size = 2, frontier = substr(frontier, 1, 32)", "rolled_back"),
+        ("DELETE FROM placet.state", "state_changed"),
+        ("DELETE FROM placet.leaves WHERE idx = 2", "state_changed"),
+    ],
+)
+def test_a_state_that_was_changed_meanwhile_is_not_appended_to(
+    log: AuditLog, url: DatabaseUrl, change: str, code: str
+) -> None:
+    for number in range(3):
+        append(log, number)
+    with psycopg.connect(owners(url)) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(change)
+        counted = connection.execute("SELECT count(*) FROM placet.leaves").fetchone()
+    with pytest.raises(TamperError) as caught:
+        append(log, 3)
+    assert caught.value.code == code
+    with psycopg.connect(owners(url)) as connection:
+        assert connection.execute("SELECT count(*) FROM placet.leaves").fetchone() == counted
+
+
+def test_who_writes_alone_appends_in_one_trip_however_many_wait(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(8)
+    for number in range(3):
+        append(log, number)
+    trips: list[int] = []
+    wait = Link.wait
+
+    def count(self: Link, *args: Any, **named: Any) -> Any:
+        trips.append(1)
+        return wait(self, *args, **named)
+
+    monkeypatch.setattr(Link, "wait", count)
+    append(log, 3)
+    assert len(trips) == 1
+    with ThreadPoolExecutor(8) as pool:
+
+        def ask(number: int) -> None:
+            together.wait(60)
+            append(log, number)
+
+        list(pool.map(ask, range(4, 12)))
+    assert len(trips) <= 1 + 8 + 1  # one more to prepare the statement of many
+    assert log.size() == 12
+
+
+def test_an_append_reads_no_more_of_a_long_record_than_of_a_short_one(log: AuditLog, url: DatabaseUrl) -> None:
+    for number in range(40):  # plans are made while it is empty
+        append(log, number)
+    assert log.find_uid("uid-7") is not None
+    with psycopg.connect(owners(url), autocommit=True) as connection:
+        scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'placet' AND relname = 'leaves'"
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        before = connection.execute(scans).fetchone()
+    for number in range(40, 60):
+        append(log, number)
+        assert log.find_uid(f"uid-{number - 40}") is not None
+    again = log.append(decision(3), uid="uid-3")
+    assert again.replayed
+    log.close()  # what a connection has counted is known at its end at the latest
+    with psycopg.connect(owners(url), autocommit=True) as connection:
+        alive = "SELECT count(*) FROM pg_stat_activity WHERE usename <> 'postgres' AND datname = current_database()"
+        while connection.execute(alive).fetchone() != (0,):
+            pass
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        assert connection.execute(scans).fetchone() == before
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with others"])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()], ids=["store", "interrupt"])
+def test_a_fault_at_any_step_is_no_success_and_the_next_append_works(
+    url: DatabaseUrl, other: AuditLog, step: str, error: BaseException | None, *, after: bool, alone: bool
+) -> None:
+    store = FaultyStore(PostgresStore.open(url, origin=ORIGIN))
+    log = AuditLog(store)
+    append(log, 0)
+    if not alone:
+        append(other, 1)
+    store.fail(step, after=after, error=error)
+    if step == "find_uids":  # the last that is asked, of a uid that is there
+        append(log, 2)
+        assert log.size() == (3 if not alone else 2)
+        with pytest.raises(StoreUnavailable if error is None else type(error)):
+            append(log, 0)
+    else:
+        with pytest.raises(StoreUnavailable if error is None else type(error)):
+            append(log, 2)
+    again = log.append(decision(2), uid="uid-2")
+    assert again.replayed == ((step, after) in {("commit", True), ("find_uids", False), ("find_uids", True)})
+    append(log, 3)
+    log.close()
+    assert other.size() == (3 if alone else 4)
+    checking = AuditLog.open(url, origin=ORIGIN, key=LOG_KEY)
+    checking.checkpoint()
+    checking.close()
+    assert verify_file(url, [LOG_KEY.verifier]).findings == ()
+
+
+def test_a_connection_that_the_server_has_closed_is_told_from_one_that_is_idle(
+    postgres: PostgresServer, url: DatabaseUrl
+) -> None:
+    link = connect(url, idle_s=0)
+    assert link.execute("SELECT 1").fetchone() == (1,)
+    assert is_silent(link)
+    with postgres.admin() as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 60000)", (link.info.backend_pid,))
+    assert not is_silent(link)
+    link.close()

@@ -35,7 +35,8 @@ from tests.simulators.tampering import LOG_KEY, ORIGIN, append, decision
 STORES: Final = FOLDER / "stores"
 SIZE: Final = 9
 KEYS: Final = [LOG_KEY.verifier]
-SHAPES: Final = {"sqlite-1a": past.V1, "sqlite-1b": past.V1_APPROVED, "sqlite-2": past.V2}
+SHAPES: Final = {"sqlite-1a": past.V1, "sqlite-1b": past.V1_APPROVED, "sqlite-2": past.V2, "sqlite-3": past.V3}
+DATABASES: Final = ("postgres-2", "postgres-3")
 
 
 def make_file(name: str, path: Path) -> Path:
@@ -48,11 +49,11 @@ def make_file(name: str, path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def made_database(server: PostgresServer) -> Iterator[DatabaseUrl]:
+def made_database(server: PostgresServer, name: str = DATABASES[0]) -> Iterator[DatabaseUrl]:
     """A database as the placet of then has made it, with the leaves of the file; its address for the gate's role."""
     with server.copy_of("template0") as url:
         with psycopg.connect(owners(url), autocommit=True) as connection:
-            connection.execute((STORES / "postgres-2.sql").read_bytes())
+            connection.execute((STORES / f"{name}.sql").read_bytes())
         file = sqlite3.connect(":memory:")
         file.executescript((STORES / "sqlite-2.sql").read_text(encoding="utf-8"))
         with database_surgery(url) as database:
@@ -64,13 +65,13 @@ def made_database(server: PostgresServer) -> Iterator[DatabaseUrl]:
         yield url
 
 
-@pytest.fixture(params=[*SHAPES, "postgres-2"])
+@pytest.fixture(params=[*SHAPES, *DATABASES])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreLocation]:
     """A record of an earlier version, as its owner reaches it."""
-    if request.param != "postgres-2":
+    if request.param not in DATABASES:
         yield make_file(request.param, tmp_path / "record.db")
         return
-    with made_database(request.getfixturevalue("postgres")) as url:
+    with made_database(request.getfixturevalue("postgres"), request.param) as url:
         yield owners(url)
 
 
@@ -167,13 +168,14 @@ def test_an_upgraded_file_is_as_a_new_one_to_the_letter(name: str, tmp_path: Pat
     assert found[0] == found[1]
 
 
-def test_an_upgraded_database_is_as_a_new_one_for_every_role(postgres: PostgresServer) -> None:
+@pytest.mark.parametrize("name", DATABASES)
+def test_an_upgraded_database_is_as_a_new_one_for_every_role(postgres: PostgresServer, name: str) -> None:
     rights = (
         "SELECT c.relname, a.grantee::regrole::text, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a "
         "WHERE c.relnamespace = 'placet'::regnamespace AND a.grantee::regrole::text IN (%s, %s) ORDER BY 1, 2, 3"
     )
     found = []
-    with made_database(postgres) as url, postgres.own_record() as fresh:
+    with made_database(postgres, name) as url, postgres.own_record() as fresh:
         upgrade_store(owners(url), progress=no_progress)
         for each in (url, fresh):
             with psycopg.connect(owners(each)) as connection:
@@ -271,8 +273,8 @@ def test_a_step_that_changes_leaves_or_makes_other_tables_is_taken_back(
         )
 
     for run, expected, code in (
-        (spoil, past.NEWEST.objects, "leaf_changed"),
-        (lambda _: None, past.NEWEST.objects, "store_corrupt"),
+        (spoil, past.V3.objects, "leaf_changed"),
+        (lambda _: None, past.V3.objects, "store_corrupt"),
     ):
         monkeypatch.setattr(steps, "STEPS", (steps.Step(3, "spoils", run, expected),))
         with pytest.raises(AuditError) as caught:
