@@ -2,14 +2,18 @@
 
     python benchmarks/bench_verify.py [--quick] [--records 50000] [--json FILE]
 
-In one run, by one thread of one process, of one store in the page cache:
+In one run, by one thread of one process, in turns, of one store in the page cache:
 
-* plain hashing: SHA-256 of each leaf and of each attachment, already in memory. No verifier that hashes is faster;
+* plain hashing: SHA-256 of each leaf and of each attachment, already in memory, and of the tree. No verifier that
+  hashes is faster: this is the base line, told in bytes too;
 * reading: every column of every leaf and attachment, through SQLite, and nothing done with it;
+* read and hashed: both, which is the floor of what reads a store;
 * parsing: JSON of each leaf to Python values and back with sorted keys, which is one way to see that it is canonical;
 * pages: the store's own check of its pages and indexes, which is SQLite's work;
-* verifying: all else that `placet audit verify` does; strictly: the same without the quick way through plain leaves;
-* whole: all of `placet audit verify`, pages too;
+* verifying: all else that `placet audit verify` does, of a store with terms; without terms: of one that has none;
+  strictly: as *verifying* without the quick way through plain leaves;
+* whole: all of `placet audit verify`, pages and terms too;
+* tiles, read and hashed: the floor of what reads tiles;
 * tiles: all of `placet audit verify --tiles` over the same leaves, published.
 
 Then the whole again on the wall clock, with one process and with two.
@@ -28,7 +32,7 @@ import sqlite3
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -41,17 +45,29 @@ import orjson  # noqa: E402 - after the path is set
 from benchmarks.machine import say  # noqa: E402
 from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
 from placet.audit import verify as verifier  # noqa: E402
+from placet.audit.certify import STRETCH  # noqa: E402
 from placet.audit.findings import Verification  # noqa: E402
+from placet.audit.indexing import add_blocks  # noqa: E402
+from placet.audit.location import open_store  # noqa: E402
+from placet.audit.merkle import Frontier, hash_leaves  # noqa: E402
 from placet.audit.stores.file import open_readonly  # noqa: E402
 from placet.audit.tile_writer import write_tiles  # noqa: E402
+from placet.audit.tiles import ENTRIES, WIDTH, Tile, split_bundle  # noqa: E402
 from placet.audit.tiles_verify import verify_tiles  # noqa: E402
 from placet.audit.verify import verify_file, verify_store  # noqa: E402
 from tests.simulators.bulk import build_bulk, plain  # noqa: E402
-from tests.simulators.tampering import LOG_KEY, Body  # noqa: E402
+from tests.simulators.tampering import LOG_KEY, ORIGIN, Body  # noqa: E402
 
 KEYS: Final = [LOG_KEY.verifier]
 JOBS: Final = (1, 2)
 SIGNED_EVERY: Final = 1000
+_RATIOS: Final = (
+    ("verifying", "strictly"),
+    ("verifying", "hashing"),
+    ("verifying", "read_and_hashed"),
+    ("tiles", "hashing"),
+    ("tiles", "tiles_read_and_hashed"),
+)
 _SIZES: Final = {"input": 1450, "content": 470}  # bytes, as the records of the end-to-end tests have them on average
 
 
@@ -106,17 +122,21 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
     with contextlib.closing(sqlite3.connect(store)) as database:
         leaves = [leaf for (leaf,) in database.execute("SELECT leaf FROM leaves ORDER BY idx")]
         blobs = [blob for (blob,) in database.execute("SELECT content FROM blobs ORDER BY idx, name")]
+    indexed = _with_terms(store)
     steps: dict[str, Callable[[], object]] = {
-        "hashing": lambda: [hashlib.sha256(raw).digest() for raw in (*leaves, *blobs)],
-        "reading": lambda: _read(store),
+        "hashing": lambda: _hash([(leaves, blobs)]),
+        "reading": lambda: sum(1 for _ in _read(store)),
+        "read_and_hashed": lambda: _hash(_read(store)),
         "parsing": lambda: [_there_and_back(leaf) for leaf in leaves],
         "pages": lambda: _check_pages(store),
-        "strictly": lambda: _verify_strictly(store, records),
-        "verifying": lambda: _verify(store, records),
-        "whole": lambda: _require(verify_file(store, KEYS), records),
+        "strictly": lambda: _verify_strictly(indexed, records),
+        "verifying": lambda: _verify(indexed, records),
+        "without_terms": lambda: _verify(store, records),
+        "whole": lambda: _require(verify_file(indexed, KEYS), records),
+        "tiles_read_and_hashed": lambda: _hash(_read_tiles(tiles, records)),
         "tiles": lambda: _require(verify_tiles(tiles, KEYS), records),
     }
-    clocks = {f"jobs_{jobs}": functools.partial(verify_file, store, KEYS, jobs=jobs) for jobs in JOBS}
+    clocks = {f"jobs_{jobs}": functools.partial(verify_file, indexed, KEYS, jobs=jobs) for jobs in JOBS}
     taken: dict[str, list[float]] = {name: [] for name in (*steps, *clocks)}
     for number in range(rounds):
         for name, step in steps.items():
@@ -136,11 +156,42 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _read(store: Path) -> None:
+def _with_terms(store: Path) -> Path:
+    """The same record with all that it is found by."""
+    copy = store.with_suffix(".terms.db")
+    shutil.copy(store, copy)
+    opened = open_store(copy, origin=ORIGIN)
+    try:
+        add_blocks(opened, sys.maxsize)
+    finally:
+        opened.close()
+    return copy
+
+
+def _hash(parts: Iterable[tuple[Sequence[bytes], Sequence[bytes]]]) -> bytes:
+    """The hashes that no verifier can leave out, of leaves and attachments; gives the root."""
+    tree = Frontier()
+    for leaves, blobs in parts:
+        tree.extend(hash_leaves(leaves))
+        for blob in blobs:
+            hashlib.sha256(blob).digest()
+    return tree.root()
+
+
+def _read(store: Path) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """Every row, as a verifier reads them: leaves, and attachments."""
     with open_readonly(store) as reader:
-        for rows in (reader.raw_rows(), reader.raw_blobs()):
-            for _ in rows:
-                pass
+        size = reader.state().size
+        for start in range(0, size, STRETCH):
+            end = min(start + STRETCH, size)
+            yield reader.stretch(start, end)[2], [row[3] for row in reader.raw_blobs(start, end)]
+
+
+def _read_tiles(root: Path, records: int) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """Every bundle."""
+    for index in range(-(-records // WIDTH)):
+        tile = Tile(ENTRIES, index, min(WIDTH, records - index * WIDTH))
+        yield split_bundle((root / tile.path).read_bytes())[0], ()
 
 
 def _there_and_back(leaf: bytes) -> bytes:
@@ -196,13 +247,24 @@ def render(rows: list[dict[str, Any]]) -> str:
         "records/s and core",
         *(f"{row['name']} ({row['leaf_bytes']} + {row['attached_bytes']} bytes)" for row in rows),
     ]
-    lines = [[name, *(str(Spread(**row[f"{name}_per_s"])) for row in rows)] for name in _steps(rows)]
+    lines = [[_named(name), *(str(Spread(**row[f"{name}_per_s"])) for row in rows)] for name in _steps(rows)]
+    lines.insert(1, ["hashing, MB/s", *(f"{_hashed_bytes_per_s(row) / 1e6:,.0f}" for row in rows)])
     lines += [
-        [f"{name}: x {other}", *(f"{_ratio(row, name, other):.2f}" for row in rows)]
-        for name, other in (("verifying", "strictly"), ("verifying", "hashing"), ("tiles", "hashing"))
+        [f"{_named(name)}: x {_named(other)}", *(f"{_ratio(row, name, other):.2f}" for row in rows)]
+        for name, other in _RATIOS
     ]
     clocks = [[f"--jobs {jobs}", *(str(Spread(**row[f"jobs_{jobs}_per_s"])) for row in rows)] for jobs in JOBS]
     return render_table(head, lines) + "\n" + render_table(["records/s on the wall clock", *head[1:]], clocks)
+
+
+def _named(step: str) -> str:
+    return step.replace("_", " ").replace("tiles read", "tiles, read")
+
+
+def _hashed_bytes_per_s(row: dict[str, Any]) -> float:
+    """Bytes of records; those of the tree are not counted."""
+    per_s: float = row["hashing_per_s"]["median"] * (row["leaf_bytes"] + row["attached_bytes"])
+    return per_s
 
 
 def _ratio(row: dict[str, Any], name: str, other: str) -> float:

@@ -3,6 +3,10 @@
 There is no thread of its own and no waiting window. The first caller becomes the leader, begins the store's write
 transaction, and only then takes everything that has queued up meanwhile, itself included: one sync pays for all. When
 it is done it hands the lead to the next in the queue. Nobody is told of success before ``commit`` has returned.
+
+A store that is a trip away is not asked what this process knows already. It is told what the record is supposed to end
+with, and that no uid of these is in it, and refuses what is not so; only then is it asked. What may be believed after a
+refusal is a matter of speed alone: whether the record says so is decided where it is kept.
 """
 
 from __future__ import annotations
@@ -16,18 +20,33 @@ from typing import Final
 
 from placet.audit.merkle import HASH_BYTES, Frontier
 from placet.audit.record import Leaf, parse_leaf
-from placet.audit.stores import Entry, Store, StoredLeaf, Transaction
+from placet.audit.stores import Entry, Store, StoredLeaf, Transaction, digested
 from placet.audit.stores.failure import unavailable
 from placet.errors import AuditError, FormatError, TamperError
 
 MAX_BATCH: Final = 256
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+_REFUSED: Final = frozenset({"store_conflict", "record_refused"})
 
 
 class _Turn(Enum):
     QUEUED = 1
     LEADING = 2
     TAKEN = 3
-    DONE = 4
+    LEFT = 4  # taken, and no longer waiting
+    DONE = 5
+
+
+class _Trust(Enum):
+    """What is not asked of the store before it is written to."""
+
+    STATE = 1  # what the record ends with, nor which uids are in it
+    UIDS = 2  # which uids are in it
+    NOTHING = 3
+    OWN_WORDS = 4  # nor what became of the same batch: it was sent, and no answer came
+
+
+_TRUSTING: Final = frozenset({_Trust.STATE, _Trust.UIDS})
 
 
 class Pending:
@@ -37,17 +56,20 @@ class Pending:
         leaf: what is to be appended.
         leaf_hash: its hash, computed in the caller's thread.
         attachments: name -> bytes.
+        digested: the same with their SHA-256, computed in the caller's thread too.
         give_up: moment on the monotonic clock after which the caller no longer waits, seconds.
         outcome: where the leaf is, once it is durable; for a uid that was there before, the leaf that has it.
         size: size of the log of which ``outcome`` is part.
         checkpoint: the newest signed note then, "" where there was none.
         replayed: whether ``outcome`` was there before.
         error: why it is not.
+        weight: bytes of the leaf and its attachments.
     """
 
     __slots__ = (
         "attachments",
         "checkpoint",
+        "digested",
         "error",
         "give_up",
         "leaf",
@@ -57,12 +79,15 @@ class Pending:
         "size",
         "turn",
         "wake",
+        "weight",
     )
 
     def __init__(self, leaf: Leaf, attachments: Mapping[str, bytes], *, give_up: float) -> None:
         self.leaf = leaf
         self.leaf_hash = leaf.hash
         self.attachments = attachments
+        self.digested = digested(attachments)
+        self.weight = len(leaf.raw) + sum(map(len, attachments.values()))
         self.give_up = give_up
         self.outcome: StoredLeaf | None = None
         self.size = 0
@@ -87,6 +112,7 @@ class GroupCommit:
         self._queue: list[Pending] = []
         self._leading = False
         self._known: Frontier | None = None
+        self._alone = True  # nobody else has written lately
 
     def append(self, pending: Pending) -> Pending:
         """Wait until the leaf is durable.
@@ -150,6 +176,7 @@ class GroupCommit:
     def _withdraw(self, pending: Pending) -> None:
         with self._lock:
             if pending.turn is _Turn.TAKEN:
+                pending.turn = _Turn.LEFT
                 pending.error = unavailable(
                     "store_unavailable", "no answer in time; the record may still become durable"
                 )
@@ -169,21 +196,56 @@ class GroupCommit:
 
     def _lead(self, own: Pending) -> None:
         batch: list[Pending] = [own]
+        trust: _Trust | None = self._first_trust()
         try:
-            transaction = self._store.begin(deadline_s=own.give_up - self._clock())
-            with self._lock:
-                batch = self._queue[: self._max_batch]
-                for pending in batch:
-                    pending.turn = _Turn.TAKEN
-            self._write(transaction, batch)
+            if trust is _Trust.STATE:
+                time.sleep(0)  # nothing is locked yet: whoever is about to queue up does so, and shares the commit
+            while trust is not None:
+                transaction = self._store.begin(
+                    deadline_s=own.give_up - self._clock(), supposed=self._known if trust is _Trust.STATE else None
+                )
+                batch = self._take()
+                trust = self._write(transaction, batch, trust)
+                if trust is not None:
+                    self._put_back(batch)
+                    batch = [own]
         except AuditError as exc:
             own.error = exc  # the others are still in the queue, and have their own time
         finally:
             self._finish(batch)
 
+    def _first_trust(self) -> _Trust:
+        if not self._store.remote:
+            return _Trust.NOTHING
+        return _Trust.STATE if self._alone and self._known is not None else _Trust.UIDS
+
+    def _take(self) -> list[Pending]:
+        """The first of the queue, as many as one message to a server should have."""
+        batch: list[Pending] = []
+        with self._lock:
+            weight = 0
+            for pending in self._queue[: self._max_batch]:
+                weight += pending.weight
+                if batch and weight > MAX_BATCH_BYTES:
+                    break
+                pending.turn = _Turn.TAKEN
+                batch.append(pending)
+        return batch
+
+    def _put_back(self, batch: Sequence[Pending]) -> None:
+        """Nothing of it was written: whoever still waits is in the queue as before."""
+        with self._lock:
+            left = [pending for pending in batch if pending.turn is _Turn.LEFT]
+            self._queue = [pending for pending in self._queue if pending not in left]
+            for pending in batch:
+                if pending.turn is _Turn.TAKEN:
+                    pending.turn = _Turn.QUEUED
+                    pending.error = None
+
     def _finish(self, batch: Sequence[Pending]) -> None:
         with self._lock:
-            del self._queue[: len(batch)]
+            finished = set(map(id, batch))
+            self._queue = [pending for pending in self._queue if id(pending) not in finished]
             self._hand_over()  # the next batch is written while these callers wake up
             for pending in batch:
                 if pending.outcome is None and pending.error is None:
@@ -192,18 +254,24 @@ class GroupCommit:
         for pending in batch:
             pending.wake.release()
 
-    def _write(self, transaction: Transaction, batch: Sequence[Pending]) -> None:
+    def _write(self, transaction: Transaction, batch: Sequence[Pending], trust: _Trust) -> _Trust | None:
+        """Write a batch, or say what else is to be asked first; then nothing of it was written."""
         try:
-            staged = self._stage(transaction, batch)
+            staged = self._stage(transaction, batch, trust)
             if staged is not None:
                 transaction.commit()
                 self._known = staged
+            checkpoint = transaction.newest_note()
+            for pending in batch:
+                pending.checkpoint = checkpoint
         except AuditError as exc:
             transaction.rollback()
             _forget(batch)
-            if exc.code in {"store_conflict", "record_refused"} and len(batch) > 1:
+            if after := self._trust_after(exc, trust, batch):
+                return after
+            if exc.code in _REFUSED and len(batch) > 1:
                 self._write_apart(batch)
-                return
+                return None
             for pending in batch:
                 pending.error = pending.error or _explained(exc)
         except BaseException:
@@ -211,22 +279,38 @@ class GroupCommit:
             raise
         finally:
             transaction.rollback()
+        return None
+
+    def _trust_after(self, error: AuditError, trust: _Trust, batch: Sequence[Pending]) -> _Trust | None:
+        """What to trust where that much was refused; None where it is not why."""
+        if trust is _Trust.STATE and error.code in {"store_conflict", "store_locked"}:
+            self._alone = False
+            return _Trust.UIDS
+        known = all(pending.leaf.columns.uid is not None for pending in batch)
+        if trust is _Trust.STATE and error.code == "store_unavailable" and known and batch[0].give_up > self._clock():
+            # A connection that had been idle may be gone, and was not asked whether it is. To send the batch again is
+            # safe: what arrives late finds another state than it supposed, what arrived before is found by its uid.
+            return _Trust.OWN_WORDS
+        return _Trust.NOTHING if trust in _TRUSTING and error.code in _REFUSED else None
 
     def _write_apart(self, batch: Sequence[Pending]) -> None:
         """One of the batch can't be stored: each in a transaction of its own, so that it fails alone."""
         for pending in batch:
             try:
-                self._write(self._store.begin(deadline_s=pending.give_up - self._clock()), [pending])
+                transaction = self._store.begin(deadline_s=pending.give_up - self._clock())
+                self._write(transaction, [pending], _Trust.NOTHING)
             except AuditError as exc:
                 pending.error = exc
 
-    def _stage(self, transaction: Transaction, batch: Sequence[Pending]) -> Frontier | None:
+    def _stage(self, transaction: Transaction, batch: Sequence[Pending], trust: _Trust) -> Frontier | None:
         """Insert what is new; the frontier after it, or None where nothing is."""
         frontier = transaction.state()
         self._require_continuity(frontier)
+        if trust is not _Trust.STATE:
+            self._alone = self._known is None or frontier.size == self._known.size
         uids = [pending.leaf.columns.uid for pending in batch if pending.leaf.columns.uid is not None]
-        placed = transaction.find_uids(uids) if uids else {}
-        checkpoint = transaction.newest_note()
+        placed = transaction.find_uids(uids) if uids and trust not in _TRUSTING else {}
+        doubted = trust is _Trust.OWN_WORDS and frontier != self._known
         entries: list[Entry] = []
         for pending in batch:
             uid = pending.leaf.columns.uid
@@ -234,16 +318,16 @@ class GroupCommit:
                 _replay(pending, placed[uid])
                 continue
             outcome = StoredLeaf(frontier.size, pending.leaf.raw, pending.leaf_hash)
-            entries.append(Entry(outcome.index, pending.leaf, outcome.leaf_hash, pending.attachments))
+            entries.append(Entry(outcome.index, pending.leaf, outcome.leaf_hash, pending.attachments, pending.digested))
             frontier.append(outcome.leaf_hash)
             pending.outcome = outcome
             if uid is not None:
                 placed[uid] = outcome
         for pending in batch:
             pending.size = frontier.size
-            pending.checkpoint = checkpoint
-        if not entries:
+        if not entries and not doubted:
             return None
+        # where nothing is new, but may have been committed a moment ago: what comes after it is not durable before it
         transaction.insert(entries)
         transaction.put_state(frontier)
         return frontier

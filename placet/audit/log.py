@@ -12,19 +12,26 @@ from typing import Any, Final
 from placet.audit.commit import GroupCommit, Pending
 from placet.audit.indexing import add_blocks
 from placet.audit.location import StoreLocation, open_store
-from placet.audit.merkle import hash_leaf
 from placet.audit.note import LogKey, VerifierKey
-from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, Leaf, attachment_digests, parse_leaf, render_leaf
+from placet.audit.person_keys import PersonKeys
+from placet.audit.person_terms import add_person_terms
+from placet.audit.record import HEARTBEAT, KEYRING, SCHEMA, attachment_digests, parse_leaf, render_leaf
 from placet.audit.signer import CheckpointSigner
-from placet.audit.stores import Reader, Store, StoredLeaf, require_bytes
+from placet.audit.stored import (
+    Recorded,
+    admitted_in,
+    approved_elsewhere_in,
+    approved_in,
+    read_recorded,
+    read_stored,
+)
+from placet.audit.stores import Reader, Store
 from placet.audit.stores.failure import unavailable
 from placet.canonical import Digest
-from placet.errors import AuditError, FormatError, StoreUnavailable, TamperError
+from placet.errors import AuditError, StoreUnavailable, TamperError
 
 DEADLINE_S: Final = 5.0
 PROBE_DEADLINE_S: Final = 0.25
-MAX_ADMITTED: Final = 4
-MAX_REVISIONS: Final = 16
 MAX_ATTACHMENT_BYTES: Final = 1024 * 1024
 MAX_KEYRING_BYTES: Final = 4 * 1024 * 1024  # what a gate takes for a keyring, it has to be able to keep
 _NOTHING: Final[Mapping[str, bytes]] = {}
@@ -50,23 +57,6 @@ class Appended:
     replayed: bool
     leaf: Mapping[str, Any]
     checkpoint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A decision that is in the log.
-
-    Attributes:
-        index: its place in the log.
-        leaf_hash: its hash in the tree.
-        leaf: its body.
-        request_digest: of the request that was decided.
-    """
-
-    index: int
-    leaf_hash: Digest
-    leaf: Mapping[str, Any]
-    request_digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +196,7 @@ class AuditLog:
         """
         with self._store.reading() as reader:
             stored = reader.find_uid(uid)
-        return None if stored is None else _recorded(stored)
+        return None if stored is None else read_recorded(stored)
 
     def model_seen(self, cluster: str, environment: str, model_name: str) -> bool:
         """Whether a decision has admitted the model, as approved, to the environment of the cluster before."""
@@ -217,7 +207,7 @@ class AuditLog:
         """Body of the newest decision that admitted the object, fully approved; None where there is none."""
         with self._store.reading() as reader:
             stored = reader.last_approved(environment=environment, namespace=namespace, kind=kind, name=name)
-        return None if stored is None else _recorded(stored).leaf
+        return None if stored is None else read_recorded(stored).leaf
 
     def admitted(
         self, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: Digest
@@ -242,6 +232,11 @@ class AuditLog:
             return approved_in(
                 reader, cluster=cluster, environment=environment, namespace=namespace, kind=kind, name=name
             )
+
+    def approved_elsewhere(self, *, environment: str, projection: Digest) -> list[Mapping[str, Any]]:
+        """Bodies of the decisions that admitted this content in other environments, approved then; earliest first."""
+        with self._store.reading() as reader:
+            return approved_elsewhere_in(reader, environment=environment, projection=projection)
 
     def reading(self) -> AbstractContextManager[Reader]:
         """A view of what is stored, that does not change."""
@@ -303,6 +298,10 @@ class AuditLog:
         """Add what leaves are found by; see ``placet.audit.indexing``."""
         return add_blocks(self._store, most)
 
+    def index_persons(self, keys: PersonKeys, most: int) -> int:
+        """Add what persons are found by; see ``placet.audit.person_terms``."""
+        return add_person_terms(self._store, keys, most)
+
     def checkpoint(self) -> str:
         """Sign what is committed now, keep it, and return the signed note.
 
@@ -356,73 +355,9 @@ class AuditLog:
         self._store.close()
 
 
-def admitted_in(
-    reader: Reader, *, cluster: str, environment: str, namespace: str, kind: str, name: str, projection: Digest
-) -> list[Mapping[str, Any]]:
-    """What ``AuditLog.admitted`` says, of one view of a store.
-
-    Raises:
-        TamperError: what is stored is not what was hashed.
-    """
-    found = reader.approvals_of(
-        cluster=cluster,
-        environment=environment,
-        namespace=namespace,
-        kind=kind,
-        name=name,
-        projection=str(projection),
-        limit=MAX_ADMITTED,
-    )
-    return [_recorded(stored).leaf for stored in found]
-
-
-def approved_in(
-    reader: Reader, *, cluster: str, environment: str, namespace: str, kind: str, name: str
-) -> list[Mapping[str, Any]]:
-    """What ``AuditLog.approved`` says, of one view of a store.
-
-    Raises:
-        TamperError: what is stored is not what was hashed.
-    """
-    found = reader.approved_of(
-        cluster=cluster, environment=environment, namespace=namespace, kind=kind, name=name, limit=MAX_REVISIONS
-    )
-    return [_recorded(stored).leaf for stored in found]
-
-
 def render_time(moment: datetime) -> str:
     """An aware time as leaves write it: UTC, microseconds, ``Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _recorded(stored: StoredLeaf) -> Recorded:
-    leaf = read_stored(stored)
-    try:
-        request_digest = Digest.parse(leaf.columns.request_digest or "")
-    except FormatError as exc:
-        raise leaf_malformed(stored.index) from exc
-    return Recorded(stored.index, Digest(stored.leaf_hash.hex()), leaf.body, request_digest)
-
-
-def read_stored(stored: StoredLeaf) -> Leaf:
-    """A leaf as the store has it.
-
-    Raises:
-        AuditError: ``pruned``: its bytes are not there any more.
-        TamperError: it is not what was hashed, or none of ours.
-    """
-    require_bytes(stored)
-    if hash_leaf(stored.raw_leaf) != stored.leaf_hash:
-        raise TamperError(f"leaf {stored.index} was changed", index=stored.index, code="leaf_changed", hint=_VERIFY)
-    try:
-        return parse_leaf(stored.raw_leaf)
-    except FormatError as exc:
-        raise leaf_malformed(stored.index) from exc
-
-
-def leaf_malformed(index: int) -> TamperError:
-    """What is to be said of a leaf that is the one that was hashed, and is none of ours."""
-    return TamperError(f"leaf {index} can't be read", index=index, code="leaf_malformed", hint=_VERIFY)
 
 
 def _require_attachments(leaf: Mapping[str, Any], attachments: Mapping[str, bytes]) -> None:

@@ -25,6 +25,12 @@ def hash_leaf(leaf: bytes) -> bytes:
     return hashlib.sha256(_LEAF + leaf).digest()
 
 
+def hash_leaves(leaves: Iterable[bytes]) -> list[bytes]:
+    """``hash_leaf`` of each: a call for each of 100,000 a second is a twentieth of the time that there is."""
+    sha256 = hashlib.sha256
+    return [sha256(_LEAF + leaf).digest() for leaf in leaves]
+
+
 def hash_node(left: bytes, right: bytes) -> bytes:
     """SHA-256 of 0x01 and the two children (RFC 6962 section 2.1)."""
     return hashlib.sha256(_NODE + left + right).digest()
@@ -72,16 +78,35 @@ class Frontier:
         self.size += 1
 
     def extend(self, leaf_hashes: Iterable[bytes]) -> None:
-        """Add the hashes of several leaves; what as many ``append`` do, with less around it."""
-        sha256, hashes, size = hashlib.sha256, self.hashes, self.size
-        for leaf_hash in leaf_hashes:
-            carried, bit = leaf_hash, size
-            while bit & 1:
-                carried = sha256(_NODE + hashes.pop() + carried).digest()
-                bit >>= 1
-            hashes.append(carried)
-            size += 1
-        self.size = size
+        """Add the hashes of several leaves: what as many ``append`` do, level by level."""
+        sha256, low, level = hashlib.sha256, [], list(leaf_hashes)
+        bits = self.size
+        self.size += len(level)
+        while level:
+            if bits & 1:
+                level.insert(0, self.hashes.pop())
+            if len(level) & 1:
+                low.append(level.pop())
+            half = iter(level)
+            level = [sha256(_NODE + left + right).digest() for left, right in zip(half, half, strict=True)]
+            bits >>= 1
+        self.hashes += reversed(low)
+
+    def append_subtree(self, root: bytes, height: int) -> None:
+        """Add ``2 ** height`` leaves at once, of which the root is known.
+
+        Args:
+            root: of the perfect tree of these leaves.
+            height: of it; the size of this tree is a multiple of its leaves.
+        """
+        carried, bits = root, self.size >> height
+        if bits << height != self.size:
+            raise FormatError(f"a tree of {self.size} leaves has no place for that one", code="frontier_invalid")
+        while bits & 1:
+            carried = hash_node(self.hashes.pop(), carried)
+            bits >>= 1
+        self.hashes.append(carried)
+        self.size += 1 << height
 
     def root(self) -> bytes:
         """The root of the tree; ``EMPTY_ROOT`` when it has no leaf."""

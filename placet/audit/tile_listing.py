@@ -17,6 +17,7 @@ _TILE: Final = re.compile(
     r"tile/(?P<level>entries|[0-7])/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?", re.ASCII
 )
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_PAGE: Final = 4096  # full tiles that are kept as one number: of 10^7 leaves there are 78,000
 _STAGED: Final = (f"{STAGING}/{CHECKPOINT}", f"{STAGING}/part")
 
 
@@ -24,7 +25,6 @@ class Listing:
     """Every file below a folder, by what it is.
 
     Attributes:
-        tiles: (level, index) -> widths of the files that there are.
         exported: sizes that ``checkpoints`` has a file for, the smallest first.
         kept: indexes that ``kept`` has a leaf of, the smallest first.
         cosigned: names in ``cosigned``, sorted.
@@ -33,7 +33,8 @@ class Listing:
     """
 
     def __init__(self) -> None:
-        self.tiles: dict[tuple[int, int], set[int]] = {}
+        self._partial: dict[tuple[int, int], set[int]] = {}  # (level, index) -> widths
+        self._full: dict[tuple[int, int], int] = {}  # (level, page) -> a bit for each of its indexes
         self.exported: list[int] = []
         self.kept: list[int] = []
         self.cosigned: list[str] = []
@@ -54,7 +55,24 @@ class Listing:
 
     def has(self, tile: Tile) -> bool:
         """Whether the file of a tile is there."""
-        return tile.width in self.tiles.get((tile.level, tile.index), ())
+        if tile.width < WIDTH:
+            return tile.width in self._partial.get((tile.level, tile.index), ())
+        page, place = divmod(tile.index, _PAGE)
+        return bool(self._full.get((tile.level, page), 0) >> place & 1)
+
+    def widths(self, level: int, index: int) -> list[int]:
+        """Widths of the files that there are of one place, ascending."""
+        full = [WIDTH] if self.has(Tile(level, index)) else []
+        return sorted(self._partial.get((level, index), ())) + full
+
+    def bundles(self) -> Iterator[tuple[int, int]]:
+        """Index and greatest width of each bundle of entries that there is."""
+        for (level, index), widths in self._partial.items():
+            if level == ENTRIES:
+                yield index, max(widths)
+        for (level, page), bits in self._full.items():
+            if level == ENTRIES:
+                yield from ((page * _PAGE + place, WIDTH) for place in range(bits.bit_length()) if bits >> place & 1)
 
     def missing(self, size: int, exported: Sequence[int]) -> Iterator[Tile]:
         """Tiles that have to be there and are not: full ones, and those of each checkpoint.
@@ -79,18 +97,18 @@ class Listing:
             pending: size that the unfinished run leads to; None where there is none.
         """
         sizes = sorted({*exported, size})
-        for (level, index), widths in sorted(self.tiles.items()):
-            each = 8 * max(level, 0)
-            for width in sorted(widths):
-                tile = Tile(level, index, width)
-                if width == WIDTH:
-                    needed = index < full_in(size, level)
-                else:
-                    first = (index * WIDTH + width) << each
-                    place = bisect_left(sizes, first)
-                    needed = place < len(sizes) and sizes[place] >> each == index * WIDTH + width
-                if not needed:
-                    yield tile, pending is not None and width <= width_at(pending, level, index)
+        partial = (Tile(level, index, width) for (level, index), widths in self._partial.items() for width in widths)
+        unneeded = [tile for tile in partial if not _is_needed(tile, sizes)]
+        for tile in sorted([*unneeded, *self._full_beyond(size)]):
+            yield tile, pending is not None and tile.width <= width_at(pending, tile.level, tile.index)
+
+    def _full_beyond(self, size: int) -> Iterator[Tile]:
+        """The full tiles that a tree of this size has not got."""
+        for (level, page), bits in self._full.items():
+            first, end = page * _PAGE, full_in(size, level)
+            if first + bits.bit_length() > end:
+                places = range(max(end - first, 0), bits.bit_length())
+                yield from (Tile(level, first + place) for place in places if bits >> place & 1)
 
     def add(self, path: str, *, plain: bool = True) -> None:
         """Put a path where it belongs; ``plain`` says that it is a file."""
@@ -101,7 +119,7 @@ class Listing:
             index = int(found["index"].replace("x", "").replace("/", ""))
             width = int(found["width"]) if found["width"] else WIDTH
             if Tile(level, index, width).path == path:
-                self.tiles.setdefault((level, index), set()).add(width)
+                self._add_tile(level, index, width)
                 return
         if plain and folder == CHECKPOINTS and _SIZE.fullmatch(name):
             self.exported.append(int(name))
@@ -113,6 +131,21 @@ class Listing:
             self.unfinished.append(path)
         elif path != CHECKPOINT or not plain:
             self.foreign.append(path)
+
+    def _add_tile(self, level: int, index: int, width: int) -> None:
+        if width < WIDTH:
+            self._partial.setdefault((level, index), set()).add(width)
+            return
+        page, place = divmod(index, _PAGE)
+        self._full[level, page] = self._full.get((level, page), 0) | 1 << place
+
+
+def _is_needed(tile: Tile, sizes: Sequence[int]) -> bool:
+    """Whether one of the trees of these sizes has this partial tile; the smallest size is the first."""
+    each = 8 * max(tile.level, 0)
+    hashes = tile.index * WIDTH + tile.width
+    place = bisect_left(sizes, hashes << each)
+    return place < len(sizes) and sizes[place] >> each == hashes
 
 
 def _files(root: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from placet.audit.query import read_found
 from placet.audit.record import Columns, parse_leaf
 from placet.audit.stores import StoredLeaf
+from placet.audit.stores.places import Wanted
 from placet.audit.tile_folder import TileFolder
 from placet.audit.tiles import WIDTH
 
@@ -40,15 +41,18 @@ class TileSearch:
 
     folder: TileFolder
 
+    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+        """None, as there are no blocks."""
+        del number, terms
+        return {}
+
     def blocks(self) -> int:
         """None: nobody has signed by what the leaves are found, and they are all read."""
         return 0
 
-    def find_blocks(
-        self, terms: Sequence[int], *, last: int, since: str | None, until: str | None
-    ) -> Iterator[tuple[int, int]]:
+    def find_places(self, wanted: Wanted) -> Iterator[int]:
         """None, as there are no blocks."""
-        del terms, last, since, until
+        del wanted
         return iter(())
 
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:

@@ -151,6 +151,9 @@ class TileTree:
         size: number of leaves there are already.
         edge: hashes of the partial tile of each level, the lowest first; of a level without one, none.
 
+    Attributes:
+        newest_root: root of the leaves of the tile of level 0 that was filled last; nothing before the first.
+
     Raises:
         FormatError: not as many hashes as a tree of this size has there.
     """
@@ -158,6 +161,7 @@ class TileTree:
     def __init__(self, size: int = 0, edge: Sequence[Sequence[bytes]] = ()) -> None:
         self.size = size
         self.edge = [list(hashes) for hashes in edge]
+        self.newest_root = b""
         if not 0 <= size <= MAX_SIZE or [len(hashes) for hashes in self.edge] != [
             (size >> _BITS * level) % WIDTH for level in range(len(self.edge))
         ]:
@@ -180,7 +184,9 @@ class TileTree:
                 return full
             hashes, self.edge[level] = self.edge[level], []
             full.append((Tile(level, full_in(self.size, level) - 1), b"".join(hashes)))
-            carried, level = root_of(hashes), level + 1
+            carried = root_of(hashes)
+            self.newest_root = self.newest_root if level else carried
+            level += 1
 
     def extend(self, leaf_hashes: Sequence[bytes]) -> list[tuple[Tile, bytes]]:
         """Add the hashes of several leaves; gives what as many ``append`` give."""

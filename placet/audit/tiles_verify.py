@@ -7,7 +7,6 @@ are made anew and compared. Nothing that is read is believed but the signatures 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,15 +16,13 @@ from placet.audit.claims import Claim, ClaimCheck, Source
 from placet.audit.crosscheck import check_witness
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
-from placet.audit.forms import Forms
-from placet.audit.merkle import Frontier, hash_leaf
+from placet.audit.merkle import Frontier, hash_leaf, hash_leaves
 from placet.audit.note import VerifierKey
-from placet.audit.pace import Pace
 from placet.audit.pruned import PrunedLeaves
-from placet.audit.record import HEARTBEAT, HOLD, PRUNE, parse_body, search_values
-from placet.audit.stores.reader import COLUMNS
+from placet.audit.record import HOLD, PRUNE
 from placet.audit.tile_files import FolderFiles, TileFiles
 from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT
+from placet.audit.tile_leaves import TileLeaves
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
 from placet.audit.witness import Witness
@@ -33,7 +30,6 @@ from placet.errors import FormatError, InputError, TamperError
 
 Progress = Callable[[int, int], None]
 _WORDS: Final = tuple(f"{kind}\n".encode() for kind in (HOLD, PRUNE))
-_ALLOWED: Final = COLUMNS.index("allowed")
 
 
 def verify_tiles(
@@ -101,10 +97,7 @@ class TilesVerifier:
         self._missing = list(self._listing.missing(self._size, sorted(self._exported)))
         pruned = bool(self._listing.kept) or any(tile.level == ENTRIES for tile in self._missing)
         self._pruned = PrunedLeaves(self._words() if pruned else (), self._findings)
-        self._types: Counter[str] = Counter()
-        self._answers: Counter[int] = Counter()
-        self._pace = Pace()
-        self._forms = Forms()
+        self._leaves = TileLeaves(self._findings, self._pruned, witness)
 
     def run(self, governed: Sequence[str] = ()) -> Verification:
         """The whole of it."""
@@ -265,11 +258,14 @@ class TilesVerifier:
         width = width_at(self._size, ENTRIES, index)
         leaves, whole = self._read_leaves(index, width)
         tile, exact = self._read_hashes(index, width)
-        entries = None if leaves is None else [hash_leaf(leaf) for leaf in leaves]
+        entries = None if leaves is None else hash_leaves(leaves)
         hashes = self._judge(index, width, entries, tile)
-        for place, (leaf, leaf_hash) in enumerate(zip(leaves or (), entries or (), strict=True)):
-            if place < width and (hashes is None or leaf_hash == hashes[place]):
-                self._count(index * WIDTH + place, leaf)
+        if leaves and entries == hashes and self._witness is None:
+            self._count_all(index * WIDTH, leaves)
+        else:
+            for place, (leaf, leaf_hash) in enumerate(zip(leaves or (), entries or (), strict=True)):
+                if place < width and (hashes is None or leaf_hash == hashes[place]):
+                    self._count(index * WIDTH + place, leaf)
         self._check_kept(index, hashes, whole=leaves is not None)
         if hashes is None:
             self._broken = True  # from here on no root can be made
@@ -326,7 +322,7 @@ class TilesVerifier:
 
     def _compare_level(self, level: int, index: int, hashes: list[bytes], *, right: int | None) -> None:
         """Hold every file of one tile, full or partial, against its hashes, but for the one that is right already."""
-        for width in sorted(self._listing.tiles.get((level, index), ())):
+        for width in self._listing.widths(level, index):
             if width > len(hashes) or width == right:
                 continue  # no checkpoint needs it, which is said already; or of the unfinished run
             tile = Tile(level, index, width)
@@ -363,33 +359,18 @@ class TilesVerifier:
                 self._findings.add("reordered" if swapped else kind, sentence, index=start + place)
 
     def _count(self, index: int, raw: bytes) -> None:
-        brief = self._forms.read_briefly(raw) if self._witness is None else None
-        interval_s = None
-        if brief is None:
-            try:
-                body = parse_body(raw)
-                values = search_values(body)
-            except FormatError as exc:
-                self._findings.add("leaf_malformed", str(exc), index=index)
-                if self._witness is not None:
-                    self._witness.add_leaf(index, hash_leaf(raw), None)
-                return
-            if self._witness is not None:
-                self._witness.add_leaf(index, hash_leaf(raw), body)
-            self._forms.learn(body)
-            brief = (values[0], values[1], values[_ALLOWED], "spooled" in body)
-            interval_s = body.get("interval_s") if values[0] == HEARTBEAT else None
-        leaf_type, time, allowed, spooled = brief
-        self._types[leaf_type] += 1
-        self._pruned.meet(index, leaf_type, raw)
-        if allowed is not None:
-            self._answers[allowed] += 1
-        if not spooled:  # it is dated when it was decided, while the store was away
-            self._pace.add(index, time, interval_s)
+        """A leaf whose hash is that of the log."""
+        self._leaves.add(index, raw)
+
+    def _count_all(self, start: int, leaves: Sequence[bytes]) -> None:
+        """Several that follow on each other."""
+        self._leaves.add_all(start, leaves)
 
     def _grow(self, hashes: list[bytes]) -> None:
-        self._claims.grow(self._frontier, self._frontier, hashes)
-        for tile, raw in self._tree.extend(hashes):
+        full = self._tree.extend(hashes)
+        root = self._tree.newest_root if len(hashes) == WIDTH else b""
+        self._claims.grow(self._frontier, self._frontier, hashes, root=root)
+        for tile, raw in full:
             if tile.level:
                 self._compare_above(tile, raw)
 
@@ -397,7 +378,7 @@ class TilesVerifier:
 
     def _compare_above(self, tile: Tile, raw: bytes) -> None:
         expected = parse_hashes(raw)
-        for width in sorted(self._listing.tiles.get((tile.level, tile.index), ())):
+        for width in self._listing.widths(tile.level, tile.index):
             if width > len(expected):
                 continue  # counted as a file that no checkpoint needs, or of the unfinished run
             found = self._raw(Tile(tile.level, tile.index, width)) or b""
@@ -429,9 +410,9 @@ class TilesVerifier:
             origin=self._keys[0].name,
             size=self._size,
             root=self._frontier.root(),
-            by_type=dict(sorted(self._types.items())),
-            allowed=self._answers[1],
-            denied=self._answers[0],
+            by_type=dict(sorted(self._leaves.types.items())),
+            allowed=self._leaves.answers[1],
+            denied=self._leaves.answers[0],
             checkpoints=self._claims.held,
             saved=tuple(self._claims.held_saved),
             saved_given=self._saved_given + len(self._listing.cosigned),
@@ -440,5 +421,5 @@ class TilesVerifier:
             findings_total=self._findings.total,
             first_bad_index=min((index for index in indexes if index is not None), default=None),
             crosscheck=crosscheck,
-            notes=(*self._notes, *self._pruned.notes(), *self._pace.notes()),
+            notes=(*self._notes, *self._pruned.notes(), *self._leaves.pace.notes()),
         )

@@ -31,6 +31,7 @@ from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import Frontier, hash_leaf
 from placet.audit.note import VerifierKey
 from placet.audit.pace import Pace
+from placet.audit.patterns import ask_all, ask_columns
 from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import HEARTBEAT, HOLD, PRUNE, PRUNED, PRUNED_COLUMNS, parse_body, search_values
 from placet.audit.resume import Prefix
@@ -198,7 +199,7 @@ class _Verifier:
 
     def _read_leaves(self, reader: Auditable, workers: Workers | None) -> None:
         """Step 3: by stretches as long as leaves follow on each other, and strictly what is left then."""
-        start, forms = self._rows, Forms()
+        start, forms = self._rows, Forms(asked=ask_all if self._index.is_open else ask_columns)
         step = STRETCH if workers is None else workers.step
         while start < (self._state_size or 0) and not self._broken and not self.is_told_in_order:
             end = min(start + step, self._state_size or 0)
@@ -222,20 +223,18 @@ class _Verifier:
 
     def _is_whole(self, made: Certified) -> bool:
         """Whether nothing is left to ask of leaves that were certified."""
-        if self._index.is_open and len(made.said) != len(made.hashes):
+        if self._index.is_open and sum(part.count for part in made.said) != len(made.hashes):
             return False  # by another view, in which there was no block yet
         return not (made.erased and self._pruned.tells_of_prunes)  # each that is not there may have been pruned
 
     def _take(self, made: Certified) -> None:
         """Leaves that were certified: what the strict way would have noted of each."""
-        for index, time in enumerate(made.times, self._rows):
-            if time:
-                self._pace.add(index, time, made.intervals.get(index - self._rows))
+        self._pace.add_all(self._rows, made.times, made.intervals)
         self._rows += len(made.hashes)
         self._types.update(made.types)
         self._answers.update(made.answers)
         self._erased += made.erased
-        self._index.add_said(made.said)
+        self._index.add_gathered(made.said)
         self._claims.grow(self._tree, self._stored_tree, made.hashes)
 
     def _read_strictly(self, reader: Auditable, start: int, end: int | None) -> None:

@@ -10,6 +10,7 @@ erased, which are counted and no more. What is pruned meanwhile is gone in a you
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 from array import array
 from collections import deque
@@ -22,10 +23,14 @@ from placet.audit.certify import Certified, certify
 from placet.audit.forms import Forms
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import HASH_BYTES
+from placet.audit.terms import Gathered
 from placet.errors import PlacetError
 
 SHARE: Final = 4096  # leaves that a process certifies at a time
 _AHEAD: Final = 2  # shares for each process that are asked for and not yet taken, 2 MB of terms each
+
+_PackedTerms = tuple[tuple[int, str, str], bytes, bytes, bytes]
+"""``Gathered`` but for its places, then its terms, how many places each has, and all places."""
 
 _forms = Forms()  # of a process: what it has met before
 
@@ -40,7 +45,7 @@ class _Packed:
     types: dict[str, int]
     answers: dict[int | None, int]
     erased: int
-    said: list[tuple[str, bytes]]
+    said: list[_PackedTerms]
 
     @classmethod
     def of(cls, made: Certified) -> _Packed:
@@ -51,7 +56,7 @@ class _Packed:
             made.types,
             made.answers,
             made.erased,
-            [(time, array("q", terms).tobytes()) for time, terms in made.said],
+            [_pack(part) for part in made.said],
         )
 
     def unpack(self) -> Certified:
@@ -63,8 +68,26 @@ class _Packed:
             self.types,
             self.answers,
             self.erased,
-            [(time, tuple(array("q", terms))) for time, terms in self.said],
+            [_unpack(part) for part in self.said],
         )
+
+
+def _pack(part: Gathered) -> _PackedTerms:
+    places = part.places
+    return (
+        (part.count, part.earliest, part.latest),
+        array("q", places).tobytes(),
+        array("H", map(len, places.values())).tobytes(),
+        array("H", itertools.chain.from_iterable(places.values())).tobytes(),
+    )
+
+
+def _unpack(packed: _PackedTerms) -> Gathered:
+    named, *raws = packed
+    terms, counts, places = (array(kind, raw) for kind, raw in zip("qHH", raws, strict=True))
+    ends = list(itertools.accumulate(counts))
+    parts = (places[start:end].tolist() for start, end in zip([0, *ends], ends, strict=False))
+    return Gathered(*named, dict(zip(terms, parts, strict=True)))
 
 
 class Workers:
