@@ -19,6 +19,8 @@ from placet.model import GRANTED_ROLES, LEVELS, ROLES
 KEYRING_SCHEMA: Final = "placet.dev/keyring/v1"
 ANY: Final = "*"
 FACTS: Final = ("parameters", "data_classification", "coverage", "rollback", "strategy")
+"""What the risk score knows of evidence; a kind of evidence may be named beside these."""
+_FACT: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _IDENTITY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:+/=-]{0,252}", re.ASCII)
 _NAMESPACE: Final = re.compile(rf"\*|{DNS_LABEL.pattern}", re.ASCII)
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -87,7 +89,8 @@ class Attestation:
     """What an identity may attest.
 
     Attributes:
-        facts: some of ``FACTS``.
+        facts: some of ``FACTS``, and kinds of evidence. Which kinds there are is for the policy data to say: a name
+            that it does not have grants nothing.
         models: model names, or ``*``.
         environments: None stands for any.
     """
@@ -239,7 +242,7 @@ def _read_grant(entry: ClosedObject) -> Grant:
 
 def _read_attestation(entry: ClosedObject) -> Attestation:
     attestation = Attestation(
-        facts=entry.texts("facts", maximum=len(FACTS), allowed=FACTS),
+        facts=entry.texts("facts", maximum=_MAX_ENTRIES, pattern=_FACT),
         models=entry.texts("models", maximum=_MAX_ENTRIES),
         environments=entry.texts("environments", maximum=_MAX_ENTRIES, pattern=DNS_LABEL)
         if entry.has("environments")

@@ -8,7 +8,7 @@ The numbers stand at the statements of ``verify_keyring``:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,12 @@ class VerifiedKeyring:
     def all_keys(self) -> Sequence[tuple[Identity, IdentityKey]]:
         """Every key with its identity, in the order of the document."""
         return tuple(self._keys.values())
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Everything that persons are called in it, some of them twice."""
+        for identity in self.identities.values():
+            yield from (identity.id, identity.person, *identity.usernames)
 
     def persons_of(self, name: str) -> frozenset[str]:
         """Persons that an API server's user name may stand for, in lower case, the name itself among them.

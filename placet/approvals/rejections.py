@@ -46,6 +46,7 @@ class RejectionCode(StrEnum):
     SELF_APPROVAL = "self_approval"
     DUPLICATE = "duplicate"
     TOO_FEW_PERSONS = "too_few_persons"
+    PARTY_UNKNOWN = "party_unknown"
     TOO_LONG = "too_long"
     MORE_REPLICAS = "more_replicas"
 
@@ -87,6 +88,7 @@ MEANINGS: Final = {
     RejectionCode.SELF_APPROVAL: "The requester is the approver.",
     RejectionCode.DUPLICATE: "The same person has approved in this role already.",
     RejectionCode.TOO_FEW_PERSONS: "Fewer than two persons who may do so have signed the break-glass token.",
+    RejectionCode.PARTY_UNKNOWN: "Who was party to a break-glass can't be told: their name is sealed, and has no key.",
     RejectionCode.TOO_LONG: "The break-glass token holds longer than the policy data lets one.",
     RejectionCode.MORE_REPLICAS: "The workload asks for more replicas than the break-glass token lets in.",
 }

@@ -112,6 +112,17 @@ class KeptRevocations:
             if new:
                 self.now = Revocations(MappingProxyType({one.key: one for one in kept} | new))
 
+    def tell(self, persons: Mapping[tuple[str, str, str], str]) -> None:
+        """Name who took approvals back, by ``Revocation.key``; of those that count, and nothing else changes."""
+        with self._lock:
+            changed = {
+                one.key: replace(one, person=name)
+                for one in self.now
+                if (name := persons.get(one.key, one.person)) != one.person
+            }
+            if changed:
+                self.now = Revocations(MappingProxyType({one.key: one for one in self.now} | changed))
+
     def unrecorded(self) -> tuple[Revocation, ...]:
         """Those that count and that nobody has recorded yet, with their envelopes."""
         with self._lock:

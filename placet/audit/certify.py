@@ -12,28 +12,26 @@ counted here, and where the record has a prune that might have taken them, ``pla
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256 as sha256_of
 from typing import Any, Final
 
-import orjson
-
 from placet.audit.attachments import KEPT
-from placet.audit.forms import Forms, Said
-from placet.audit.merkle import hash_leaf
+from placet.audit.forms import TOGETHER, Column, Fitted, Forms
+from placet.audit.gathering import Gathering
+from placet.audit.merkle import hash_leaves
 from placet.audit.record import ERASURE, HEARTBEAT, HOLD, PRUNE, attachment_digests, parse_body, search_values
-from placet.audit.stores import Auditable
+from placet.audit.stores import Auditable, past
 from placet.audit.stores.reader import COLUMNS
-from placet.audit.terms import terms_of
+from placet.audit.terms import BLOCK, Gathered
 from placet.errors import FormatError
 
 STRETCH: Final = 512  # leaves in memory at once, at most 16 MiB
 STRICT_TYPES: Final = frozenset({HOLD, PRUNE, ERASURE})
 """Leaves that say something of other leaves, which is held against those."""
-_FIRST_COLUMN: Final = 3
+_INDEX, _HASH, _LEAF, _FIRST_COLUMN = range(4)
 _TYPE, _TIME, _ALLOWED = (COLUMNS.index(name) for name in ("leaf_type", "time", "allowed"))
 
 _Blob = tuple[Any, Any, Any, Any]
@@ -50,7 +48,7 @@ class Certified:
         types: leaf type -> how many.
         answers: value of the column ``allowed`` -> how many.
         erased: attachments that could be there and are not.
-        said: time and terms of each leaf; of none in a store that has no terms.
+        said: what they are found by, part by part; of none in a store that has no terms.
     """
 
     hashes: list[bytes] = field(default_factory=list)
@@ -59,7 +57,19 @@ class Certified:
     types: dict[str, int] = field(default_factory=dict)
     answers: dict[int | None, int] = field(default_factory=dict)
     erased: int = 0
-    said: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    said: list[Gathered] = field(default_factory=list)
+
+    def add(self, stretch: _Stretch) -> None:
+        """Add leaves of which all but their attachments is right."""
+        for place, interval in stretch.intervals.items():
+            self.intervals[len(self.hashes) + place] = interval
+        self.hashes += stretch.columns[_HASH]
+        self.times += stretch.times
+        kinds, allowed = (stretch.columns[_FIRST_COLUMN + number] for number in (_TYPE, _ALLOWED))
+        for kind, count in Counter(kinds).items():
+            self.types[kind] = self.types.get(kind, 0) + count
+        for answer, count in Counter(allowed).items():
+            self.answers[answer] = self.answers.get(answer, 0) + count
 
 
 def certify(reader: Auditable, start: int, end: int, forms: Forms, *, with_terms: bool = False) -> Certified | None:
@@ -70,7 +80,7 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms, *, with_terms
         start: the first index.
         end: the index after the last.
         forms: what was met before.
-        with_terms: whether to tell what the leaves are found by, which takes longer than all the rest.
+        with_terms: whether to tell what the leaves are found by.
 
     Returns:
         None where the strict way must answer.
@@ -80,60 +90,124 @@ def certify(reader: Auditable, start: int, end: int, forms: Forms, *, with_terms
     """
     made = Certified()
     beside = _Beside(reader.raw_blobs(start, end))
-    # Names of this function alone: a hundred thousand times a second an attribute costs what a check costs.
-    read, agrees, times = forms.read, beside.agrees, made.times
-    answers: list[tuple[str, int | None]] = []
-    for first in range(start, end, STRETCH):
-        last = min(first + STRETCH, end)
-        rows = reader.stretch(first, last)
-        if len(rows) != last - first:
+    first = start
+    while first < end:
+        last = min(first + STRETCH, end, (first // BLOCK + 1) * BLOCK)  # terms are of one block
+        stretch = _Stretch(reader.stretch(first, last), first, last)
+        if not (stretch.is_whole() and stretch.reads(forms, with_terms=with_terms)):
             return None
-        for index, row in enumerate(rows, first):
-            raw, leaf_hash = row[2], row[1]
-            if row[0] != index or type(raw) is not bytes or hash_leaf(raw) != leaf_hash:
-                return None
-            said = read(raw) or _read_strictly(raw, index - start, forms, made)
-            if said is None:
-                return None
-            values, digests, spooled = said
-            if values != row[_FIRST_COLUMN:] or not agrees(index, digests):
-                return None
-            times.append("" if spooled else values[_TIME])
-            if with_terms:  # a leaf that a form fits is JSON, and canonical
-                body = orjson.loads(raw[raw.index(b"\n") + 1 :])
-                made.said.append((values[_TIME], tuple(terms_of(values, body))))
-            answers.append((values[_TYPE], values[_ALLOWED]))
-        made.hashes += [row[1] for row in rows]
-        _count(made, answers)
-        answers.clear()
+        if not beside.agrees(first, last, stretch.digests):
+            return None
+        made.add(stretch)
+        if stretch.gathering is not None:
+            made.said.append(stretch.gathering.gathered(stretch.columns[_FIRST_COLUMN + _TIME]))
+        first = last
     if not beside.is_empty:
         return None
     made.erased = beside.missing
     return made
 
 
-def _count(made: Certified, answers: list[tuple[str, int | None]]) -> None:
-    for (leaf_type, allowed), count in Counter(answers).items():
-        made.types[leaf_type] = made.types.get(leaf_type, 0) + count
-        made.answers[allowed] = made.answers.get(allowed, 0) + count
+class _Stretch:
+    """Leaves that follow on each other, one column after the other: a call for all takes what one for each takes.
 
+    Attributes:
+        columns: index, hash, leaf and search columns, a value of each leaf in each.
+        times: as ``Certified`` has them, once they were read.
+        intervals: likewise.
+        digests: name of an attachment -> its digest in each leaf, None where a leaf has none of that name.
+        gathering: of their terms, where they are asked for.
+    """
 
-def _read_strictly(raw: bytes, place: int, forms: Forms, made: Certified) -> Said | None:
-    try:
-        body = parse_body(raw)
-        values = search_values(body)
-    except FormatError:
-        return None  # none of its bytes are there, too: it was pruned
-    if values[_TYPE] in STRICT_TYPES:
-        return None
-    forms.learn(body)
-    if values[0] == HEARTBEAT:
-        made.intervals[place] = body.get("interval_s")
-    return Said(values, attachment_digests(body), "spooled" in body)
+    def __init__(self, columns: Sequence[Column], first: int, last: int) -> None:
+        self.columns = columns
+        self._first = first
+        self._last = last
+        self._count = last - first
+        self.times: list[str] = []
+        self.intervals: dict[int, Any] = {}
+        self.digests: dict[str, list[str | None]] = {}
+        self.gathering: Gathering | None = None
+
+    def is_whole(self) -> bool:
+        """Whether each leaf is there with its index and its hash."""
+        if not self.columns or self.columns[_INDEX] != tuple(range(self._first, self._last)):
+            return False
+        leaves = self.columns[_LEAF]
+        return set(map(type, leaves)) == {bytes} and tuple(hash_leaves(leaves)) == self.columns[_HASH]
+
+    def reads(self, forms: Forms, *, with_terms: bool) -> bool:
+        """Whether each leaf is of the form that placet writes and says what stands beside it."""
+        stored = self.columns[_FIRST_COLUMN:]
+        self.times = list(stored[_TIME])
+        if with_terms:
+            if any(column[0] is past.NOT_KEPT for column in stored):
+                return False
+            self.gathering = Gathering(self._first, self._count)
+            try:
+                self.gathering.add_columns(stored)
+            except (TypeError, UnicodeError, AttributeError):
+                return False  # something of another type, which no leaf says
+        leaves = self.columns[_LEAF]
+        for start in range(0, self._count, TOGETHER):
+            fitted, left = forms.fit(leaves[start : start + TOGETHER])
+            if not all(self._take(one, start, stored) for one in fitted):
+                return False
+            if not all(self._read_strictly(start + place, forms, stored) for place in left):
+                return False
+        return True
+
+    def _take(self, fitted: Fitted, start: int, stored: Sequence[Column]) -> bool:
+        """Leaves of one form."""
+        form, groups = fitted.form, fitted.by_group()
+        first, last = start + fitted.places[0], start + fitted.places[-1] + 1
+        beside = [column[first:last] for column in stored]
+        if last - first != len(fitted.places):
+            beside = [tuple(column[start + place] for place in fitted.places) for column in stored]
+        if form.columns(groups, len(fitted.places)) != beside:
+            return False
+        places = [start + place for place in fitted.places]
+        for name, number in form.digests:
+            column = self._digests_of(name)
+            for place, digest in zip(places, groups[number], strict=True):
+                column[place] = digest
+        if form.spooled:
+            for place in places:
+                self.times[place] = ""
+        if self.gathering is not None:
+            for member, number in form.terms:
+                self.gathering.add_fragments(member, places, groups[number])
+        return True
+
+    def _digests_of(self, name: str) -> list[str | None]:
+        column = self.digests.get(name)
+        if column is None:
+            column = self.digests[name] = [None] * self._count
+        return column
+
+    def _read_strictly(self, place: int, forms: Forms, stored: Sequence[Column]) -> bool:
+        """One leaf that no form fits."""
+        try:
+            body = parse_body(self.columns[_LEAF][place])
+            values = search_values(body)
+        except FormatError:
+            return False  # none of its bytes are there, too: it was pruned
+        if values[_TYPE] in STRICT_TYPES or values != tuple(column[place] for column in stored):
+            return False
+        forms.learn(body)
+        if values[_TYPE] == HEARTBEAT:
+            self.intervals[place] = body.get("interval_s")
+        for name, digest in attachment_digests(body).items():
+            self._digests_of(name)[place] = digest
+        if "spooled" in body:
+            self.times[place] = ""
+        if self.gathering is not None:
+            self.gathering.add_body(place, body)
+        return True
 
 
 class _Beside:
-    """The attachments of a stretch, in order of index and name.
+    """The attachments of leaves, in order of index and name.
 
     Attributes:
         missing: how many could have been there and were not, so far.
@@ -151,29 +225,31 @@ class _Beside:
         """Whether none is left."""
         return self._next is None
 
-    def agrees(self, index: int, digests: Mapping[str, str]) -> bool:
-        """Whether the attachments of the leaf are what it has the digests of."""
-        kept = _kept(tuple(digests))
+    def agrees(self, first: int, last: int, digests: dict[str, list[str | None]]) -> bool:
+        """Whether the attachments of leaves are what these have the digests of.
+
+        Args:
+            first: index of the first leaf.
+            last: index after the last.
+            digests: name -> digest in each leaf, or None.
+        """
+        kept = sum(len(column) - column.count(None) for name, column in digests.items() if name in KEPT)
         blob, before = self._next, None
-        if blob is None or blob[0] > index:
-            self.missing += kept
-            return True
-        while blob is not None and blob[0] <= index:
+        while blob is not None:
             at, name, sha256, content = blob
-            if at != index or type(content) is not bytes or name == before:
+            if type(at) is not int or at < first:
+                return False  # beside no leaf
+            if at >= last:
+                break
+            column = digests.get(name)
+            if column is None or (at, name) == before or type(content) is not bytes:
                 return False
             found = sha256_of(content).digest()
-            if found != sha256 or digests.get(name) != f"sha256:{found.hex()}":
+            if found != sha256 or column[at - first] != "sha256:" + found.hex():
                 return False
             kept -= name in KEPT
-            before = name
+            before = (at, name)
             blob = next(self._rows, None)
         self._next = blob
         self.missing += kept
         return True
-
-
-@functools.lru_cache(maxsize=256)
-def _kept(names: tuple[str, ...]) -> int:
-    """How many of the names are of what is kept until it is erased."""
-    return len(KEPT.intersection(names))

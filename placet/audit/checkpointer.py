@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from placet.audit.log import Appended, AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.errors import AuditError
 
 CHECKPOINT_EVERY_S: Final = 60
@@ -42,6 +43,7 @@ class Checkpointer:
         checkpoint_leaves: int = CHECKPOINT_LEAVES,
         heartbeat_every_s: int = HEARTBEAT_EVERY_S,
         save: Callable[[str], None] | None = None,
+        persons: PersonKeys | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -50,9 +52,11 @@ class Checkpointer:
             checkpoint_every_s: a new leaf is signed for after so many seconds.
             checkpoint_leaves: or once so many are new.
             heartbeat_every_s: between heartbeats.
+            persons: what names are sealed with, so that they can be found; None where they are not.
             save: given each signed note, to be kept outside of the store; raises AuditError where it can't.
         """
         self._log = log
+        self._persons = persons
         self._save = save
         self._unsaved = ""
         self._save_failure: AuditError | None = None
@@ -97,6 +101,8 @@ class Checkpointer:
             self._unsaved = checkpoint
         self._save_signed()
         self._log.index_blocks(_BLOCKS_A_LOOK)
+        if self._persons is not None:
+            self._log.index_persons(self._persons, _BLOCKS_A_LOOK)
         return Round(heartbeat, checkpoint)
 
     def finish(self) -> None:

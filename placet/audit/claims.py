@@ -132,21 +132,24 @@ class ClaimCheck:
             else:
                 self._explain.append(claim)  # with the next leaf at hand: one that was put in has moved the last one on
 
-    def grow(self, computed: Frontier, stored: Frontier, hashes: Sequence[bytes]) -> None:
+    def grow(self, computed: Frontier, stored: Frontier, hashes: Sequence[bytes], *, root: bytes = b"") -> None:
         """Add leaves to the tree, and hold each claim against it at its size: as ``meet`` does leaf by leaf.
 
         Args:
             computed: tree of the leaves as they are, before these.
             stored: tree of the hashes beside them.
             hashes: of leaves beside which these hashes stand.
+            root: of the tree of these leaves alone, where they are a power of two in their place and it is known.
         """
         done = 0
         while done < len(hashes):
             count = len(hashes) - done if self._next is None else max(self._next.size - computed.size, 1)
             part = hashes[done : done + (1 if self._explain else count)]
-            computed.extend(part)
-            if stored is not computed:
-                stored.extend(part)
+            for tree in (computed,) if stored is computed else (computed, stored):
+                if root and len(part) == len(hashes):
+                    tree.append_subtree(root, len(hashes).bit_length() - 1)
+                else:
+                    tree.extend(part)
             if not self._explain:
                 self._window.extend(part[:-1])
             self.meet(computed, stored, part[-1])

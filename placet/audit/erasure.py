@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from placet.audit.log import render_time
 from placet.audit.person_keys import Opener, Person, PersonKeys
+from placet.audit.person_terms import find_rows
 from placet.audit.persons import NONCE, NONCE_BYTES, is_person, seal
 from placet.audit.record import CONFIGURATION, ERASURE, KEYRING, SEALED_SCHEMA
 from placet.audit.stores import Auditable
@@ -56,6 +57,7 @@ class Traces:
         attachments: that have a name in them as it is, in order.
         leaves: type -> how many leaves have one so; nothing can be done about these.
         named: index of each leaf that the person is in, sealed or not, or that has such an attachment; in order.
+        rows: number and term of what the person is found by.
         in_force: types of leaf of which the newest has one beside it: the gate uses it, and would keep it again.
     """
 
@@ -64,6 +66,7 @@ class Traces:
     leaves: Mapping[str, int]
     in_force: tuple[str, ...]
     named: tuple[int, ...] = ()
+    rows: tuple[tuple[int, int], ...] = ()
 
 
 class NameFinder:
@@ -137,6 +140,7 @@ def find_traces(reader: Auditable, keys: PersonKeys, names: Sequence[str]) -> Tr
         leaves=dict(sorted(leaves.items())),
         in_force=tuple(sorted(kind for kind, index in newest.items() if index in beside)),
         named=tuple(sorted(named | beside)),
+        rows=tuple(find_rows(reader, persons)),
     )
 
 
@@ -194,16 +198,20 @@ def require_nameless(names: Sequence[str], *texts: str) -> None:
         )
 
 
-def render_statements(places: Sequence[Place]) -> list[str]:
-    """What deletes attachments from a database, for its owner: the gate's role may not delete.
+def render_statements(places: Sequence[Place], rows: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """What deletes attachments, and what a person is found by, from a database, for its owner: the gate may not delete.
 
     ``VACUUM FULL`` writes the table anew: without it the bytes stay on its pages.
     """
-    values = ", ".join(f"({place.index}, '{_quoted(place.name)}')" for place in places)
-    return [
-        f"DELETE FROM placet.blobs WHERE (idx, name) IN (VALUES {values})",  # noqa: S608 - quoted
-        "VACUUM (FULL) placet.blobs",
-    ]
+    made = []
+    if rows:
+        values = ", ".join(f"({number}, {term})" for number, term in rows)
+        made.append(f"DELETE FROM placet.terms WHERE (block, term) IN (VALUES {values})")  # noqa: S608 - numbers
+    if places:
+        values = ", ".join(f"({place.index}, '{_quoted(place.name)}')" for place in places)
+        made.append(f"DELETE FROM placet.blobs WHERE (idx, name) IN (VALUES {values})")  # noqa: S608 - quoted
+        made.append("VACUUM (FULL) placet.blobs")
+    return made
 
 
 def _quoted(name: str) -> str:

@@ -12,11 +12,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.audit import spans
-from placet.audit.log import read_stored, render_time
+from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE
+from placet.audit.person_keys import Opener
+from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
 from placet.audit.query import Query
 from placet.audit.record import HOLD, SCHEMA
 from placet.audit.spans import Span
+from placet.audit.stored import read_stored
 from placet.audit.stores import Reader
 from placet.errors import FormatError
 
@@ -102,7 +105,7 @@ def render_release(hold_id: str, *, by: str, reason: str, ticket: str, now: date
     }
 
 
-def read_holds(leaves: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Hold]:
+def read_holds(leaves: Iterable[tuple[int, Mapping[str, Any]]], opener: Opener | None = None) -> list[Hold]:
     """Every hold that some leaves of type ``hold`` tell of, in order.
 
     A leaf that can't be understood is a hold over everything, called by its index: to keep too much is mended, to
@@ -110,9 +113,11 @@ def read_holds(leaves: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Hold]:
 
     Args:
         leaves: index and body, in order of index.
+        opener: opens names that are sealed; without it, and without a key, a word stands for each.
     """
     found: list[Hold] = []
-    for index, body in leaves:
+    for index, raw_body in leaves:
+        body = mask(raw_body, SEALED_WORD) if opener is None else mask(opener.open(raw_body), ERASED_WORD)
         words = {name: body.get(name) for name in _MEMBERS}
         if not all(isinstance(text, str) and text for text in words.values()):
             found.append(_unreadable(index))
@@ -125,14 +130,15 @@ def read_holds(leaves: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Hold]:
     return found
 
 
-def load_holds(reader: Reader) -> list[Hold]:
-    """Every hold that the record tells of.
+def load_holds(reader: Reader, opener: Opener | None = None) -> list[Hold]:
+    """Every hold that the record tells of; ``opener`` as for ``read_holds``.
 
     Raises:
         StoreUnavailable: the store can't be read.
         TamperError: what is stored is not what was hashed.
     """
-    return read_holds((stored.index, read_stored(stored).body) for stored in reader.of_type(HOLD, start=0))
+    leaves = ((stored.index, read_stored(stored).body) for stored in reader.of_type(HOLD, start=0))
+    return read_holds(leaves, opener)
 
 
 def held_by(holds: Iterable[Hold], at: int = MAX_SIZE) -> tuple[Span, ...]:

@@ -154,7 +154,8 @@ def upgrade_store(location: StoreLocation, *, progress: Progress, rebuild: bool 
     Args:
         location: where it is; a database as its owner.
         progress: told leaves done and leaves there are.
-        rebuild: whether what records are found by is made anew after it, in a transaction of its own.
+        rebuild: whether what records are found by is made anew after it, in a transaction of its own; otherwise what
+            is missing of it is added, block by block, while gates go on.
 
     Raises:
         InputError: there is no such file.
@@ -162,17 +163,20 @@ def upgrade_store(location: StoreLocation, *, progress: Progress, rebuild: bool 
         StoreUnavailable: it can't be written to.
     """
     if isinstance(location, Path):
-        from placet.audit.stores.upgrade import rebuild_file, upgrade_file  # noqa: PLC0415 - see open_store
+        from placet.audit.stores.upgrade import complete_file, rebuild_file, upgrade_file  # noqa: PLC0415 - as above
 
         done = upgrade_file(location, progress=progress)
-        return replace(done, blocks=rebuild_file(location, progress=progress)) if rebuild else done
+        index = rebuild_file if rebuild else complete_file
+        return replace(done, blocks=index(location, progress=progress))
     from placet.audit.stores.postgres.upgrade import (  # noqa: PLC0415 - libpq only for who needs it
+        complete_database,
         rebuild_database,
         upgrade_database,
     )
 
     done = upgrade_database(location, progress=progress)
-    return replace(done, blocks=rebuild_database(location, progress=progress)) if rebuild else done
+    index_database = rebuild_database if rebuild else complete_database
+    return replace(done, blocks=index_database(location, progress=progress))
 
 
 def is_here(location: StoreLocation) -> bool:

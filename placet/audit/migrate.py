@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from placet.audit.log import read_stored
 from placet.audit.merkle import Frontier
 from placet.audit.record import PRUNED_COLUMNS, Leaf
+from placet.audit.stored import read_stored
 from placet.audit.stores import Auditable, Entry, Store, StoredCheckpoint, hash_of
 from placet.errors import AuditError, TamperError
 

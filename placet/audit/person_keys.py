@@ -45,6 +45,7 @@ _NONCE_BYTES: Final = 12
 _MAX_CACHED: Final = 10_000
 _NAMES: Final = b"placet.dev/person-names/v1\n"
 _WRAP: Final = b"placet.dev/person-wrap/v1\n"
+_KEY_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HINT: Final = "Look at the folder of record.persons and the key that it is read with."
 
 _B = TypeVar("_B", bound=Mapping[str, Any])
@@ -240,6 +241,15 @@ class Opener:
         nonce = find_nonce(body)
         return body if nonce is None else replace_texts(body, lambda text: self._open_text(text, nonce))
 
+    @property
+    def persons(self) -> tuple[Person, ...]:
+        """Whose names it opens."""
+        return tuple(self._persons)
+
+    def find_person(self, sealed: str, nonce: bytes) -> Person | None:
+        """Whose name was sealed with this nonce; None where there is no key for it."""
+        return None if self.salt(sealed, nonce) is None else self._persons[0]
+
     def salt(self, sealed: str, nonce: bytes) -> tuple[bytes, str] | None:
         """Salt and name of a name that was sealed with this nonce; None where there is no key for it."""
         for place, one in enumerate(self._persons):
@@ -311,11 +321,19 @@ def parse_person(raw: bytes, wrapping: AESGCM, path: Path) -> Person:
     try:
         content = wrapping.decrypt(raw[len(_MAGIC) : head], raw[head:], _MAGIC + path.name.encode())
         value: Any = parse_json(content, max_bytes=_MAX_FILE_BYTES)
-        person = Person(value["id"], _decode(value["name"]), bytes.fromhex(value["key"]), path)
+        person = _read_content(value, path)
     except InvalidTag as exc:
         raise FormatError("the key of a person is damaged, or under another key", code="persons_key_differs") from exc
     except (PlacetError, KeyError, TypeError, ValueError) as exc:
         raise FormatError("the key of a person can't be read", code="persons_key_differs") from exc
+    return person
+
+
+def _read_content(value: Any, path: Path) -> Person:
+    """What was encrypted; a key that is not whole would seal names that anybody guesses."""
+    person = Person(value["id"], _decode(value["name"]), bytes.fromhex(value["key"]), path)
+    if len(person.key) != KEY_BYTES or not _KEY_ID.fullmatch(person.key_id):
+        raise ValueError
     return person
 
 

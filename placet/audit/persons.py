@@ -20,13 +20,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from placet.audit.record import SEALED_SCHEMA
+from placet.audit.record import SEALED_SCHEMAS
 
 NONCE_BYTES: Final = 16
 SALT_BYTES: Final = 32
 SEALED: Final = re.compile(r"sealed:([0-9a-f]{32}):([0-9a-f]{64})", re.ASCII)
 NONCE: Final = "person_nonce"
 """Member of a sealed record."""
+SEALED_WORD: Final = "(sealed)"
+ERASED_WORD: Final = "(erased)"
 _HEX_NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RAW_NONCE: Final = re.compile(rb'"person_nonce":"([0-9a-f]{32})"')  # no quote stands within a JSON text unescaped
 _SALT_DOMAIN: Final = b"placet.dev/person-salt/v1\n"
@@ -44,7 +46,7 @@ def is_person(name: str) -> bool:
 def find_nonce(body: Mapping[str, Any]) -> bytes | None:
     """The nonce of a record whose names are sealed; None of any other."""
     nonce = body.get(NONCE)
-    if body.get("schema") != SEALED_SCHEMA or not isinstance(nonce, str) or not _HEX_NONCE.fullmatch(nonce):
+    if body.get("schema") not in SEALED_SCHEMAS or not isinstance(nonce, str) or not _HEX_NONCE.fullmatch(nonce):
         return None
     return bytes.fromhex(nonce)
 
@@ -103,3 +105,9 @@ def replace_texts(value: _V, change: Callable[[str], str]) -> _V:
 def open_with(value: _V, names: Mapping[str, str]) -> _V:
     """The same JSON value with each sealed name replaced that is among ``names``: sealed text -> name."""
     return replace_texts(value, lambda text: SEALED.sub(lambda found: names.get(found[0], found[0]), text))
+
+
+def mask(body: _V, word: str) -> _V:
+    """The body of a leaf for people: a word instead of each name that is sealed in it."""
+    nonce = find_nonce(body) if isinstance(body, Mapping) else None
+    return body if nonce is None else open_with(body, dict.fromkeys(find_sealed(body, nonce), word))

@@ -23,10 +23,12 @@ from placet.audit.holds import held_by
 from placet.audit.location import StoreLocation, open_reader, open_store
 from placet.audit.log import AuditLog
 from placet.audit.note import VerifierKey
+from placet.audit.person_keys import PersonKeys
 from placet.audit.prune_plan import Plan, Progress, plan_prune
 from placet.audit.pruning import Ledger, Prune, render_prune
 from placet.audit.record import HOLD, PRUNE
 from placet.audit.retention import Retention
+from placet.audit.sealer import seal_event
 from placet.audit.stores import Auditable
 from placet.audit.stores.removal import remove
 from placet.audit.verify import verify_file
@@ -115,6 +117,7 @@ def prune(
     by: str,
     reason: str,
     now: datetime,
+    persons: PersonKeys | None = None,
     owner: StoreLocation | None = None,
     wait_s: float = 90.0,
     clock: Callable[[], float] = time.monotonic,
@@ -130,6 +133,7 @@ def prune(
         by: who.
         reason: why; "" where the terms say all.
         now: aware UTC.
+        persons: what names are sealed with; None to keep them as they are.
         owner: the database as its owner, who alone may remove; for a file it is not needed.
         wait_s: the longest that a checkpoint is waited for, seconds.
         clock: monotonic seconds.
@@ -139,7 +143,7 @@ def prune(
         StoreUnavailable: the store can't be written; what was removed until then stays removed.
         AuditError: a leaf could not be appended.
     """
-    announced = _announce(store, looked, retention, by=by, reason=reason, now=now)
+    announced = _announce(store, looked, retention, by=by, reason=reason, now=now, persons=persons)
     give_up = clock() + wait_s
     while announced and _signed_size(store, keys) <= announced[-1] and clock() < give_up:
         pause(_POLL_S)
@@ -162,7 +166,14 @@ def load_ledger(reader: Auditable) -> Ledger:
 
 
 def _announce(
-    store: StoreLocation, looked: Looked, retention: Retention, *, by: str, reason: str, now: datetime
+    store: StoreLocation,
+    looked: Looked,
+    retention: Retention,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    persons: PersonKeys | None,
 ) -> tuple[int, ...]:
     plan, verification = looked.plan, looked.verification
     removal = plan.removal
@@ -174,24 +185,24 @@ def _announce(
         latest = reader.latest_checkpoint(at_least=verification.signed_size)
     if latest is None:
         raise AuditError("the record's newest checkpoint is gone", code="rolled_back")
+    bodies = [
+        render_prune(
+            part,
+            before=plan.before,
+            size=latest.size,
+            root=latest.root,
+            retention=retention,
+            cutoffs=plan.cutoffs,
+            by=by,
+            reason=reason,
+            now=now,
+        )
+        for part in removal.parts()
+    ]
+    known = () if persons is None else tuple(one.name for one in persons.all())
     log = AuditLog(open_store(store, origin=verification.origin, create=False))
     try:
-        return tuple(
-            log.append(
-                render_prune(
-                    part,
-                    before=plan.before,
-                    size=latest.size,
-                    root=latest.root,
-                    retention=retention,
-                    cutoffs=plan.cutoffs,
-                    by=by,
-                    reason=reason,
-                    now=now,
-                )
-            ).index
-            for part in removal.parts()
-        )
+        return tuple(log.append(seal_event(body, persons, known)).index for body in bodies)
     finally:
         log.close()
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from placet.audit import spans
 from placet.audit.holds import held_by, load_holds
-from placet.audit.log import MAX_REVISIONS, read_stored, render_time
+from placet.audit.log import render_time
 from placet.audit.pruning import Removal
 from placet.audit.record import (
     CONFIGURATION,
@@ -35,6 +35,7 @@ from placet.audit.record import (
     find_attachments,
 )
 from placet.audit.retention import ATTACHMENTS, FOUNDATIONS, LEAVES, Retention, RetentionClass, is_classified
+from placet.audit.stored import MAX_REVISIONS, read_stored
 from placet.audit.stores import Auditable
 
 Progress = Callable[[int, int], None]

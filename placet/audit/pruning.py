@@ -14,6 +14,7 @@ from typing import Any, Final
 from placet.audit import spans
 from placet.audit.holds import Hold, held_by, read_holds
 from placet.audit.log import render_time
+from placet.audit.persons import SEALED_WORD, mask
 from placet.audit.record import HOLD, PRUNE, SCHEMA, parse_leaf
 from placet.audit.retention import Retention, RetentionClass
 from placet.audit.spans import Span
@@ -147,7 +148,8 @@ def parse_prune(index: int, body: Mapping[str, Any]) -> Prune:
         spans.parse(body.get("leaves"), end=size),
         {name: spans.parse(found, end=size) for name, found in named.items()},
     )
-    words = [body.get(name) for name in ("time", "by", "reason")]
+    told = mask(body, SEALED_WORD)
+    words = [told.get(name) for name in ("time", "by", "reason")]
     if not all(isinstance(text, str) for text in words):
         raise FormatError("a prune says when, who and why", code="prune_malformed")
     return Prune(index, str(words[0]), str(words[1]), str(words[2]), before, size, removal)

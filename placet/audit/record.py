@@ -23,8 +23,12 @@ from placet.plainjson import NOT_PLAIN, parse_canonical
 
 SCHEMA: Final = "placet.dev/record/v1"
 SEALED_SCHEMA: Final = "placet.dev/record/v2"
-"""Of a leaf in which names of persons are sealed; in everything else the same."""
-_SCHEMAS: Final = (SCHEMA, SEALED_SCHEMA)  # no set: what a leaf says may be a list, which has no hash
+"""Of a decision or an erasure in which names of persons are sealed; in everything else the same."""
+SEALED_EVENT_SCHEMA: Final = "placet.dev/record/v3"
+"""The same of the other types that name persons. A gate reads some of them again, and one that can't open names would
+take another's name for another person: such a release has to refuse the leaf, and knows no v3."""
+SEALED_SCHEMAS: Final = (SEALED_SCHEMA, SEALED_EVENT_SCHEMA)
+_SCHEMAS: Final = (SCHEMA, *SEALED_SCHEMAS)  # no set: what a leaf says may be a list, which has no hash
 MAX_LEAF_BYTES: Final = 32 * 1024
 DECISION: Final = "decision"
 HEARTBEAT: Final = "heartbeat"
@@ -220,7 +224,7 @@ def search_values(body: Mapping[str, Any]) -> tuple[Any, ...]:
     """The values of ``search_columns`` in the order of ``Columns``; raises as it does."""
     leaf_type = _require_text(body, "type")
     if body.get("schema") not in _SCHEMAS:
-        raise FormatError(f"the body of the leaf is not of the schema {SCHEMA} or v2", code="leaf_malformed")
+        raise FormatError(f"the body of the leaf is not of the schema {SCHEMA}, v2 or v3", code="leaf_malformed")
     time = _require_text(body, "time")
     if not _TIME.fullmatch(time):
         raise FormatError("the time of the leaf is not of the form 2026-11-22T18:00:00.000000Z", code="leaf_malformed")

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from placet.audit.log import AuditLog, read_stored, render_time
+from placet.audit.log import AuditLog, render_time
 from placet.audit.merkle import Frontier
 from placet.audit.note import VerifierKey
 from placet.audit.record import RESTORED, SCHEMA
+from placet.audit.stored import read_stored
 from placet.audit.stores import Reader
 from placet.errors import AuditError, FormatError, TamperError
 

@@ -22,6 +22,8 @@ from placet.errors import FormatError
 BLOCK: Final = 1024
 _DENSE: Final = BLOCK // 8  # bytes of a bitmap; a list of two bytes each is always shorter
 _WORD: Final = re.compile(r"\w+")
+_ALGORITHM: Final = "sha256"
+_PINNED: Final = re.compile(rf"(.*)@{_ALGORITHM}:(\w++)", re.DOTALL)
 
 # Where leaves of every type say such things.
 _ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
@@ -44,15 +46,19 @@ _COLUMNS: Final = {
 _FIELDS: Final = {"role": _ROLES, "person": _PERSONS, "approval": _APPROVALS, "image": _IMAGES, "text": _TEXTS}
 # The same by where it stands, so that a body is gone through once: member -> (field, its member), and member -> field.
 _SAID: Final = tuple((field, place) for field, places in _FIELDS.items() for place in places)
-_INNER: Final = tuple(
-    (key, tuple((field, place[-1]) for field, place in _SAID if place[0] == key and len(place) > 1))
+_INNER: Final = {
+    key: tuple((field, place[-1]) for field, place in _SAID if place[0] == key and len(place) > 1)
     for key in sorted({place[0] for _, place in _SAID if len(place) > 1})
-)
-_OUTER: Final = tuple((place[0], field) for field, place in _SAID if len(place) == 1)
-_UNSAID: Final = ("", None)
+}
+_OUTER: Final = {place[0]: field for field, place in _SAID if len(place) == 1}
+_IN_ORDER: Final = (*_INNER, *_OUTER)
+MEMBERS: Final = frozenset(_IN_ORDER)
+"""Members of a body that have terms beside those of the search columns."""
+UNSAID: Final = ("", None)
 _NAMES: Final = tuple(Columns.__dataclass_fields__)
-_PLACES: Final = tuple((field, _NAMES.index(column)) for field, column in _COLUMNS.items())
-_VIOLATIONS: Final = _NAMES.index("violations")
+# field -> where its column stands
+PLACES: Final = tuple((field, _NAMES.index(column)) for field, column in _COLUMNS.items())
+VIOLATIONS: Final = _NAMES.index("violations")
 _TIME: Final = _NAMES.index("time")
 
 
@@ -73,6 +79,23 @@ class TermBlock:
     rows: tuple[tuple[int, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What leaves of one block that follow on each other are found by; see ``placet.audit.gathering``.
+
+    Attributes:
+        count: how many they are.
+        earliest: the smallest time that one of them says.
+        latest: the greatest.
+        places: term -> places in the block, ascending and each once.
+    """
+
+    count: int
+    earliest: str
+    latest: str
+    places: Mapping[int, Sequence[int]]
+
+
 class BlockMaker:
     """Makes one block after the other; give it every leaf in order of index."""
 
@@ -84,6 +107,7 @@ class BlockMaker:
         self._place = 0
         self._terms: defaultdict[int, list[int]] = defaultdict(list)
         self._together: defaultdict[frozenset[int], list[int]] = defaultdict(list)
+        self._gathered: list[Mapping[int, Sequence[int]]] = []
         self._earliest = ""
         self._latest = ""
 
@@ -95,6 +119,7 @@ class BlockMaker:
             body: of the leaf.
         """
         if columns is None or body is None:
+            self._place += 1
             return self._close()
         place, there = self._place, self._terms
         alone, together = gather_terms(columns, body)
@@ -103,14 +128,15 @@ class BlockMaker:
         for terms in together:
             self._together[terms].append(place)
         self._span(columns[_TIME])
+        self._place += 1
         return self._close()
 
-    def add_said(self, time: str, terms: Iterable[int]) -> TermBlock | None:
-        """The same for a leaf of which its time and its terms are known."""
-        place, there = self._place, self._terms
-        for term in terms:
-            there[term].append(place)
-        self._span(time)
+    def add_gathered(self, gathered: Gathered) -> TermBlock | None:
+        """The same for leaves of which is known what they say."""
+        self._gathered.append(gathered.places)
+        self._span(gathered.earliest)
+        self._span(gathered.latest)
+        self._place += gathered.count
         return self._close()
 
     def _span(self, time: str) -> None:
@@ -118,26 +144,27 @@ class BlockMaker:
         self._latest = max(self._latest, time)
 
     def _close(self) -> TermBlock | None:
-        """Go on to the next place; the block, where that was the last one."""
-        self._place += 1
+        """The block, where its last place is taken."""
         if self._place < BLOCK:
             return None
-        rows = tuple((term, _render_members(places)) for term, places in sorted(self._places().items()))
+        rows = tuple((term, render_members(places)) for term, places in sorted(self._places().items()))
         done = TermBlock(self.number, self._earliest, self._latest, rows)
         self.number += 1
         self._begin()
         return done
 
-    def _places(self) -> dict[int, list[int]]:
+    def _places(self) -> Mapping[int, Sequence[int]]:
         """Term -> places, ascending, each once."""
-        found, twice = self._terms, set()
-        for terms, places in self._together.items():
-            for term in terms:
-                if there := found.get(term):
-                    there.extend(places)
-                    twice.add(term)
-                else:
-                    found[term] = list(places)
+        found: dict[int, Sequence[int]] = {**self._terms}
+        twice = set()
+        together = (dict.fromkeys(terms, places) for terms, places in self._together.items())
+        for part in (*together, *self._gathered):
+            for term, places in part.items():
+                there = found.setdefault(term, places)
+                if there is not places:
+                    found[term] = [*there, *places]
+                    if there[-1] >= places[0]:
+                        twice.add(term)
         return found | {term: sorted(set(found[term])) for term in twice}
 
 
@@ -172,13 +199,27 @@ def read_members(raw: bytes) -> int:
     return bits
 
 
-def _render_members(places: Sequence[int]) -> bytes:
+def render_members(places: Sequence[int]) -> bytes:
+    """Places in a block as ``read_members`` reads them; of none a bitmap, since a store keeps no empty bytes."""
+    if not places:
+        return bytes(_DENSE)
+    if len(places) == 1:
+        return _ALONE[places[0]]
     if 2 * len(places) < _DENSE:
         return struct.pack(f">{len(places)}H", *places)
-    bits = 0
+    return _ALL if len(places) == BLOCK else _render_bits(tuple(places))
+
+
+_ALONE: Final = tuple(struct.pack(">H", place) for place in range(BLOCK))
+_ALL: Final = b"\xff" * _DENSE
+
+
+@functools.lru_cache(maxsize=64)  # of the words of one text each is in the same places
+def _render_bits(places: tuple[int, ...]) -> bytes:
+    digits = bytearray(b"0" * BLOCK)
     for place in places:
-        bits |= 1 << place
-    return bits.to_bytes(_DENSE, "little")
+        digits[-1 - place] = ord("1")
+    return int(digits, 2).to_bytes(_DENSE, "little")
 
 
 def term_of(field: str, value: str) -> int:
@@ -192,10 +233,11 @@ def _hashed(field: str, value: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def terms_of(columns: Sequence[Any], body: Mapping[str, Any]) -> set[int]:
-    """Every term of a leaf; as ``gather_terms``."""
-    alone, together = gather_terms(columns, body)
-    return alone.union(*together)
+def hash_values(field: str, values: Sequence[str]) -> tuple[int, ...]:
+    """``term_of`` each value; not remembered, as for values that do not come again."""
+    sha256, start = hashlib.sha256, f"{field}\0".encode()
+    digests = [sha256(start + value.encode("utf-8", errors="surrogatepass")).digest() for value in values]
+    return struct.unpack(f">{'q24x' * len(digests)}", b"".join(digests))
 
 
 def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[int], set[frozenset[int]]]:
@@ -205,28 +247,36 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
         columns: of ``search_values``.
         body: of the leaf.
     """
-    alone = {_hashed(field, str(columns[place])) for field, place in _PLACES if columns[place] not in _UNSAID}
+    alone = {_hashed(field, str(columns[place])) for field, place in PLACES if columns[place] not in UNSAID}
     together: set[frozenset[int]] = set()
-    if columns[_VIOLATIONS]:
-        alone.update(_hashed("violation", word) for word in columns[_VIOLATIONS].split("|") if word)
-    get = body.get
-    for key, fields in _INNER:
-        if value := get(key):
-            for entry in value if isinstance(value, list) else (value,):
-                if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
-                    for field, name in fields:
-                        if type(inner := entry.get(name)) is str and inner:
-                            alone.add(_hashed(field, inner))
-                        elif inner:
-                            alone.update(_hashed(field, one) for one in _texts(inner))
-    for key, field in _OUTER:
-        if value := get(key):
-            terms = _WORDS_OF.get(field)
-            if terms is None:
-                alone.update(_hashed(field, one) for one in _texts(value))
-            else:
-                together.update(terms(one) for one in _texts(value))
+    if columns[VIOLATIONS]:
+        alone.update(violation_terms(columns[VIOLATIONS]))
+    for key in _IN_ORDER:
+        if value := body.get(key):
+            gather_member(key, value, alone, together)
     return alone, together
+
+
+def gather_member(key: str, value: Any, alone: set[int], together: set[frozenset[int]]) -> None:
+    """The same of what one of ``MEMBERS`` says, added to what was gathered before."""
+    field = _OUTER.get(key)
+    if field is None:
+        for entry in value if isinstance(value, list) else (value,):
+            if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
+                for inner_field, name in _INNER[key]:
+                    if type(inner := entry.get(name)) is str and inner:
+                        alone.add(_hashed(inner_field, inner))
+                    elif inner:
+                        alone.update(_hashed(inner_field, one) for one in _texts(inner))
+    elif terms := _WORDS_OF.get(field):
+        together.update(itertools.chain.from_iterable(map(terms, _texts(value))))
+    else:
+        alone.update(_hashed(field, one) for one in _texts(value))
+
+
+def violation_terms(column: str) -> set[int]:
+    """The terms of what stands in the column ``violations``."""
+    return {_hashed("violation", word) for word in column.split("|") if word}
 
 
 def _texts(value: object) -> list[str]:
@@ -234,12 +284,30 @@ def _texts(value: object) -> list[str]:
     return [one for one in (value if isinstance(value, list) else (value,)) if isinstance(one, str) and one]
 
 
-@functools.lru_cache(maxsize=1024)
 def image_terms(image: str) -> frozenset[int]:
     """Of the words of a reference, and of each two that stand side by side."""
+    return frozenset().union(*_image_parts(image))
+
+
+def _image_parts(image: str) -> tuple[frozenset[int], ...]:
+    """The same, of what comes before a digest apart: many leaves say that."""
+    pinned = _PINNED.fullmatch(image)
+    if pinned is None:
+        return (_named_terms(image),)
+    name, digest = pinned.groups()
+    return _named_terms(f"{name} {_ALGORITHM}"), _digest_terms(digest)
+
+
+@functools.lru_cache(maxsize=1024)
+def _named_terms(image: str) -> frozenset[int]:
     words = image_words(image)
     pairs = (" ".join(pair) for pair in itertools.pairwise(words))
     return frozenset(_hashed("image", word) for word in (*words, *pairs))
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_terms(digest: str) -> frozenset[int]:
+    return frozenset(hash_values("image", (digest, f"{_ALGORITHM} {digest}")))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -248,7 +316,10 @@ def text_terms(text: str) -> frozenset[int]:
     return frozenset(_hashed("text", word) for word in text_words(text))
 
 
-_WORDS_OF: Final[Mapping[str, Callable[[str], frozenset[int]]]] = {"image": image_terms, "text": text_terms}
+_WORDS_OF: Final[Mapping[str, Callable[[str], tuple[frozenset[int], ...]]]] = {
+    "image": _image_parts,
+    "text": lambda text: (text_terms(text),),
+}
 
 
 def image_words(image: str) -> list[str]:

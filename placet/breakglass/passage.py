@@ -54,7 +54,7 @@ def conclude(decision: Decision, *, glass: Glass, history: History, data: Mappin
         return decision
     reviewed: Reviewed | None = None
     if workload.break_glass_review:
-        decision, reviewed = _take_review(decision, workload, situation, glass.state())
+        decision, reviewed = _take_review(decision, workload, situation, glass)
     if not decision.allowed and workload.break_glass and findings is not None and decision.policy is not None:
         decision = _try_token(decision, workload, findings, situation, history=history, data=data["break_glass"])
     # What is exempted was not judged, and so nobody has said what kind of change it is.
@@ -101,14 +101,15 @@ def _taken_back(use: Use, situation: Situation) -> bool:
 
 
 def _take_review(
-    decision: Decision, workload: Workload, situation: Situation, state: GlassState
+    decision: Decision, workload: Workload, situation: Situation, glass: Glass
 ) -> tuple[Decision, Reviewed | None]:
     """Whatever becomes of the request, a review that counts is kept."""
-    if not state.open_uses():
+    waiting = glass.state().open_uses()
+    if not waiting:
         return decision, None
     found = check_review(
         workload.break_glass_review,
-        uses=state.open_uses(),
+        uses=glass.opened(waiting),
         keyring=situation.keyring,
         cluster=situation.cluster,
         environment=situation.environment,
@@ -127,7 +128,7 @@ def _take_review(
     )
     statement = found.statement
     reviewed = Reviewed(statement.review_id, frozenset(statement.tokens.values()), statement.issued_at)
-    return replace(decision, events=(*decision.events, GlassEvent(body, envelope))), reviewed
+    return replace(decision, events=(*decision.events, _event(body, envelope, situation))), reviewed
 
 
 def _try_token(
@@ -202,8 +203,12 @@ def _let_in(
         warnings=(*decision.warnings, warning),
         notes=(*decision.notes, *(replace(item, mode="audit") for item in decision.violations)),
         passage=Passage(token.statement.token_id, "token", due),
-        events=(*decision.events, GlassEvent(body, envelope)),
+        events=(*decision.events, _event(body, envelope, situation)),
     )
+
+
+def _event(body: Mapping[str, Any], envelope: bytes, situation: Situation) -> GlassEvent:
+    return GlassEvent(body, envelope, named=(situation.requester, *situation.keyring.names))
 
 
 def _require_reviews(

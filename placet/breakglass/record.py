@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from placet.approvals.envelope import parse_annotation, render_envelope
 from placet.audit.location import StoreLocation, open_reader
-from placet.audit.log import AuditLog, leaf_malformed
+from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.audit.record import BREAK_GLASS, parse_leaf
+from placet.audit.sealer import seal_event
+from placet.audit.stored import leaf_malformed
 from placet.breakglass.state import GlassState, Reviewed, Use, parse_event
 from placet.errors import AuditError, FormatError
 
@@ -24,10 +27,12 @@ class GlassEvent:
     Attributes:
         body: of its leaf.
         envelope: what was signed.
+        named: persons whom its sentences may name, besides those that it has in their places.
     """
 
     body: Mapping[str, Any]
     envelope: bytes
+    named: tuple[str, ...] = ()
 
 
 class Glass(Protocol):
@@ -38,6 +43,13 @@ class Glass(Protocol):
 
         Raises:
             AuditError: the record can't be read.
+        """
+
+    def opened(self, uses: Sequence[Use]) -> tuple[Use, ...]:
+        """The same with the names that there are keys for now; what was erased stays sealed.
+
+        Raises:
+            AuditError: a key can't be read.
         """
 
     def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:
@@ -55,6 +67,10 @@ class NoGlass:
         """Nothing."""
         return GlassState()
 
+    def opened(self, uses: Sequence[Use]) -> tuple[Use, ...]:
+        """See :class:`Glass`. There are no keys."""
+        return tuple(uses)
+
     def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:  # noqa: ARG002 - the Protocol's names
         """See :class:`Glass`."""
         if any(True for _ in events):
@@ -64,9 +80,10 @@ class NoGlass:
 class StoredGlass(NoGlass):
     """What a record knows, opened to read alone; for the command line."""
 
-    def __init__(self, store: StoreLocation, *, cluster: str) -> None:
+    def __init__(self, store: StoreLocation, *, cluster: str, persons: PersonKeys | None = None) -> None:
         self._store = store
         self._cluster = cluster
+        self._persons = persons
 
     def state(self) -> GlassState:
         """See :class:`Glass`."""
@@ -74,13 +91,25 @@ class StoredGlass(NoGlass):
             bodies = [(one.index, parse_leaf(one.raw_leaf).body) for one in reader.of_type(BREAK_GLASS, start=0)]
         return _extend(GlassState(), bodies, self._cluster)
 
+    def opened(self, uses: Sequence[Use]) -> tuple[Use, ...]:
+        """See :class:`Glass`."""
+        return _opened(uses, self._persons)
+
 
 class LogGlass:
     """The events of a log. Thread-safe."""
 
-    def __init__(self, log: AuditLog, *, cluster: str) -> None:
+    def __init__(self, log: AuditLog, *, cluster: str, persons: PersonKeys | None = None) -> None:
+        """Keep them in this log.
+
+        Args:
+            log: open.
+            cluster: of the gate.
+            persons: what names of persons are sealed with; None to keep names as they are.
+        """
         self._log = log
         self._cluster = cluster
+        self._persons = persons
         self._lock = threading.Lock()
         self._next = 0
         self._known = GlassState()
@@ -94,10 +123,15 @@ class LogGlass:
                 self._next = leaves[-1][0] + 1
             return self._known
 
+    def opened(self, uses: Sequence[Use]) -> tuple[Use, ...]:
+        """See :class:`Glass`."""
+        return _opened(uses, self._persons)
+
     def append(self, events: Iterable[GlassEvent], *, deadline_s: float) -> None:
         """See :class:`Glass`."""
         for event in events:
-            self._log.append(event.body, attachments={ENVELOPE: event.envelope}, deadline_s=deadline_s)
+            body = seal_event(event.body, self._persons, event.named)
+            self._log.append(body, attachments={ENVELOPE: event.envelope}, deadline_s=deadline_s)
 
 
 def read_envelope(text: str) -> bytes:
@@ -107,6 +141,13 @@ def read_envelope(text: str) -> bytes:
         FormatError: it was not verified.
     """
     return render_envelope(parse_annotation(text))
+
+
+def _opened(uses: Sequence[Use], persons: PersonKeys | None) -> tuple[Use, ...]:
+    if persons is None or all(use.body is None for use in uses):
+        return tuple(uses)
+    opener = persons.opener()
+    return tuple(use.opened(opener) for use in uses)
 
 
 def _extend(known: GlassState, leaves: Iterable[tuple[int, Mapping[str, Any]]], cluster: str) -> GlassState:

@@ -2,7 +2,8 @@
 
 1 to 7 as for a token, with the payload type and the predicate type of reviews; then 8 the key, 10 cluster and
 environment, 12 not before it is signed and after what it is about, 9 the grant ``break-glass-review``, and 14: the
-reviewer is none of those who signed the token, nor who deployed it. Which uses there are is what the record says.
+reviewer is none of those who signed the token, nor who deployed it, all of whom can be told. Which uses there are is
+what the record says.
 """  # noqa: D415 - a protocol's title with its steps
 
 from __future__ import annotations
@@ -122,4 +123,10 @@ def _refuse_party(signing: Signing, uses: Sequence[Use], keyring: VerifiedKeyrin
             return Refusal(RejectionCode.SELF_APPROVAL, f"{identity.person} signed the break-glass token")
         if not mine.isdisjoint(keyring.persons_of(use.requester)):
             return Refusal(RejectionCode.SELF_APPROVAL, f"{identity.person} deployed what was let in")
+    for use in uses:
+        if not all(use.is_told(name) for name in (*(one.person for one in use.signers), use.requester)):
+            sentence = (
+                f"who was party to token {use.token_id} can't be told: the names are sealed, and a key is missing"
+            )
+            return Refusal(RejectionCode.PARTY_UNKNOWN, sentence)
     return None

@@ -7,11 +7,13 @@ decisions need; the signed envelope is kept beside it, erasable.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from placet.audit.log import render_time
+from placet.audit.person_keys import Opener
+from placet.audit.persons import find_nonce, find_sealed
 from placet.audit.record import BREAK_GLASS, SCHEMA
 from placet.breakglass.review import VerifiedReview
 from placet.breakglass.verify import TokenSigner, VerifiedToken
@@ -60,6 +62,7 @@ class Use:
         signers: persons and keys.
         requester: who deployed it.
         reason: the signers' words.
+        body: of its leaf, where names in it are sealed; None where they are not.
     """
 
     token_id: str
@@ -75,6 +78,16 @@ class Use:
     signers: tuple[TokenSigner, ...]
     requester: str
     reason: str
+    body: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    def opened(self, opener: Opener) -> Use:
+        """The same with the names that there are keys for."""
+        return self if self.body is None else replace(_parse_use(opener.open(self.body)), body=self.body)
+
+    def is_told(self, name: str) -> bool:
+        """Whether a name of it is one, and not sealed still."""
+        nonce = None if self.body is None else find_nonce(self.body)
+        return nonce is None or not any(find_sealed(name, nonce))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +259,7 @@ def _parse_use(body: Mapping[str, Any]) -> Use:
         signers=tuple(TokenSigner(_text(one, "person"), _text(one, "key")) for one in body["signers"]),
         requester=str(body["user"]),
         reason=_text(body, "reason"),
+        body=None if find_nonce(body) is None else body,
     )
 
 

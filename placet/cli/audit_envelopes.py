@@ -19,8 +19,9 @@ from placet.cli.options import output_option
 from placet.cli.output import print_result, safe
 from placet.cli.record_source import log_keys_option, read_keys, read_limited
 from placet.dossier.case import Case
+from placet.dossier.claims import decision_time
 from placet.dossier.file import MAX_FILE_BYTES, verify_file
-from placet.dossier.judge import Roots, decision_time, judge_case
+from placet.dossier.judge import Roots, judge_case
 from placet.errors import InputError
 from placet.kept import parse_signed
 

@@ -14,10 +14,12 @@ from placet.assemble import open_persons
 from placet.audit import spans
 from placet.audit.erasure import Traces, find_traces, render_erasure, render_statements, require_nameless
 from placet.audit.holds import held_by, load_holds
-from placet.audit.location import open_reader
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.audit.spans import Span
 from placet.audit.stores.erase import erase_attachments
+from placet.breakglass.record import StoredGlass
 from placet.cli.options import config_option_for, output_option
 from placet.cli.output import print_result, safe, say
 from placet.config import Config, load_config
@@ -60,7 +62,8 @@ def erase(
     that have a name in them, and whatever is not in this record. Copies of the folder of keys bring names back: destroy
     them too. Stop the gate, or choose a quiet hour, where attachments are deleted: the file is written anew.
 
-    A record in PostgreSQL: the statements that delete attachments are printed, for the owner of the tables.
+    A record in PostgreSQL: the statements that delete attachments, and what the person is found by, are printed, for
+    the owner of the tables.
 
     \b
     Examples:
@@ -89,22 +92,18 @@ def erase(
     with open_reader(config.store) as reader:
         traces = find_traces(reader, keys, names)
         covered = held_by(load_holds(reader))
+    _require_reviewed(config, keys, names)
     _require_not_held(traces, covered)
     _require_out_of_force(traces)
     found = bool(traces.persons or traces.attachments)
-    statements = (
-        [] if isinstance(config.store, Path) or not traces.attachments else render_statements(traces.attachments)
-    )
+    statements = [] if isinstance(config.store, Path) else render_statements(traces.attachments, traces.rows)
     index = None
     if yes and found:
         body = render_erasure(
             traces, keys, cluster=config.cluster, moment=now(), by=by, reason=reason.strip(), ticket=ticket.strip()
         )
         index = _append(config, body)
-        for person in traces.persons:
-            keys.destroy(person)
-        if traces.attachments and isinstance(config.store, Path):
-            erase_attachments(config.store, [(one.index, one.name) for one in traces.attachments])
+        _destroy(config.store, keys, traces)
     if output != "text":
         print_result(_value(traces, index, statements), output)
         return
@@ -129,6 +128,18 @@ def _require_out_of_force(traces: Traces) -> None:
         )
 
 
+def _require_reviewed(config: Config, keys: PersonKeys, names: Sequence[str]) -> None:
+    """That nobody has to be told from who they are any more: a review by a party to it does not count."""
+    glass = StoredGlass(config.store, cluster=config.cluster, persons=keys)
+    folded = {name.casefold() for name in names}
+    for use in glass.opened(glass.state().open_uses()):
+        if not folded.isdisjoint(one.casefold() for one in (use.requester, *(one.person for one in use.signers))):
+            raise InputError(
+                f"the person was party to what break-glass token {use.token_id} let in, and it waits for its review",
+                hint="Have it reviewed first: who reviews must be told from who was party to it.",
+            )
+
+
 def _require_not_held(traces: Traces, covered: Sequence[Span]) -> None:
     held = [index for index in traces.named if spans.covers(covered, index)]
     if held:
@@ -136,6 +147,16 @@ def _require_not_held(traces: Traces, covered: Sequence[Span]) -> None:
             f"a legal hold covers {len(held)} of the leaves that the person is in, the first {held[0]}",
             hint="placet audit hold list has it. Who the person was must stay known while it is in force.",
         )
+
+
+def _destroy(store: StoreLocation, keys: PersonKeys, traces: Traces) -> None:
+    """What they are found by goes first: without their keys nobody could tell which rows these are."""
+    if traces.rows and isinstance(store, Path):
+        erase_attachments(store, (), rows=traces.rows)
+    for person in traces.persons:
+        keys.destroy(person)
+    if traces.attachments and isinstance(store, Path):
+        erase_attachments(store, [(one.index, one.name) for one in traces.attachments])
 
 
 def _append(config: Config, body: dict[str, Any]) -> int:

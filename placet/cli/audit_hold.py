@@ -14,12 +14,15 @@ from placet.audit import spans
 from placet.audit.holds import MAX_WORDS, Hold, find_covered, load_holds, render_hold, render_release
 from placet.audit.location import StoreLocation, open_reader, open_store
 from placet.audit.log import AuditLog
+from placet.audit.person_keys import PersonKeys
 from placet.audit.query import Query
+from placet.audit.sealer import seal_event
 from placet.audit.spans import Span
 from placet.cli.audit_crosscheck import MOMENTS, aware
 from placet.cli.group import Group
 from placet.cli.options import output_option
 from placet.cli.output import print_result, safe, say
+from placet.cli.persons_options import find_opener, find_sealing, persons_options
 from placet.cli.record_source import changing_record_options, find_store, record_options
 from placet.errors import InputError
 
@@ -73,11 +76,14 @@ def _words(function: _F) -> _F:
 @click.option("--kind", default="", help="Cover decisions about objects of this kind.")
 @click.option("--name", default="", help="Cover decisions about objects of this name.")
 @click.option("--model", default="", help="Cover decisions about this model.")
+@persons_options
 @_words
 def add(
     store: StoreLocation | None,
     config_file: Path,
     *,
+    persons: Path | None,
+    persons_key: Path | None,
     everything: bool,
     indexes: str | None,
     since: datetime | None,
@@ -100,14 +106,17 @@ def add(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_CONFIG             the configuration file, instead of --config
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
 
     \b
     See also: placet audit hold release
     """
     file = find_store(store, config_file)
     _require_words(by=by, reason=reason, ticket=ticket)
+    keys = find_sealing(store, config_file, persons, persons_key)
     found = bool(since or until or any(texts.values()))
     if [everything, bool(indexes), found].count(True) != 1:
         raise click.UsageError("say what it covers: --everything, --index, or a time, a workload or a model")
@@ -131,7 +140,7 @@ def add(
             )
             covered, scope = find_covered(reader, query), _scope(since, until, texts)
     body = render_hold(hold_id, covered=covered, scope=scope, by=by, reason=reason, ticket=ticket, now=now())
-    index = _append(file, body)
+    index = _append(file, body, keys)
     count = spans.count(covered)
     say(f"leaf {index} puts hold {hold_id} in force: {safe(scope)}, {count} records and every one that follows.")
     click.echo(hold_id)
@@ -139,9 +148,18 @@ def add(
 
 @hold.command("list")
 @record_options
+@persons_options
 @click.option("--all", "every", is_flag=True, help="Those that were released, too.")
 @output_option("json", "yaml")
-def list_holds(store: StoreLocation | None, config_file: Path, *, every: bool, output: str) -> None:
+def list_holds(
+    store: StoreLocation | None,
+    config_file: Path,
+    *,
+    persons: Path | None,
+    persons_key: Path | None,
+    every: bool,
+    output: str,
+) -> None:
     r"""Show the holds in force, as the record itself says.
 
     \b
@@ -151,14 +169,17 @@ def list_holds(store: StoreLocation | None, config_file: Path, *, every: bool, o
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_CONFIG             the configuration file, instead of --config
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
 
     \b
     See also: placet audit hold add
     """
+    opener = find_opener(store, config_file, persons, persons_key)
     with open_reader(find_store(store, config_file)) as reader:
-        holds = [one for one in load_holds(reader) if every or one.released is None]
+        holds = [one for one in load_holds(reader, opener) if every or one.released is None]
     if output != "text":
         print_result({"schema": HOLDS_SCHEMA, "holds": [_rendered(one) for one in holds]}, output)
         return
@@ -175,8 +196,19 @@ def list_holds(store: StoreLocation | None, config_file: Path, *, every: bool, o
 @hold.command()
 @changing_record_options
 @click.argument("hold_id")
+@persons_options
 @_words
-def release(store: StoreLocation | None, config_file: Path, hold_id: str, by: str, reason: str, ticket: str) -> None:
+def release(
+    store: StoreLocation | None,
+    config_file: Path,
+    hold_id: str,
+    *,
+    persons: Path | None,
+    persons_key: Path | None,
+    by: str,
+    reason: str,
+    ticket: str,
+) -> None:
     r"""End a hold: what it covered may be pruned again once its time has come.
 
     \b
@@ -185,8 +217,10 @@ def release(store: StoreLocation | None, config_file: Path, hold_id: str, by: st
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_CONFIG             the configuration file, instead of --config
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
 
     \b
     See also: placet audit hold list
@@ -195,21 +229,23 @@ def release(store: StoreLocation | None, config_file: Path, hold_id: str, by: st
     _require_words(by=by, reason=reason, ticket=ticket)
     with open_reader(file) as reader:
         known = [one.hold_id for one in load_holds(reader) if one.released is None]
+    keys = find_sealing(store, config_file, persons, persons_key)
     if hold_id not in known:
         hint = f"In force: {', '.join(known)}." if known else "`placet audit hold list --all` shows those of before."
         raise InputError(f"no hold {hold_id!r} is in force", hint=hint)
-    index = _append(file, render_release(hold_id, by=by, reason=reason, ticket=ticket, now=now()))
+    index = _append(file, render_release(hold_id, by=by, reason=reason, ticket=ticket, now=now()), keys)
     say(f"leaf {index} releases hold {safe(hold_id)}.")
 
 
-def _append(file: StoreLocation, body: dict[str, Any]) -> int:
+def _append(file: StoreLocation, body: dict[str, Any], keys: PersonKeys | None) -> int:
     with open_reader(file) as reader:
         states = reader.raw_states()
+    known = () if keys is None else tuple(one.name for one in keys.all())
     if len(states) != 1:
         raise InputError(f"{file} has {len(states)} states, and not one", hint="placet audit verify says more.")
     log = AuditLog(open_store(file, origin=str(states[0][0]), create=False))
     try:
-        return log.append(body).index
+        return log.append(seal_event(body, keys, known)).index
     finally:
         log.close()
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 import click
 
 from placet.audit import spans
+from placet.audit.archive.bucket import open_bucket
+from placet.audit.archive.coverage import find_unarchived
 from placet.audit.holds import held_by, load_holds
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.note import VerifierKey
@@ -18,9 +20,10 @@ from placet.audit.retention import Retention, RetentionClass
 from placet.audit.tile_prune import prune_tiles
 from placet.cli.options import StoreParam, output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say
+from placet.cli.persons_options import find_sealing, persons_options
 from placet.cli.progress import Progress
 from placet.cli.record_source import changing_record_options, find_store, log_keys_option, read_keys
-from placet.config import load_config
+from placet.config import Config, load_config
 from placet.errors import InputError
 
 PRUNE_SCHEMA: Final = "placet.dev/audit-prune/v1"
@@ -41,9 +44,15 @@ def now() -> datetime:
     type=click.Path(path_type=Path, file_okay=False),
     help="Prune this folder of `placet audit tiles` instead; the record says what is held.",
 )
+@click.option(
+    "--not-archived",
+    is_flag=True,
+    help="Remove also what the archive of the configuration (record.archive) does not hold: it is nowhere then.",
+)
 @click.option("--yes", is_flag=True, help="Do it. Without it nothing is changed.")
 @click.option("--by", default="", help="Who decides it; it stands in the record. Needed with --yes.")
 @click.option("--reason", default="", help="Why, where the terms are not all there is to say; it stands in the record.")
+@persons_options
 @click.option("--before", type=click.IntRange(min=0), metavar="INDEX", help="Only records before this one.")
 @click.option(
     "--owner",
@@ -64,7 +73,10 @@ def prune(
     config_file: Path,
     log_keys: tuple[str, ...],
     *,
+    persons: Path | None,
+    persons_key: Path | None,
     folder: Path | None,
+    not_archived: bool,
     yes: bool,
     by: str,
     reason: str,
@@ -83,8 +95,9 @@ def prune(
     With --tiles, entries go from the folder that the record has pruned before, in whole bundles of 256 and from the
     beginning; what stays of them is put into its folder "kept". Publish first: the folder has to know what was pruned.
 
-    The terms are those of the configuration, record.retention, where there is one. Nothing that a hold covers goes, nor
-    what a decision that stays rests on.
+    Where the configuration names an archive (record.archive), nothing goes that it does not hold, by its manifests, but
+    with --not-archived. The terms are those of the configuration, record.retention, where there is one. Nothing that a
+    hold covers goes, nor what a decision that stays rests on.
 
     \b
     Examples:
@@ -100,8 +113,10 @@ def prune(
 
     \b
     Environment:
-      PLACET_AUDIT_STORE  the record, instead of --store
-      PLACET_CONFIG       the configuration file, instead of --config
+      PLACET_AUDIT_STORE        the record, instead of --store
+      PLACET_CONFIG             the configuration file, instead of --config
+      PLACET_AUDIT_PERSONS      the folder of persons' keys, instead of --persons
+      PLACET_AUDIT_PERSONS_KEY  the key of that folder, instead of --persons-key
 
     \b
     See also: placet audit hold, docs/operations.md
@@ -115,15 +130,31 @@ def prune(
         raise InputError("--yes needs --by: who decides it")
     if max(len(by), len(reason)) > MAX_WORDS:
         raise InputError(f"--by and --reason have at most {MAX_WORDS} characters")
-    retention = load_config(config_file).retention if config_file.exists() else Retention()
+    config = load_config(config_file) if config_file.exists() else None
+    retention = Retention() if config is None else config.retention
     with Progress("leaves") as progress:
         looked = look(file, keys, retention, now=now(), end=before, progress=progress)
     value = _rendered(looked, retention)
+    missing = None if config is None or not_archived else _find_missing(config, file, keys, looked)
+    if missing is not None and yes:
+        raise InputError(
+            f"{missing}, and nothing was removed",
+            code="not_archived",
+            hint="Run `placet audit archive` first; --not-archived removes it all the same, for good.",
+        )
     done = None
     if yes:
-        moment = now()
         done = carry_out(
-            file, keys, looked, retention, by=by.strip(), reason=reason.strip(), now=moment, owner=owner, wait_s=wait
+            file,
+            keys,
+            looked,
+            retention,
+            by=by.strip(),
+            reason=reason.strip(),
+            now=now(),
+            persons=find_sealing(store, config_file, persons, persons_key),
+            owner=owner,
+            wait_s=wait,
         )
         value["done"] = {
             "announced": list(done.announced),
@@ -136,6 +167,8 @@ def prune(
     else:
         _print(looked, retention)
     if done is None:
+        if missing is not None:
+            say(f"{missing}: --yes refuses before it is archived.")
         if looked.plan.removal:
             say("Nothing was changed; --yes with --by does it.")
         return
@@ -169,6 +202,22 @@ def _prune_folder(folder: Path, file: StoreLocation, keys: list[VerifierKey], *,
     click.echo(f"entries before {done.minimum} need not be there any more")
     if not yes and done.leaves:
         say("Nothing was changed; --yes does it.")
+
+
+def _find_missing(config: Config, file: StoreLocation, keys: list[VerifierKey], looked: Looked) -> str | None:
+    """That the archive of the configuration lacks something that would go; None where it has all, or there is none."""
+    named = config.archive
+    removals = [looked.plan.removal, *(one.removal for one in looked.announced)]
+    if not named.url or not any(removals):
+        return None
+    bucket = open_bucket(named.url, endpoint_url=named.endpoint_url, region=named.region, ca_file=named.ca_file)
+    with open_reader(file) as reader:
+        found = find_unarchived(bucket, keys, reader, removals)
+    if found is None:
+        return None
+    index, what = found
+    beside = f"leaf {index}" if what == "leaf" else f"attachment {what} of leaf {index}"
+    return f"the archive {named.url} does not hold {beside}, which would go"
 
 
 def _rendered(looked: Looked, retention: Retention) -> dict[str, Any]:

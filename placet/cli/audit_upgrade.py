@@ -31,8 +31,9 @@ def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_
     of the tables: gates that are running go on, those of the new release start once it is done. Reading needs it not:
     `placet audit verify`, `list`, `show` and `prove` read every earlier version. Keep a backup.
 
-    With --rebuild the terms that `placet audit list` finds records by are made anew from the leaves. A gate does it
-    too, by and by; do it where `placet audit verify` says index_changed.
+    What `placet audit list` finds records by is then made as far as it is missing, piece by piece, while gates go on;
+    a gate does it too, by and by. With --rebuild all of it is made anew from the leaves, in one transaction: do that
+    where `placet audit verify` says index_changed.
 
     \b
     Examples:
@@ -79,4 +80,5 @@ def upgrade(store: StoreLocation | None, config_file: Path, output: str, *, dry_
     elif not dry_run:
         say(f"Done. {done.size} leaves, with the root {done.root.hex()} before and after.")
     if done.blocks:
-        say(f"What records are found by was made anew: {done.blocks} blocks of 1024 leaves.")
+        how = "anew" if rebuild else "as far as it was missing"
+        say(f"What records are found by was made {how}: {done.blocks} blocks of 1024 leaves.")

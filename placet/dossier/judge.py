@@ -8,36 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring, verify_keyring
 from placet.approvals.keys import PublicKey
 from placet.approvals.verify import VerifiedApproval
 from placet.audit.record import DECISION, attachment_digests
-from placet.decision import GUARD
+from placet.dossier.attested import check_evidence_again
 from placet.dossier.case import Case
+from placet.dossier.claims import decision_time, find_ground, find_input_differences
 from placet.dossier.exempted import check_exemption_again
 from placet.dossier.names import find_unopened
-from placet.dossier.signed import check_evidence_again, check_signatures, check_token_again, check_withdrawals
+from placet.dossier.signed import check_signatures, check_token_again, check_withdrawals
 from placet.dossier.verdict import Verdict
 from placet.errors import EngineError, FormatError, KeyringError, WorkloadError
 from placet.kept import INPUT
 from placet.replay import Answer, Policies, find_differences, replay
 
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, FormatError, WorkloadError)
-_SAME: Final = (  # member of the leaf, path in the input
-    ("uid", ("uid",)),
-    ("environment", ("environment",)),
-    ("cluster", ("cluster",)),
-    ("operation", ("operation",)),
-    ("user", ("requester",)),
-    ("projection", ("projection",)),
-    ("namespace", ("workload", "namespace")),
-    ("kind", ("workload", "kind")),
-    ("group", ("workload", "group")),
-)
-_RISK: Final = ("score", "level", "factors", "inputs_digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,40 +137,12 @@ def replay_case(case: Case, verdict: Verdict) -> Answer | None:
     return answer
 
 
-def decision_time(body: Mapping[str, Any]) -> datetime:
-    """When a decision fell, as its leaf has it.
-
-    Raises:
-        ValueError: it is no time.
-    """
-    return datetime.strptime(body["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-
-
 def _compare_input(case: Case, verdict: Verdict) -> None:
     if case.input is None:
         return
-    document, body = case.document, case.body
-    if not document:
+    if not case.document:
         verdict.refute("input", "input_unreadable", "what was judged is not a JSON object")
-        return
-    # A subresource such as scale has a kind of its own, and the input is about the workload.
-    whole = body.get("subresource") == ""
-    different = [
-        name
-        for name, path in _SAME
-        if _at(document, path) != body.get(name) and (whole or name not in {"kind", "group"})
-    ]
-    risk, said = document.get("risk"), body.get("risk")
-    if not isinstance(risk, Mapping) or not isinstance(said, Mapping) or any(risk.get(n) != said.get(n) for n in _RISK):
-        different.append("risk")
-    if sorted(_ids(document.get("approvals"))) != sorted(_ids(body.get("approvals"))):
-        different.append("approvals")
-    try:
-        if document["time_s"] != int(decision_time(body).timestamp()):
-            different.append("time")
-    except _UNREADABLE:
-        different.append("time")
-    if different:
+    elif different := find_input_differences(case.body, case.document):
         sentence = f"the input that was judged is not the decision's: {', '.join(different)}"
         verdict.refute("input", "input_differs", sentence)
     else:
@@ -190,28 +151,8 @@ def _compare_input(case: Case, verdict: Verdict) -> None:
 
 def _require_ground(case: Case, verdict: Verdict) -> None:
     """What was let in was judged, or there is a reason that it need not be."""
-    body = case.body
-    if body.get("allowed") is not True or INPUT in attachment_digests(body):
-        return
-    grounds = (
-        body.get("exemption"),
-        body.get("break_glass"),
-        body.get("operation") == "DELETE",
-        body.get("environment") == GUARD,
-        _at(body, ("coverage", "governed")) is False,
-        _at(body, ("change", "kind")) == "unchanged",
-    )
-    if not any(grounds):
+    if INPUT not in attachment_digests(case.body) and case.body.get("allowed") is True and not find_ground(case.body):
         verdict.refute("decision", "no_ground", "it was allowed, and the record has nothing that it was allowed on")
-
-
-def _ids(entries: Any) -> list[tuple[str, str, str]]:
-    listed = entries if isinstance(entries, list) else []
-    return [
-        tuple(str(one.get(name)) for name in ("approval_id", "role", "statement"))  # type: ignore[misc]
-        for one in listed
-        if isinstance(one, Mapping)
-    ]
 
 
 def _check_keyring(case: Case, roots: Roots, moment: datetime, verdict: Verdict) -> VerifiedKeyring | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from placet.audit.log import read_stored
 from placet.audit.record import DECISION, find_attachments
+from placet.audit.stored import read_stored
 from placet.audit.stores import Reader, StoredLeaf
 from placet.canonical import Digest
 from placet.errors import TamperError

@@ -68,8 +68,14 @@ def open_names(case: Case, names: Mapping[str, str]) -> None:
     if not names.keys() <= {sealed for sealed, _ in _sealed_in(case)}:
         raise TamperError("a name in the proof file is of no record in it", code="proof_unrelated")
     for one in _cases(case):
-        one.subject = Held(one.subject.index, open_with(one.subject.body, names))
+        one.subject = _opened(one.subject, names)
         one.document = open_with(one.document, names)
+        one.glass = None if one.glass is None else _opened(one.glass, names)
+        one.revocations = [(_opened(held, names), envelope) for held, envelope in one.revocations]
+
+
+def _opened(held: Held, names: Mapping[str, str]) -> Held:
+    return Held(held.index, open_with(held.body, names))
 
 
 def find_unopened(case: Case) -> int:
@@ -82,10 +88,11 @@ def find_unopened(case: Case) -> int:
 
 def _sealed_in(case: Case) -> Iterator[tuple[str, bytes]]:
     for one in _cases(case):
-        nonce = find_nonce(one.body)
-        if nonce is not None:
-            for sealed in find_sealed([one.body, one.document], nonce):
-                yield sealed, nonce
+        held = (one.glass, *(found for found, _ in one.revocations))
+        for value in ([one.body, one.document], *([found.body] for found in held if found is not None)):
+            nonce = find_nonce(value[0])
+            if nonce is not None:
+                yield from ((sealed, nonce) for sealed in find_sealed(value, nonce))
 
 
 def _cases(case: Case) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Signatures of a case, verified again as the gate did: approvals, evidence, revocations, a break-glass token.
+"""Signatures of a case, verified again as the gate did: approvals, revocations, a break-glass token.
 
 By the same functions as then, with the keyring of then, at the time of the decision, held against what the input says
 was deployed. The input is not believed: what it counts must come out of the envelopes.
@@ -23,7 +23,6 @@ from placet.canonical import Digest, parse_json
 from placet.dossier.case import Case, find_taken_back
 from placet.dossier.verdict import Verdict
 from placet.errors import FormatError
-from placet.evidence.verify import EvidenceContext, check_evidence
 from placet.kept import parse_signed
 from placet.model import Image, ModelIdentity, Projection, Workload
 
@@ -95,41 +94,6 @@ def _compare_approval(said: Mapping[str, Any], found: VerifiedApproval | None, r
     verdict.prove(
         part, f"{found.person} signed with key {found.key[:12]} for the same {bound}, up to {found.max_risk} risk"
     )
-
-
-def check_evidence_again(case: Case, keyring: VerifiedKeyring, moment: datetime, verdict: Verdict) -> None:
-    """Every fact that the record says is attested, from its envelope.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError, FormatError: the record is not of its form.
-    """
-    listed = {one["fact"]: one["statement"] for one in case.body.get("evidence") or ()}
-    if not listed:
-        return
-    if case.signed is None or not case.document:
-        verdict.leave_open(
-            "evidence", "missing", f"the envelopes that attest {', '.join(sorted(listed))} are not there"
-        )
-        return
-    document = case.document
-    context = EvidenceContext(
-        environment=document["environment"],
-        cluster=document["cluster"],
-        namespace=document["workload"]["namespace"],
-        projection=Digest.parse(document["projection"]),
-        images=_images(document),
-        model=_model(document),
-        now=moment,
-    )
-    facts = check_evidence(parse_signed(case.signed)[1], keyring=keyring, context=context)
-    again = {fact: str(statement) for fact, statement in facts.facts.sources.items()}
-    for fact in sorted(listed.keys() | again.keys()):
-        part = f"evidence {fact}"
-        if listed.get(fact) != again.get(fact):
-            why = next((f": {one.sentence}" for one in facts.rejected), "")
-            verdict.refute(part, "evidence_invalid", f"{fact} is not attested as the record says{why}")
-        else:
-            verdict.prove(part, f"attested by statement {again[fact][:19]}, by a key that could attest it then")
 
 
 def check_withdrawals(case: Case, keyring: VerifiedKeyring, verdict: Verdict) -> None:
@@ -214,8 +178,8 @@ def _approval_context(case: Case, moment: datetime) -> ApprovalContext:
         namespace=document["workload"]["namespace"],
         workload=f"{document['workload']['kind']}/{document['workload']['name']}",
         projection=Digest.parse(document["projection"]),
-        images=_images(document),
-        model=_model(document),
+        images=images_of(document),
+        model=model_of(document),
         level=_LEVELS_OF_CARRIED if carried else document["risk"]["level"],
         risk_inputs=Digest.parse(document["risk"]["inputs_digest"]),
         requester=document["requester"],
@@ -244,8 +208,8 @@ def _workload(document: Mapping[str, Any]) -> Workload:
         name=said["name"],
         generated=False,
         uid="",
-        model=_model(document),
-        images=_images(document),
+        model=model_of(document),
+        images=images_of(document),
         projection=Projection(b"", Digest.parse(document["projection"])),
         replicas=None,
         strategy="",
@@ -255,12 +219,14 @@ def _workload(document: Mapping[str, Any]) -> Workload:
     )
 
 
-def _model(document: Mapping[str, Any]) -> ModelIdentity:
+def model_of(document: Mapping[str, Any]) -> ModelIdentity:
+    """The model of a policy input."""
     model = document["model"]
     return ModelIdentity(model["name"], model["version"], Digest.parse(model["digest"]) if model["digest"] else None)
 
 
-def _images(document: Mapping[str, Any]) -> tuple[Image, ...]:
+def images_of(document: Mapping[str, Any]) -> tuple[Image, ...]:
+    """The images of a policy input, without tags."""
     return tuple(
         Image(
             container=image["container"],

@@ -7,14 +7,16 @@ exemption keeps it beside itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.times import render_time as render_seconds
 from placet.audit.log import Appended, AuditLog, render_time
+from placet.audit.person_keys import PersonKeys
 from placet.audit.record import EXEMPTION, SCHEMA
+from placet.audit.sealer import seal_event
 from placet.canonical import Digest
 from placet.errors import FormatError
 from placet.exemptions.folder import SignedExemption, SignedExemptions
@@ -54,6 +56,12 @@ def render_found(signed: SignedExemption, *, cluster: str, moment: datetime) -> 
     }
 
 
+def _names_of(signed: SignedExemption) -> Iterator[str]:
+    """Whom its sentences may name."""
+    for one in signed.signings:
+        yield from (one.identity.id, one.identity.person, *one.identity.usernames)
+
+
 def _head(event: str, exemption_id: str, statement: Digest, *, cluster: str, moment: datetime) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -84,13 +92,23 @@ class ExemptionRecord:
     Two replicas may record one at the same moment, which says the same twice.
     """
 
-    def __init__(self, log: AuditLog, *, cluster: str) -> None:
+    def __init__(self, log: AuditLog, *, cluster: str, persons: PersonKeys | None = None) -> None:
+        """Put them on record in this log.
+
+        Args:
+            log: open.
+            cluster: of the gate.
+            persons: what names of persons are sealed with; None to keep names as they are.
+        """
         self._log = log
         self._cluster = cluster
+        self._persons = persons
         self._next = 0
         self._known: dict[Digest, _Known] = {}
 
-    def append_changes(self, held: SignedExemptions, now: datetime) -> Iterator[tuple[str, str, Appended]]:
+    def append_changes(
+        self, held: SignedExemptions, now: datetime, *, named: Sequence[str] = ()
+    ) -> Iterator[tuple[str, str, Appended]]:
         """Record what differs from the record, for about two seconds; the rest is for the next time.
 
         What another replica recorded within three minutes is left alone: its files may not have come here yet.
@@ -98,6 +116,7 @@ class ExemptionRecord:
         Args:
             held: what the folder holds now. Where it could not be read, nothing is said to be gone.
             now: aware UTC.
+            named: whom the sentences of an exemption may name besides its signers.
 
         Yields:
             Event, id of the exemption, and the leaf.
@@ -110,7 +129,8 @@ class ExemptionRecord:
         present = {one.digest: one for one in held.all}
         for digest, one in present.items():
             if self._may_say(FOUND, digest, now):
-                body = render_found(one, cluster=self._cluster, moment=now)
+                found = render_found(one, cluster=self._cluster, moment=now)
+                body = seal_event(found, self._persons, (*_names_of(one), *named))
                 yield self._append(body, {ENVELOPE: one.envelope})
                 if time.monotonic() >= until_s:
                     return

@@ -30,7 +30,7 @@ from placet.exemptions.statement import PAYLOAD_TYPE, parse_exemption, render_ex
 from placet.exemptions.survey import survey
 from tests.fuzz.documents import TESTS
 from tests.fuzz.target import require
-from tests.simulators.desk import ApprovalDesk, sample_workload
+from tests.simulators.desk import SHIPPED_KINDS, ApprovalDesk, sample_workload
 from tests.simulators.exemptions import add_exempters, exemption_of, sign_exemption
 
 _LIMITS: Final = {"exemptions": {"max_days": 90, "persons": 1, "persons_for_models": 2}}
@@ -181,20 +181,24 @@ def run_evidence(raw: bytes) -> None:
         pass
     else:
         try:
-            evidence = read_predicate(statement.predicate_type, statement.predicate)
+            evidence = read_predicate(SHIPPED_KINDS, statement.predicate_type, statement.predicate)
         except FormatError as error:
             require(error.code in {"predicate_type", "statement_malformed", "not_passed"}, "a documented code")
         else:
             require(evidence.facts.keys() <= set(_FACTS), "facts that are known")
+            claims = [set(saying.claims) for saying in evidence.sayings.values()]
+            require(all(claims) and len(set().union(*claims)) == sum(map(len, claims)), "each claim is said once")
     desk, workload = _desk(), sample_workload()
     found = check_evidence({"x": desk.seal(raw)}, keyring=_keyring(), context=desk.evidence_context(workload))
     facts = {name for name in _FACTS if getattr(found.facts, name) is not None}
     require(facts == set(found.facts.sources), "each fact names the statement that it comes from")
-    require(facts or found.rejected, "evidence counts or is told to be rejected")
+    require(found.statements or found.rejected, "evidence counts or is told to be rejected")
+    require({one.statement for one in found.statements} == found.counted, "what counts is what the rules get")
+    require(all(one.subjects for one in found.statements), "a statement is about something of the workload")
     stranger = check_evidence(
         {"x": desk.seal(raw, by="alice")}, keyring=_keyring(), context=desk.evidence_context(workload)
     )
-    require(not stranger.facts.sources, "who may not attest says nothing")
+    require(not stranger.facts.sources and not stranger.statements, "who may not attest says nothing")
 
 
 def envelopes() -> Iterator[bytes]:

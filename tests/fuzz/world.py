@@ -18,7 +18,7 @@ from typing import Any, Final
 from placet.cluster import NoAutoscalers
 from placet.decide import Deadline, Gate
 from placet.decision import Decision
-from placet.evidence.predicates import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
+from placet.evidence.kinds import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
 from placet.evidence.statement import coverage_predicate, model_predicate, plan_predicate, rollback_predicate
 from placet.review import parse_review
 from placet.workload import read_workload

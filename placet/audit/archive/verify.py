@@ -322,6 +322,14 @@ class _ArchiveVerifier(TilesVerifier):
 
     def _count(self, index: int, raw: bytes) -> None:
         super()._count(index, raw)
+        self._check_beside(index, raw)
+
+    def _count_all(self, start: int, leaves: Sequence[bytes]) -> None:
+        super()._count_all(start, leaves)
+        for index, raw in enumerate(leaves, start):
+            self._check_beside(index, raw)
+
+    def _check_beside(self, index: int, raw: bytes) -> None:
         try:
             body = parse_leaf(raw).body
         except FormatError:

@@ -10,7 +10,7 @@ import hmac
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,7 +25,7 @@ from placet.audit.note import LogKey
 from placet.audit.persons import NONCE, seal
 from placet.audit.proof import find_leaf, prove_consistency, prove_inclusion
 from placet.audit.pruning import Removal, render_prune
-from placet.audit.record import ERASURE, SEALED_SCHEMA, render_leaf
+from placet.audit.record import BREAK_GLASS, ERASURE, EXEMPTION, SEALED_EVENT_SCHEMA, SEALED_SCHEMA, render_leaf
 from placet.audit.retention import Retention
 from placet.audit.stores.file import open_readonly
 from placet.audit.stores.schema import OBJECTS
@@ -113,6 +113,62 @@ def files() -> dict[str, bytes]:
         reason="terms",
         now=START,
     )
+    event = sealed | {"schema": SEALED_EVENT_SCHEMA}
+    token, signed = str(Digest.of(b"token")), str(Digest.of(b"envelope"))
+    glass = {
+        "type": BREAK_GLASS,
+        "time": render_time(START),
+        "cluster": "prod-eu-1",
+        "envelope_digest": signed,
+    }
+    used = glass | {
+        "event": "used",
+        "token_id": "t-1",
+        "token": token,
+        "decision_id": "d-1",
+        "environment": "production",
+        "namespace": "ml",
+        "kind": "Deployment",
+        "name": "llama",
+        "projection": str(Digest.of(b"projection")),
+        "model": {"name": "llama", "version": "3.1", "digest": ""},
+        "signers": [{"person": alice, "key": "1" * 64}, {"person": "system:robot", "key": "2" * 64}],
+        "user": alice,
+        "issued": render_time(START),
+        "expires": render_time(START),
+        "review_due": render_time(START),
+        "reason": f"{alice} said so",
+        "ticket": "",
+        "overridden": ["approvals.required/role_missing"],
+    }
+    reviewed = glass | {
+        "event": "reviewed",
+        "review_id": "r-1",
+        "review": token,
+        "tokens": [{"token_id": "t-1", "token": token}],
+        "decision_id": "d-2",
+        "person": alice,
+        "key": "1" * 64,
+        "reviewed": render_time(START),
+        "conclusion": "right",
+    }
+    exempted = glass | {
+        "type": EXEMPTION,
+        "event": "found",
+        "exemption_id": "e-1",
+        "statement": token,
+        "ticket": "",
+        "reason": f"asked by {alice}",
+        "signers": [{"person": alice, "key": "1" * 64}],
+    }
+    events: dict[str, dict[str, Any]] = {
+        "used": used,
+        "reviewed": reviewed,
+        "exemption": exempted,
+        "revocation": dict(revocation.body) | {"person": alice},
+        "hold": hold | {"by": alice, "reason": f"suit of {alice}"},
+        "prune": pruned | {"by": alice},
+    }
     schema = "".join(f"{statement};\n" for _, statement in OBJECTS.values())
     return {
         "leaf": leaf.raw,
@@ -131,6 +187,7 @@ def files() -> dict[str, bytes]:
         "two-keys.note": sign_checkpoint(both, size=0, root=EMPTY_ROOT).note.encode(),
         "sealed.leaf": render_leaf(decision(4) | sealed | {"user": alice, "message": f"asked by {alice}"}).raw,
         "erasure.leaf": render_leaf(erasure).raw,
+        **{f"sealed-{name}.leaf": render_leaf(body | event).raw for name, body in events.items()},
         "persons.key": base64.b64encode(secret) + b"\n",
         f"persons/{file_name}": _MAGIC
         + bytes(12)

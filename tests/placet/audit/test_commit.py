@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from placet.audit import commit as commit_module
 from placet.audit.commit import GroupCommit, Pending
 from placet.audit.merkle import Frontier
 from placet.audit.record import render_leaf
+from placet.audit.segments import Segment
 from placet.audit.stores import Entry, Reader, StoredCheckpoint, StoredLeaf
 from placet.audit.stores.failure import unavailable
 from placet.audit.terms import TermBlock
@@ -24,6 +26,7 @@ class MemoryStore:
     """Leaves in a list. ``hold`` keeps ``begin`` waiting until ``let_go``; ``poison`` can't be stored."""
 
     origin = "placet.dev/log/test"
+    remote = False
 
     def __init__(self) -> None:
         self.frontier = Frontier()
@@ -42,8 +45,8 @@ class MemoryStore:
     def let_go(self) -> None:
         self._go.set()
 
-    def begin(self, *, deadline_s: float) -> MemoryTransaction:
-        del deadline_s
+    def begin(self, *, deadline_s: float, supposed: Frontier | None = None) -> MemoryTransaction:
+        del deadline_s, supposed
         self.begun.release()
         self._go.wait(60)
         assert self._turn.acquire(blocking=False), "two leaders at once"
@@ -55,6 +58,12 @@ class MemoryStore:
         yield
 
     def add_block(self, block: TermBlock) -> bool:
+        raise NotImplementedError
+
+    def add_segment(self, segment: Segment, *, pruned: int) -> bool:
+        raise NotImplementedError
+
+    def add_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -163,6 +172,18 @@ def test_more_than_a_batch_are_committed_by_the_next_leader(store: MemoryStore) 
     assert all(isinstance(answer, Pending) for answer in answers)
 
 
+def test_what_is_too_much_for_one_message_is_committed_by_the_next_leader(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heavy = [_pending(number) for number in range(6)]
+    monkeypatch.setattr(commit_module, "MAX_BATCH_BYTES", heavy[0].weight + heavy[1].weight)
+    _together(store, _group_commit(store), heavy)
+    assert store.commits == [2, 2, 2]
+    monkeypatch.setattr(commit_module, "MAX_BATCH_BYTES", 1)
+    _together(store, _group_commit(store), [_pending(number) for number in range(6, 8)])
+    assert store.commits == [2, 2, 2, 1, 1]
+
+
 def test_a_commit_that_fails_fails_for_all(store: MemoryStore) -> None:
     store.broken = unavailable("store_full")
     answers = _together(store, _group_commit(store), [_pending(number) for number in range(4)])
@@ -214,8 +235,8 @@ def test_a_leader_that_gets_no_turn_hands_over(store: MemoryStore) -> None:
     begin = store.begin
     attempts = iter([unavailable("store_locked")])
 
-    def first_fails(*, deadline_s: float) -> MemoryTransaction:
-        transaction = begin(deadline_s=deadline_s)
+    def first_fails(*, deadline_s: float, supposed: Frontier | None = None) -> MemoryTransaction:
+        transaction = begin(deadline_s=deadline_s, supposed=supposed)
         if error := next(attempts, None):
             transaction.rollback()
             raise error

@@ -23,7 +23,8 @@ from placet.audit.log import AuditLog
 from placet.audit.note import parse_vkey
 from placet.audit.person_keys import PersonKeys
 from placet.audit.persons import NONCE, seal
-from placet.audit.record import ERASURE, SEALED_SCHEMA, parse_leaf
+from placet.audit.record import ERASURE, SCHEMA, SEALED_EVENT_SCHEMA, SEALED_SCHEMA, parse_leaf
+from placet.audit.sealer import seal_event
 from placet.audit.stores.erase import erase_attachments
 from placet.canonical import Digest
 from placet.cli import root
@@ -321,3 +322,106 @@ def test_who_is_in_a_leaf_under_a_legal_hold_is_not_erased(config: Path, log: Au
     log.append(render_release("case-1", **terms))
     assert erase(config, ALICE).exit_code == 0
     assert keys.find(ALICE) is None
+
+
+def events_of(name: str) -> list[dict[str, Any]]:
+    """A leaf of each type that is no decision and names somebody, who is named in its sentences too."""
+    head = {"schema": SCHEMA, "time": "2026-11-22T18:00:00.000000Z", "cluster": "prod-eu-1"}
+    digest = str(Digest.of(b"x"))
+    used = {
+        "type": "break-glass", "event": "used", "token_id": "t-1", "token": digest, "decision_id": "d-1",
+        "environment": "production", "namespace": "ml", "kind": "Deployment", "name": "llama", "projection": digest,
+        "model": {"name": "llama", "version": "1", "digest": ""}, "signers": [{"person": name, "key": "1"}],
+        "user": name, "review_due": head["time"], "reason": f"{name} says so", "ticket": "", "overridden": [],
+    }  # fmt: skip
+    reviewed = {
+        "type": "break-glass", "event": "reviewed", "review_id": "r-1", "person": name, "key": "2",
+        "tokens": [{"token_id": "t-1", "token": digest}], "reviewed": head["time"], "conclusion": f"{name} was right",
+    }  # fmt: skip
+    exempted = {
+        "type": "exemption", "event": "found", "exemption_id": "e-1", "statement": digest, "reason": f"for {name}",
+        "ticket": "", "signers": [{"person": name, "key": "1"}],
+    }  # fmt: skip
+    revoked = {
+        "type": "revocation", "approval_id": "a-1", "role": "security", "environment": "production", "person": name,
+        "statement": digest,
+    }  # fmt: skip
+    hold = render_hold("h-1", covered=[], scope="one", by=name, reason=f"{name} sues", ticket="", now=START)
+    release = render_release("h-1", by=name, reason=f"{name} settled", ticket=name, now=START)
+    return [*(head | body for body in (used, reviewed, exempted, revoked)), hold, release]
+
+
+def test_erasing_reaches_every_type_of_leaf_that_names_a_person(
+    config: Path, log: AuditLog, keys: PersonKeys, location: StoreLocation, tmp_path: Path
+) -> None:
+    seal_in(log, keys, 0, BOB)
+    for name in (ALICE, BOB):
+        for body in events_of(name):
+            log.append(seal_event(body, keys))
+    log.checkpoint()
+    found = listed(config, "--type", "any", "--person", ALICE)
+    assert sorted(body["type"] for body in found) == ["break-glass", "break-glass", "exemption", "revocation"]
+    assert ALICE in run("list", "--config", config, "--type", "break-glass", "-o", "csv").stdout
+    assert ALICE in run("show", "3", "--config", config).stdout + run("show", "5", "--config", config).stdout
+    assert ALICE in run("hold", "list", "--config", config, "--all").stdout
+    assert ALICE not in run("hold", "list", "--store", location, "--all").stdout
+    proof = run("prove", "1", "--leaf-only", "--config", config, "--log-key", VKEY).stdout
+
+    done = erase(config, ALICE)
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.stdout)["named"], json.loads(done.stdout)["leaves"]) == (6, {})
+    complete(location, done)
+    assert b"alice" not in bytes_of(location).lower()
+    assert listed(config, "--type", "any", "--person", ALICE) == []
+    assert len(listed(config, "--type", "any", "--person", BOB)) == 4
+    csv = run("list", "--config", config, "--type", "break-glass", "-o", "csv").stdout
+    assert (ALICE in csv, BOB in csv, "(erased)" in csv) == (False, True, True)
+    shown = run("hold", "list", "--config", config, "--all").stdout
+    assert (ALICE in shown, BOB in shown, "(erased) settled" in shown or "(erased) sues" in shown) == (
+        False,
+        True,
+        True,
+    )
+    log.checkpoint()
+    assert verify_file(location, [parse_vkey(VKEY)]).verified
+    (tmp_path / "proof.json").write_text(proof)
+    assert run("verify", "--proof", tmp_path / "proof.json", "--log-key", VKEY).exit_code == 0
+    copy = tmp_path / "copy.sqlite"
+    moved = run("migrate", "--from", location, "--to", copy)
+    assert moved.exit_code == 0, moved.output
+    assert verify_file(copy, [parse_vkey(VKEY)]).verified
+
+
+def test_who_was_party_to_a_break_glass_is_not_erased_before_its_review(
+    config: Path, log: AuditLog, keys: PersonKeys
+) -> None:
+    used, reviewed, *_ = events_of(ALICE)
+    log.append(seal_event(used, keys))
+    refused = erase(config, ALICE.upper())
+    assert refused.exit_code == 2
+    assert "break-glass token t-1 let in, and it waits for its review" in refused.stderr
+    assert keys.find(ALICE) is not None
+    log.append(seal_event(reviewed, keys))
+    assert erase(config, ALICE).exit_code == 0
+    assert keys.find(ALICE) is None
+
+
+def test_a_hold_is_sealed_where_names_are_and_never_left_plain_by_mistake(
+    config: Path, log: AuditLog, keys: PersonKeys, location: StoreLocation
+) -> None:
+    seal_in(log, keys, 0, BOB)
+    words = ("--by", "lee", "--reason", f"{BOB} sues", "--everything")
+    refused = run("hold", "add", "--store", location, *words)
+    assert refused.exit_code == 2
+    assert "names in this record are sealed" in refused.stderr
+    made = run("hold", "add", "--config", config, *words)
+    assert made.exit_code == 0, made.output
+    let_go = ("--by", "lee", "--reason", "settled")
+    key = ("--persons", keys.folder, "--persons-key", config.parent / "persons.key")
+    assert run("hold", "release", made.stdout.strip(), "--store", location, *let_go).exit_code == 2
+    assert run("hold", "release", made.stdout.strip(), "--store", location, *key, *let_go).exit_code == 0
+    bodies = [body for _, body in log.since("hold", 0)]
+    assert [body["schema"] for body in bodies] == [SEALED_EVENT_SCHEMA] * 2
+    assert not any("bob" in repr(body) or "'lee'" in repr(body) for body in bodies)
+    opened = [keys.opener().open(body) for body in bodies]
+    assert [(body["by"], body["reason"]) for body in opened] == [("lee", f"{BOB} sues"), ("lee", "settled")]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from placet.audit.forms import MAX_FORMS, Form, Forms, NotAForm, Said
+from placet.audit.forms import MAX_FORMS, Form, Forms
+from placet.audit.patterns import Asked, NotAForm, ask_all, ask_columns, ask_little
 from placet.audit.record import (
     MAX_LEAF_BYTES,
     SEALED_SCHEMA,
@@ -23,6 +25,12 @@ from placet.audit.stores.reader import COLUMNS
 from placet.errors import AuditError, FormatError
 from tests.simulators.tampering import decision
 
+HEARTBEAT = {
+    "schema": "placet.dev/record/v1",
+    "type": "heartbeat",
+    "time": "2026-11-22T18:00:00.000000Z",
+    "interval_s": 600,
+}
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _SCALAR = st.one_of(_TEXT, st.booleans(), st.none(), st.integers(-(2**53) + 1, 2**53 - 1))
 _VALUE = st.recursive(
@@ -45,6 +53,26 @@ _BODIES = st.builds(
     st.lists(_VIOLATION, max_size=3),
     _CHANGES,
 )
+
+
+class Said(NamedTuple):
+    """Of a leaf its search columns, the digests of its attachments, and whether it was spooled."""
+
+    values: tuple[Any, ...]
+    digests: dict[str, str]
+    spooled: bool
+
+
+def read(forms: Forms, raw: bytes) -> Said | None:
+    """What a form says; None where none fits."""
+    fitted, left = forms.fit([raw])
+    assert len(left) + sum(len(one.places) for one in fitted) == 1
+    if left:
+        return None
+    form, groups = fitted[0].form, fitted[0].by_group()
+    (values,) = zip(*form.columns(groups, 1), strict=True)
+    assert form.times(groups) == (values[COLUMNS.index("time")],)
+    return Said(values, {name: groups[number][0] for name, number in form.digests}, form.spooled)
 
 
 def strictly(raw: bytes) -> Said | None:
@@ -89,7 +117,7 @@ def hurt(raw: bytes) -> st.SearchStrategy[bytes]:
 def test_a_form_says_what_the_leaf_says_that_it_was_made_of() -> None:
     raw = render_leaf(decision(4, spooled=True)).raw
 
-    said = taught(raw).read(raw)
+    said = read(taught(raw), raw)
 
     assert said == strictly(raw)
     assert said is not None
@@ -105,17 +133,17 @@ def test_a_form_of_a_leaf_with_sealed_names_fits_such_leaves_alone() -> None:
     forms = taught(raws[0])
 
     for raw in raws:
-        said = forms.read(raw)
+        said = read(forms, raw)
         assert said is not None
         assert said == strictly(raw)
     for other in (b"v1", b"v3"):
-        assert forms.read(raws[1].replace(b"placet.dev/record/v2", b"placet.dev/record/" + other)) is None
+        assert read(forms, raws[1].replace(b"placet.dev/record/v2", b"placet.dev/record/" + other)) is None
 
 
 def test_a_form_says_every_search_column() -> None:
     raw = render_leaf(decision(4)).raw
 
-    said = taught(raw).read(raw)
+    said = read(taught(raw), raw)
 
     assert said is not None
     assert len(said.values) == len(COLUMNS)
@@ -134,8 +162,8 @@ def test_a_form_fits_leaves_with_other_texts_numbers_and_lengths_of_lists() -> N
         )
     ).raw
 
-    assert forms.read(other) == strictly(other)
-    assert forms.read(other) is not None
+    assert read(forms, other) == strictly(other)
+    assert read(forms, other) is not None
 
 
 @given(_BODIES, _BODIES)
@@ -148,7 +176,7 @@ def test_a_form_of_one_leaf_says_of_another_what_reading_it_says(first: dict[str
     forms = taught(made)
 
     for raw in (made, other):
-        said = forms.read(raw)
+        said = read(forms, raw)
         assert said is None or said == strictly(raw)
 
 
@@ -161,8 +189,45 @@ def test_what_the_strict_way_refuses_fits_no_form(data: st.DataObject, body: dic
 
     for _ in range(20):
         changed = data.draw(hurt(raw))
-        said = forms.read(changed)
+        said = read(forms, changed)
         assert said is None or said == strictly(changed)
+
+
+@given(st.data(), st.lists(_BODIES, min_size=1, max_size=3))
+def test_leaves_are_read_together_as_one_by_one(data: st.DataObject, bodies: list[dict[str, Any]]) -> None:
+    raws = [raw for raw in map(leaf, bodies) if raw]
+    assume(raws)
+    changed = [data.draw(hurt(data.draw(st.sampled_from(raws)))) for _ in range(4)]
+    leaves = data.draw(st.permutations([*raws, *changed, render_leaf(HEARTBEAT).raw]))
+
+    fitted, left = taught(*raws).fit(leaves)
+
+    found: list[Said | None] = [None] * len(leaves)
+    for one in fitted:
+        columns = one.form.columns(one.by_group(), len(one.places))
+        for place, values in zip(one.places, zip(*columns, strict=True), strict=True):
+            digests = {name: one.by_group()[number][one.places.index(place)] for name, number in one.form.digests}
+            assert found[place] is None
+            found[place] = Said(values, digests, one.form.spooled)
+    assert sorted([*left, *(place for one in fitted for place in one.places)]) == list(range(len(leaves)))
+    for raw, said in zip(leaves, found, strict=True):
+        assert said is None or said == strictly(raw)
+        assert said is None or said == read(taught(*raws), raw)
+
+
+@pytest.mark.parametrize("asked", [ask_all, ask_columns, ask_little])
+def test_whatever_is_asked_the_same_leaves_fit(asked: Asked) -> None:
+    raw = render_leaf(decision(4, message="a", approvals=[{"role": "x"}])).raw
+    forms = Forms(patience=0, asked=asked)
+    forms.learn(parse_body(raw))
+
+    for changed in (raw, *itertools.islice(_every_byte_changed(raw), 0, None, 7)):
+        fitted, left = forms.fit([changed])
+        assert (left == []) == (read(taught(raw), changed) is not None)
+        if fitted:
+            body = parse_body(changed)
+            assert fitted[0].form.times(fitted[0].by_group()) == (body["time"],)
+            assert fitted[0].form.answers(fitted[0].by_group()) == (int(body["allowed"]),)
 
 
 def _every_byte_changed(raw: bytes) -> Iterator[bytes]:
@@ -179,7 +244,7 @@ def test_every_change_of_one_byte_is_read_as_the_strict_way_reads_it() -> None:
     fitted = 0
 
     for changed in _every_byte_changed(raw):
-        said = forms.read(changed)
+        said = read(forms, changed)
         fitted += said is not None
         assert said is None or said == strictly(changed)
 
@@ -220,7 +285,7 @@ def test_a_form_fits_nothing_that_is_malformed(old: bytes, new: bytes) -> None:
     assert changed != raw
 
     assert strictly(changed) is None
-    assert taught(raw).read(changed) is None
+    assert read(taught(raw), changed) is None
 
 
 def test_a_leaf_that_is_too_large_fits_no_form() -> None:
@@ -228,7 +293,7 @@ def test_a_leaf_that_is_too_large_fits_no_form() -> None:
     large = raw.replace(b'"mode":"enforce"', b'"mode":"%s"' % (b"x" * MAX_LEAF_BYTES))
 
     assert strictly(large) is None
-    assert taught(raw).read(large) is None
+    assert read(taught(raw), large) is None
 
 
 @pytest.mark.parametrize(
@@ -244,14 +309,14 @@ def test_a_leaf_that_is_too_large_fits_no_form() -> None:
 )
 def test_of_what_is_out_of_the_common_no_form_is_made(changes: dict[str, Any]) -> None:
     with pytest.raises(NotAForm):
-        Form(json.loads(render_leaf(decision(4, **changes)).raw.partition(b"\n")[2]))
+        Form(json.loads(render_leaf(decision(4, **changes)).raw.partition(b"\n")[2]), ask_all)
 
 
 def test_few_forms_are_made_and_kept() -> None:
     forms = Forms(patience=2)
     raws = [render_leaf(decision(4, **{f"member_{number}": 1})).raw for number in range(5000)]
     for raw in raws:
-        assert forms.read(raw) is None
+        assert read(forms, raw) is None
         forms.learn(parse_body(raw))
 
     assert 5 < len(forms._forms) <= MAX_FORMS  # each took twice as many as the one before
@@ -261,9 +326,9 @@ def test_the_form_that_fitted_last_is_tried_first() -> None:
     raws = [render_leaf(decision(4, **{f"member_{number}": 1})).raw for number in range(3)]
     forms = taught(*raws)
 
-    assert forms.read(raws[0]) == strictly(raws[0])
+    assert read(forms, raws[0]) == strictly(raws[0])
     first = forms._forms[0]
-    assert forms.read(raws[0]) == strictly(raws[0])
+    assert read(forms, raws[0]) == strictly(raws[0])
     assert forms._forms[0] is first
 
 
@@ -272,6 +337,6 @@ def test_the_form_that_fitted_last_is_tried_first() -> None:
 def test_the_column_of_violations_is_that_of_the_strict_way(violations: list[dict[str, str]]) -> None:
     raw = render_leaf(decision(4, violations=violations)).raw
 
-    said = taught(raw).read(raw)
+    said = read(taught(raw), raw)
 
     assert said is None or said == strictly(raw)

@@ -6,16 +6,20 @@ import pytest
 
 from placet.audit.checkpoint import verify_checkpoint
 from placet.audit.cosignature import parse_witness_vkey, require_witnesses
+from placet.audit.holds import read_holds
 from placet.audit.note import parse_vkey
 from placet.audit.person_keys import PersonKeys
 from placet.audit.proof import verify_proof
+from placet.audit.pruning import parse_prune
 from placet.audit.record import parse_leaf
 from placet.audit.tiles_verify import verify_tiles
-from placet.revoked import parse_revocation
+from placet.breakglass.state import Reviewed, Use, parse_event
+from placet.revoked import SOMEBODY, parse_revocation
 from tests.golden.audit.build import FOLDER, PERSON_KEY, files
 from tests.simulators.tampering import OTHER_KEY, START
 
 FILES = files()
+SEALED = ("used", "reviewed", "exemption", "revocation", "hold", "prune")
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -36,6 +40,28 @@ def test_sealed_names_of_old_still_open() -> None:
     assert (body["user"], body["message"]) == ("alice@example.org", "asked by alice@example.org")
     assert keys.key_of("alice@example.org") == PERSON_KEY
     assert opener.open(parse_leaf((FOLDER / "erasure.leaf").read_bytes()).body)["by"] == "alice@example.org"
+
+
+def test_sealed_leaves_of_every_type_still_open_and_are_still_read() -> None:
+    opener = PersonKeys.open(FOLDER / "persons", FOLDER / "persons.key").opener()
+    raw = {name: (FOLDER / f"sealed-{name}.leaf").read_bytes() for name in SEALED}
+    assert all(b"alice" not in leaf for leaf in raw.values())
+    sealed = {name: parse_leaf(leaf).body for name, leaf in raw.items()}
+    opened = {name: opener.open(body) for name, body in sealed.items()}
+    assert all("sealed:" not in repr(body) for body in opened.values())
+    assert (parse_revocation(sealed["revocation"]).person, parse_revocation(opened["revocation"]).person) == (
+        SOMEBODY,
+        "alice@example.org",
+    )
+    use = parse_event(sealed["used"])
+    assert isinstance(use, Use)
+    assert not use.is_told(use.requester)
+    assert [one.person for one in use.opened(opener).signers] == ["alice@example.org", "system:robot"]
+    assert use.opened(opener).reason == "alice@example.org said so"
+    assert isinstance(parse_event(sealed["reviewed"]), Reviewed)
+    assert [one.by for one in read_holds([(7, sealed["hold"])])] == ["(sealed)"]
+    assert [one.by for one in read_holds([(7, sealed["hold"])], opener)] == ["alice@example.org"]
+    assert parse_prune(20, sealed["prune"]).by == "(sealed)"
 
 
 def test_the_golden_files_of_old_still_verify() -> None:

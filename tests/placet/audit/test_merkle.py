@@ -116,6 +116,28 @@ def test_the_frontier_folds_to_the_root_of_the_definition(size: int) -> None:
     assert Frontier.parse(size, tree.render()) == tree
 
 
+@pytest.mark.parametrize("size", range(SIZES + 1))
+def test_leaves_that_are_added_together_make_the_tree_that_they_make_one_by_one(size: int) -> None:
+    for start in range(size + 1):
+        tree = tree_of(LEAVES[:start])
+        tree.extend(LEAVES[start:size])
+        assert tree == tree_of(LEAVES[:size])
+
+
+@pytest.mark.parametrize("height", range(4))
+@pytest.mark.parametrize("start", range(0, 24, 8))
+def test_a_perfect_tree_is_added_by_its_root(start: int, height: int) -> None:
+    added = LEAVES[start : start + 2**height]
+    tree = tree_of(LEAVES[:start])
+    tree.append_subtree(tree_of(added).root(), height)
+    assert tree == tree_of(LEAVES[: start + 2**height])
+
+
+def test_a_perfect_tree_is_added_in_its_place_alone() -> None:
+    with pytest.raises(FormatError):
+        tree_of(LEAVES[:6]).append_subtree(LEAVES[0], 2)
+
+
 @pytest.mark.parametrize("size", range(1, SIZES + 1))
 def test_inclusion_proofs_are_those_of_the_definition_and_verify(size: int) -> None:
     root = naive_root(LEAVES[:size])

@@ -16,7 +16,7 @@ from placet.audit.findings import Verification
 from placet.audit.forms import Forms
 from placet.audit.holds import find_covered, load_holds, render_hold, render_release
 from placet.audit.location import DatabaseUrl, StoreLocation, open_reader, open_store
-from placet.audit.log import AuditLog, read_stored
+from placet.audit.log import AuditLog
 from placet.audit.merkle import Frontier
 from placet.audit.migrate import migrate
 from placet.audit.proof import VerifiedInclusion, prove_consistency, prove_inclusion, verify_proof
@@ -26,6 +26,7 @@ from placet.audit.pruning import MAX_RANGES, Removal, parse_prune, render_prune
 from placet.audit.query import Query, find, read_found
 from placet.audit.record import DECISION, HOLD, PRUNE, PRUNED, render_leaf
 from placet.audit.retention import Retention, RetentionClass
+from placet.audit.stored import read_stored
 from placet.audit.stores.removal import remove
 from placet.audit.terms import BLOCK, term_of
 from placet.audit.verify import verify_file as verify_quick

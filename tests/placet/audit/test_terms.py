@@ -22,7 +22,7 @@ from placet.audit.migrate import migrate
 from placet.audit.query import Query, find
 from placet.audit.record import parse_leaf, render_leaf
 from placet.audit.stores.postgres.transaction import put_block
-from placet.audit.terms import BLOCK, _render_members, make_block, read_members
+from placet.audit.terms import BLOCK, make_block, read_members, render_members
 from placet.errors import FormatError, InputError, TamperError
 from tests.simulators.bothways import verify_file
 from tests.simulators.bulk import build_bulk, plain
@@ -378,7 +378,7 @@ def test_rebuilding_makes_terms_anew(store: StoreLocation, tmp_path: Path, reque
 
 @given(places=st.sets(st.integers(0, BLOCK - 1), min_size=1))
 def test_members_are_read_as_they_were_written(places: set[int]) -> None:
-    raw = _render_members(sorted(places))
+    raw = render_members(sorted(places))
     assert {place for place in range(BLOCK) if read_members(raw) >> place & 1} == places
     assert len(raw) <= BLOCK // 8
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from placet.audit import workers
-from placet.audit.certify import certify
+from placet.audit.certify import _Beside, certify
 from placet.audit.forms import Forms
 from placet.audit.location import open_reader
 from placet.audit.verify import verify_file
@@ -94,9 +94,10 @@ class Asked(Executor):
 
 def test_an_answer_is_the_same_after_its_journey(store: Path) -> None:
     with open_reader(store) as reader:
-        made = certify(reader, 0, SIZE, Forms())
+        made = certify(reader, 0, SIZE, Forms(), with_terms=True)
 
     assert made is not None
+    assert sum(part.count for part in made.said) == SIZE
     assert workers._Packed.of(made).unpack() == made
     assert made.intervals == {2: 600}
     assert len(made.times) == SIZE
@@ -124,6 +125,11 @@ def test_nothing_with_a_fault_in_it_is_certified(store: Path, statement: str, wh
     with open_reader(store) as reader:
         assert certify(reader, 0, SIZE, Forms(0)) is None, why
     assert not verify_file(store, KEYS).verified
+
+
+def test_an_attachment_beside_no_number_is_certified_for_nobody() -> None:
+    blob = (None, "input", b"", b"")
+    assert not _Beside(iter([blob])).agrees(0, 8, {"input": [None] * 8})
 
 
 def test_what_was_erased_is_counted(store: Path) -> None:
