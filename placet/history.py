@@ -8,6 +8,7 @@ from typing import Protocol
 
 from placet.canonical import Digest
 from placet.precedent import Precedent
+from placet.promotion import AdmittedElsewhere
 
 
 class History(Protocol):
@@ -33,6 +34,15 @@ class History(Protocol):
         """Decisions that admitted a custom resource, with every approval and this pod template in it; newest first.
 
         Only the newest few decisions about the object are looked through.
+
+        Raises:
+            AuditError: the record can't be read.
+        """
+
+    def admitted_elsewhere(self, *, environment: str, projection: Digest) -> Sequence[AdmittedElsewhere] | None:
+        """Decisions that admitted this content in other environments with every approval, the earliest first, a few.
+
+        Of any object and any cluster that this record is of. None when there is no record to ask.
 
         Raises:
             AuditError: the record can't be read.
@@ -69,5 +79,14 @@ class NoHistory:
         name: str,  # noqa: ARG002
         template: Digest,  # noqa: ARG002
     ) -> Sequence[Precedent] | None:
+        """Unknown."""
+        return None
+
+    def admitted_elsewhere(
+        self,
+        *,
+        environment: str,  # noqa: ARG002 - the Protocol's names
+        projection: Digest,  # noqa: ARG002
+    ) -> Sequence[AdmittedElsewhere] | None:
         """Unknown."""
         return None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -17,6 +16,8 @@ from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import load_signer, sign_statement
 from placet.canonical import Digest
 from placet.cli import clock
+from placet.cli.evidence_make import make
+from placet.cli.evidence_view import print_evidence
 from placet.cli.group import Group
 from placet.cli.options import (
     environment_option,
@@ -28,20 +29,20 @@ from placet.cli.options import (
     trust_options,
     workload_options,
 )
-from placet.cli.output import EXIT_VIOLATIONS, print_result, print_table, safe, style
+from placet.cli.output import EXIT_VIOLATIONS
 from placet.cli.passphrase import passphrase_option, secrets_from
 from placet.cli.trust_options import load_trust
 from placet.cli.workloads import (
     Found,
     Source,
     existing_config,
-    load_kinds,
+    load_gate_data,
     load_workloads,
-    plain_place,
     write_annotations,
 )
 from placet.errors import FormatError, InputError
 from placet.evidence.adapters import MAX_REPORT_BYTES, parse_bom, parse_coverage_json
+from placet.evidence.kinds import EvidenceKinds
 from placet.evidence.predicates import CLASSIFICATIONS, STRATEGIES
 from placet.evidence.statement import (
     PREDICATE_TYPES,
@@ -53,22 +54,20 @@ from placet.evidence.statement import (
 )
 from placet.evidence.verify import EvidenceContext, EvidenceFindings, check_evidence
 from placet.model import DOMAIN, Workload
-from scorer import Coverage, Rollback
-
-SCHEMA: Final = "placet.dev/evidence/v1"
-_HEAD: Final = ("WORKLOAD", "NAMESPACE", "PLACE", "FACT", "EVIDENCE", "VALUE")
 
 
 @click.group(cls=Group)
 def evidence() -> None:
-    r"""Attest the facts that the risk is assessed from, and check such attestations.
+    r"""Attest what rules and the risk score ask for, and check such attestations.
 
     A fact that nobody attests is unknown, and what is unknown scores worst. Evidence is an in-toto statement, signed
-    by a key that the keyring lets attest that fact, and carried by the workload as an annotation.
+    by a key that the keyring lets attest that kind, and carried by the workload as an annotation.
 
     \b
     Examples:
       placet evidence attest -f deploy.yaml --rollback-minutes 3 --key ci.key --write
+      placet evidence make performance -f deploy.yaml --claim latency_p95_ms=850 --claim accuracy_permille=910 \
+        --key ci.key --write
       placet evidence verify -f deploy.yaml -e production
 
     \b
@@ -88,6 +87,7 @@ class _Given:
     strategy: str | None
     images: tuple[str, ...]
     days: int
+    kinds: EvidenceKinds
 
 
 @evidence.command()
@@ -148,10 +148,11 @@ def attest(
     See also: placet evidence verify, placet keyring grant
     """
     source = Source.of(filenames=filenames, targets=(), namespace=namespace, kubeconfig=None, context="")
-    found = load_workloads(source, load_kinds(config_file))
+    data = load_gate_data(config_file)
+    found = load_workloads(source, data.kinds)
     if len(found) != 1:
         raise InputError(f"{len(found)} workloads; evidence is about one", hint="Name the file of one workload.")
-    statements = _statements(_Given(**given), found[0].workload)
+    statements = _statements(_Given(**given, kinds=data.evidence), found[0].workload)
     if len(statements) > 1 and not write:
         raise InputError(f"{len(statements)} statements, one envelope", hint="Add --write, or attest them one by one.")
     named = None if public_key is None else parse_public_pem(_read(public_key))
@@ -222,7 +223,7 @@ def _from_report(given: _Given) -> Any:
 def _render(name: str, predicate: Any, given: _Given, workload: Workload) -> bytes:
     subjects = {"coverage": _image_subjects, "model": _model_subject}.get(name, _projection_subject)(given, workload)
     try:
-        return render_evidence(subjects, PREDICATE_TYPES[name], predicate)
+        return render_evidence(subjects, PREDICATE_TYPES[name], predicate, kinds=given.kinds)
     except FormatError as exc:
         raise InputError(f"this can't be attested: {exc}") from exc
 
@@ -321,7 +322,8 @@ def verify(
     trust = load_trust(now=now, **trusted)
     where = source.environment(environment)
     results: list[tuple[Found, EvidenceFindings]] = []
-    for found in load_workloads(source, load_kinds(existing_config(trusted))):
+    data = load_gate_data(existing_config(trusted))
+    for found in load_workloads(source, data.kinds):
         workload = found.workload
         one = EvidenceContext(
             environment=where,
@@ -331,72 +333,12 @@ def verify(
             images=workload.images,
             model=workload.model,
             now=now,
+            kinds=data.evidence,
         )
         results.append((found, check_evidence(workload.evidence, keyring=trust.keyring, context=one)))
-    _print(results, output)
-    if any(findings.rejected or not findings.facts.sources for _, findings in results):
+    print_evidence(results, output)
+    if any(findings.rejected or not findings.statements for _, findings in results):
         sys.exit(EXIT_VIOLATIONS)
 
 
-def _print(results: Sequence[tuple[Found, EvidenceFindings]], form: str) -> None:
-    match form:
-        case "text":
-            _show(results)
-        case "table":
-            print_table(_HEAD, [row for found, findings in results for row in _rows(found, findings)])
-        case _:
-            value = {"schema": SCHEMA, "workloads": [_plain(found, findings) for found, findings in results]}
-            print_result(value, form)
-
-
-def _rows(found: Found, findings: EvidenceFindings) -> list[tuple[str, ...]]:
-    place = (found.workload.resource, found.workload.namespace, found.place)
-    rows: list[tuple[str, ...]] = [
-        (*place, fact, "verified", _describe(value)) for fact, value in _values(findings).items()
-    ]
-    rows += [(*place, bad.name, "rejected", bad.code) for bad in findings.rejected]
-    return rows or [(*place, "", "none", "")]
-
-
-def _show(results: Sequence[tuple[Found, EvidenceFindings]]) -> None:
-    for found, findings in results:
-        click.echo(f"{safe(found.workload.resource)}  {safe(found.place)}")
-        for fact, value in _values(findings).items():
-            click.echo(f"  {style('verified', 'green')}  {fact}: {_describe(value)}")
-        for bad in findings.rejected:
-            click.echo(f"  {style('rejected', 'red')}  {safe(bad.name)}: {safe(bad.sentence)} ({bad.code})")
-        if not findings.facts.sources and not findings.rejected:
-            click.echo("  no evidence")
-
-
-def _values(findings: EvidenceFindings) -> dict[str, Any]:
-    return {fact: getattr(findings.facts, fact) for fact in findings.facts.sources}
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Coverage):
-        return f"{value.covered} of {value.total} lines"
-    if isinstance(value, Rollback):
-        return f"back in {value.minutes} min"
-    return str(value)
-
-
-def _plain(found: Found, findings: EvidenceFindings) -> dict[str, Any]:
-    return {
-        "workload": found.workload.resource,
-        "namespace": found.workload.namespace,
-        **plain_place(found.manifest),
-        "facts": {
-            fact: {"value": _plain_value(value), "statement": findings.facts.sources[fact]}
-            for fact, value in _values(findings).items()
-        },
-        "rejected": [{"name": bad.name, "code": bad.code, "sentence": bad.sentence} for bad in findings.rejected],
-    }
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Coverage):
-        return {"covered": value.covered, "total": value.total}
-    if isinstance(value, Rollback):
-        return {"available": value.available, "minutes": value.minutes}
-    return value
+evidence.add_command(make)

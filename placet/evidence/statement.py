@@ -9,14 +9,9 @@ from typing import Any, Final
 from placet.approvals.in_toto import Subject, render_in_toto
 from placet.approvals.times import render_time
 from placet.errors import FormatError
-from placet.evidence.predicates import (
-    COVERAGE_TYPE,
-    CYCLONEDX_TYPE,
-    PLAN_TYPE,
-    ROLLBACK_DRILL_URI,
-    TEST_RESULT_TYPE,
-    read_predicate,
-)
+from placet.evidence.claims import render_times
+from placet.evidence.kinds import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE, EvidenceKinds
+from placet.evidence.predicates import ROLLBACK_DRILL_URI, read_predicate
 from placet.model import ModelIdentity
 
 ROLLBACK_TEST: Final = "rollback"
@@ -38,13 +33,13 @@ def coverage_predicate(
         "linesTotal": lines[1],
         "branchesCovered": branches[0],
         "branchesTotal": branches[1],
-        **_times(issued_at, lifetime),
+        **render_times(issued_at, lifetime),
     }
 
 
 def plan_predicate(strategy: str, *, issued_at: datetime, lifetime: timedelta) -> dict[str, Any]:
     """Predicate ``deployment-plan/v1``."""
-    return {"strategy": strategy, **_times(issued_at, lifetime)}
+    return {"strategy": strategy, **render_times(issued_at, lifetime)}
 
 
 def rollback_predicate(minutes: int, *, finished_at: datetime) -> dict[str, Any]:
@@ -83,7 +78,7 @@ def model_predicate(
     }
 
 
-def render_evidence(subjects: Iterable[Subject], predicate_type: str, predicate: Any) -> bytes:
+def render_evidence(subjects: Iterable[Subject], predicate_type: str, predicate: Any, *, kinds: EvidenceKinds) -> bytes:
     """Canonical bytes to sign.
 
     Raises:
@@ -93,12 +88,8 @@ def render_evidence(subjects: Iterable[Subject], predicate_type: str, predicate:
     subjects = tuple(subjects)
     if not subjects:
         raise FormatError("evidence without a subject")
-    read_predicate(predicate_type, predicate)
+    read_predicate(kinds, predicate_type, predicate)
     return render_in_toto(subjects, predicate_type, predicate)
-
-
-def _times(issued_at: datetime, lifetime: timedelta) -> dict[str, str]:
-    return {"issuedAt": render_time(issued_at), "expires": render_time(issued_at + lifetime)}
 
 
 PREDICATE_TYPES: Final = {

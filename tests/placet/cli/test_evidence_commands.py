@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.placet.cli.conftest import Run
 from tests.placet.cli.trust import MANIFEST, manifest, trusted
+from tests.placet.evidence.samples import SCAN
 from tests.simulators.desk import ApprovalDesk
 
 
@@ -101,3 +103,85 @@ def test_evidence_that_does_not_count_is_said(run: Run, tmp_path: Path) -> None:
 
 
 # -- all of them
+
+
+OWN = """\
+evidence:
+  red_team:
+    predicate_type: https://example.org/red-team/v1
+    about: projection
+    max_age_days: 90
+    claims:
+      findings: {type: integer}
+      verdict: {type: string, values: [held, broken]}
+      areas: {type: strings, empty: true}
+      again: {type: boolean, optional: true}
+"""
+
+
+def desk_with_an_auditor() -> ApprovalDesk:
+    desk = ApprovalDesk.standard()
+    desk.add("auditor", facts=["performance", "vulnerability_scan", "red_team"])
+    return desk
+
+
+def test_any_kind_is_made_verified_and_shown_with_what_it_says(run: Run, tmp_path: Path) -> None:
+    paths = desk_with_an_auditor().write(tmp_path / "desk")
+    file, key, scan = manifest(tmp_path), paths["keys"] / "auditor.key", tmp_path / "scan.json"
+    scan.write_text(json.dumps(SCAN))
+    base = ["-f", file, "--key", key, "--write"]
+    run("evidence", "make", "performance", *base, "--claim", "latency_p95_ms=850", "--claim", "accuracy_permille=910")
+    run("evidence", "make", "vulnerability_scan", *base, "--from", scan)
+    assert "placet.dev/evidence.vulnerability-scan" in file.read_text()
+    shown = run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths))
+    assert "about the model, by auditor@example.org, until 2026-" in shown.stdout
+    assert "accuracy_permille 910, latency_p95_ms 850" in shown.stdout
+    told = json.loads(run("evidence", "verify", "-f", file, "-e", "production", *trusted(paths), "-o", "json").stdout)
+    (found,) = told["workloads"]
+    assert [one["kind"] for one in found["statements"]] == ["performance", "vulnerability_scan"]
+    assert (found["facts"], found["rejected"]) == ({}, [])
+
+
+def test_a_kind_of_ones_own_is_made_from_the_policy_data(run: Run, tmp_path: Path) -> None:
+    paths = desk_with_an_auditor().write(tmp_path / "desk")
+    data, config = tmp_path / "policy.yaml", tmp_path / "gate.yaml"
+    data.write_text(OWN)
+    config.write_text(
+        f"cluster: a\nkeyring: {{file: k.json, roots: [a.pub], threshold: 1}}\n"
+        f"record: {{store: r.sqlite, log_key: log.key}}\npolicy: {{data: {data}}}\n"
+    )
+    base = ["evidence", "make", "red_team", "-f", manifest(tmp_path), "--key", paths["keys"] / "auditor.key"]
+    given = ["--config", config, "--claim", "findings=2", "--claim", "verdict=held"]
+    printed = json.loads(run(*base, *given).stdout)
+    statement = json.loads(base64.b64decode(printed["payload"]))
+    times = {name: statement["predicate"].pop(name) for name in ("issuedAt", "expires")}
+    assert statement["predicate"] == {"findings": 2, "verdict": "held", "areas": []}
+    assert statement["predicateType"] == "https://example.org/red-team/v1"
+    assert times["issuedAt"] < times["expires"]
+    assert "knows no kind of evidence" in run(*base, *given[2:], code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["performanse"], "Did you mean performance?"),
+        (["performance"], "says nothing without accuracy_permille, latency_p95_ms"),
+        (["performance", "--claim", "latency=1"], "Claims: accuracy_permille (integer), latency_p95_ms (integer)"),
+        (["performance", "--claim", "latency_p95_ms"], "is no claim of performance"),
+        (["performance", "--claim", "latency_p95_ms=fast"], "latency_p95_ms is a whole number"),
+        (["performance", "--claim", "accuracy_permille=0.91"], "910, not 0.91"),
+        (["performance", "--claim", "latency_p95_ms=1", "--claim", "latency_p95_ms=2"], "is claimed twice"),
+        (["performance", "--claim", "latency_p95_ms=0", "--claim", "accuracy_permille=1"], "can't be attested"),
+        (["lineage", "--claim", "complete=yes"], "complete is true or false"),
+        (["lineage", "--claim", "complete=true", "--image", "x"], "lineage is about the model"),
+        (["vulnerability_scan"], "--from FILE"),
+        (["vulnerability_scan", "--claim", "critical=0"], "--from FILE"),
+        (["performance", "--from", "x.json"], "is made of claims"),
+        (["vulnerability_scan", "--from", "nowhere.json"], "can't read"),
+        (["slo", "--as", "a/b"], "can't be the name of an annotation"),
+    ],
+)
+def test_what_can_not_be_made_is_said_with_what_to_do(run: Run, tmp_path: Path, given: list[str], said: str) -> None:
+    paths = desk_with_an_auditor().write(tmp_path / "desk")
+    result = run("evidence", "make", *given, "-f", manifest(tmp_path), "--key", paths["keys"] / "auditor.key", code=2)
+    assert said in result.stderr

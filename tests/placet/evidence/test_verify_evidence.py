@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from placet.approvals.envelope import parse_annotation, render_annotation
 from placet.approvals.rejections import RejectionCode
 from placet.canonical import Digest
-from placet.evidence.predicates import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
+from placet.evidence.kinds import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
 from placet.evidence.statement import coverage_predicate, plan_predicate, rollback_predicate
 from placet.evidence.verify import EvidenceFindings, VerifiedFacts, check_evidence
 from placet.model import Workload
+from placet.policy.data import merge_policy_data
 from scorer import Coverage, Rollback
 from tests.simulators.desk import NOON, ApprovalDesk, sample_workload
 
@@ -108,7 +109,7 @@ def test_of_several_statements_the_one_that_scores_worst_counts(desk: ApprovalDe
 
 
 def test_1_more_than_the_cap_is_not_looked_at(desk: ApprovalDesk) -> None:
-    assert only_rejection(check(desk, {str(number): "x" for number in range(17)})) == "too_many"
+    assert only_rejection(check(desk, {str(number): "x" for number in range(33)})) == "too_many"
 
 
 def test_2_what_is_no_envelope_is_named_and_no_error(desk: ApprovalDesk) -> None:
@@ -236,8 +237,8 @@ def test_12_a_drill_of_long_ago_proves_nothing(desk: ApprovalDesk) -> None:
     raw = {"rollback": desk.evidence(WORKLOAD)["rollback"]}
     assert check(desk, raw, now=NOON + 90 * DAY - timedelta(seconds=1)).facts.rollback is not None
     assert only_rejection(check(desk, raw, now=NOON + 90 * DAY)) == "too_old"
-    ages = {"rollback": 7 * DAY}
-    assert only_rejection(check(desk, raw, now=NOON + 7 * DAY, max_age=ages)) == "too_old"
+    data = merge_policy_data(b"evidence: {rollback_drill: {max_age_days: 7}}\n", name="operator.yaml")
+    assert only_rejection(check(desk, raw, now=NOON + 7 * DAY, kinds=data.evidence)) == "too_old"
 
 
 # -- predicates
