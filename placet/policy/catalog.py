@@ -20,7 +20,18 @@ class Catalog:
     """The rules of one bundle, by id. The guard ``admission.main`` is among them."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._rules = {rule.id: rule for rule in (*bundle.rules, bundle.guard)}
+        self._rules: dict[str, Rule] = {}
+        self._bundles: dict[str, tuple[Rule, ...]] = {}
+        self.learn(bundle)
+
+    def learn(self, bundle: Bundle) -> None:
+        """Add the rules of another bundle."""
+        self._rules = {**self._rules, **{rule.id: rule for rule in (*bundle.rules, bundle.guard)}}
+        self._bundles = {**self._bundles, bundle.revision: bundle.rules}
+
+    def rules_of(self, revision: str) -> tuple[Rule, ...]:
+        """The rules that policies of this revision judge by; empty where they are not known."""
+        return self._bundles.get(revision, ())
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -34,8 +45,13 @@ class Catalog:
 
 @functools.cache
 def catalog() -> Catalog:
-    """The catalog of the bundle that ships with placet."""
+    """What is known of rules: those that ship with placet, and those of bundles that this process has learned."""
     return Catalog(shipped_bundle())
+
+
+def learn_rules(bundle: Bundle) -> None:
+    """Know what the rules of another bundle say of themselves, from now on; the newest word counts."""
+    catalog().learn(bundle)
 
 
 def rule(rule_id: str) -> Rule:

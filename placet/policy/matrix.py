@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from placet.canonical import Digest, render_canonical
 from placet.errors import EngineError
+from placet.policy.complete import Subjects, complete_facts
 from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.document import INPUT_SCHEMA
@@ -144,12 +145,11 @@ class Domain:
             change: members of the document instead of these.
         """
         risk = self.risks.get(level) or {**next(iter(self.risks.values())), "level": level}
-        document = {
+        document: dict[str, Any] = {
             "schema": INPUT_SCHEMA,
             "uid": "matrix",
             "time_s": _NOW_S,
             "environment": environment,
-            "cluster": "matrix",
             "operation": "CREATE",
             "dry_run": False,
             "requester": "deployer",
@@ -169,8 +169,13 @@ class Domain:
             "thresholds": dict.fromkeys(self.roles, 1),
             "approvals": [_approval(role, "p" if one_person else f"p-{role}") for role in self.ordered(roles)],
             "rejected": [],
+            "requester_groups": [],
+            "evidence_rejected": [],
         }
-        return copy.deepcopy(document | change)
+        subjects = Subjects(
+            document["model"]["digest"], document["projection"], tuple(map(_digest_of, document["images"]))
+        )
+        return copy.deepcopy(document | complete_facts(self.data, environment, subjects, _NOW_S) | change)
 
 
 def _approval(role: str, person: str) -> dict[str, Any]:
@@ -189,6 +194,10 @@ def _approval(role: str, person: str) -> dict[str, Any]:
 def _image() -> dict[str, str]:
     name, digest = "registry.example.org/server", _digest("image")
     return {"container": "server", "reference": f"{name}@{digest}", "name": name, "digest": digest}
+
+
+def _digest_of(image: Mapping[str, str]) -> str:
+    return image["digest"]
 
 
 def _digest(text: str) -> str:
@@ -215,7 +224,7 @@ def with_mode(data: PolicyData, mode: str) -> PolicyData:
     value = copy.deepcopy(dict(data.value))
     for environment in value["environments"].values():
         environment["mode"] = mode
-    return PolicyData(value=value, digest=Digest.of(render_canonical(value)), kinds=data.kinds)
+    return replace(data, value=value, digest=Digest.of(render_canonical(value)))
 
 
 def ask(decide: Decide, document: Mapping[str, Any]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -32,14 +33,32 @@ def find_unreachable(
         put: asks the policies.
     """
     left = set(rules)
-    for environment in domain.environments:
-        for level in domain.levels:
-            good = domain.question(environment, level, frozenset(domain.roles))
-            for document in (domain.question(environment, level, frozenset()), *_vary(good)):
-                if not left:
-                    return ()
-                left -= _refusing(put(document))
+    everybody = frozenset(domain.roles)
+    questions = [
+        (domain.question(environment, level, everybody), domain.question(environment, level, frozenset()))
+        for environment in domain.environments
+        for level in domain.levels
+    ]
+    # What refuses most comes first: a rule that one environment alone requires is not looked for in the others.
+    bare = (document for good, lacking in questions for document in (lacking, *_barren(good)))
+    varied = (document for good, _ in questions for document in _vary(good))
+    for document in itertools.chain(bare, varied):
+        if not left:
+            return ()
+        left -= _refusing(put(document))
     return tuple(sorted(left))
+
+
+def _barren(good: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The good request without evidence, history, window or ceiling, and one whose evidence says the worst."""
+    yield {
+        **good,
+        "evidence": [],
+        "history": {"known": True, "admitted": []},
+        "calendar": {"windows": [], "freezes": []},
+        "replicas": {"known": False, "ceiling": 0},
+    }
+    yield {**good, "evidence": [{**one, "claims": {}} for one in good["evidence"]]}
 
 
 def _refusing(answer: Answer) -> set[str]:
@@ -54,7 +73,8 @@ def _vary(good: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield one_person
     for rejected in _REJECTED:
         yield {**good, "rejected": [rejected]}
-    for path in _paths(good):
+    # Of the evidence, what is lacking was asked before, and there is more of it than of all else.
+    for path in _paths({name: value for name, value in good.items() if name != "evidence"}):
         for value in _VALUES:
             document = _replaced(good, path, value)
             try:

@@ -5,14 +5,16 @@
 #   thing in it. The data is what ships, stamped as placet stamps it.
 package tests.fixtures
 
+import data.admission.main
+
 placet := object.union(object.remove(data.admission.config.defaults, ["detection"]), {
 	"schema": "placet.dev/policy-data/v1",
 	"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
-	"expected_rules": 8,
+	"expected_rules": count(main.judged),
 })
 
 request := {
-	"schema": "placet.dev/policy-input/v1",
+	"schema": "placet.dev/policy-input/v2",
 	"uid": "0d5cf0a6-5b2f-4a3c-9d47-3e0f7a1c2b11",
 	"time_s": 1790000000,
 	"environment": "production",
@@ -46,6 +48,12 @@ request := {
 		approval("business", "p-3"),
 	],
 	"rejected": [{"role": "executive", "code": "expired", "approval_id": "a-9"}],
+	"requester_groups": ["system:authenticated"],
+	"replicas": {"known": true, "ceiling": 4},
+	"evidence": [],
+	"evidence_rejected": [],
+	"history": {"known": true, "admitted": []},
+	"calendar": {"windows": [], "freezes": []},
 }
 
 # The same workload, updated without a change to what is governed, with no approval left.

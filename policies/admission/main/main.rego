@@ -14,6 +14,7 @@ package admission.main
 
 import data.admission.lib.approvals
 import data.admission.lib.environment
+import data.admission.lib.modes
 import data.admission.lib.roles
 
 default decision := {"schema": "placet.dev/policy-decision/v1", "uid": "", "data_digest": "", "allowed": false}
@@ -26,7 +27,7 @@ decision := {
 	"mode": environment.mode,
 	"rules_judged": count(judged),
 	"rules_passed": count(passed),
-	"tolerated": sort({concat(".", rule) | some rule in ((judged - passed) & lenient)}),
+	"tolerated": sort({concat(".", rule) | some rule in lenient}),
 	"required_roles": roles.ordered,
 	"granted_roles": [role | some role in roles.ordered; role in approvals.granted],
 	"violations": sort(problems | {finding | some finding in findings; finding.mode == "enforce"}),
@@ -42,15 +43,20 @@ allowed if {
 	data_known
 	rules_complete
 	environment.known
-	count((judged - passed) - lenient) == 0
+	count(unproved - lenient) == 0
 }
 
-input_known if input.schema == "placet.dev/policy-input/v1"
+parts := [
+	"break_glass", "change", "classifications", "documents", "evidence", "exemptions", "kinds", "licences", "limits",
+	"namespaces", "residency", "rollback",
+]
+
+input_known if input.schema == "placet.dev/policy-input/v2"
 
 data_known if {
 	data.placet.schema == "placet.dev/policy-data/v1"
 	is_object(data.placet.rules)
-	every part in ["break_glass", "exemptions", "kinds", "namespaces"] {
+	every part in parts {
 		is_object(data.placet[part])
 		count(data.placet[part]) > 0
 	}
@@ -80,20 +86,17 @@ passed contains [category, name] if {
 	data.admission.rules[category][name].passes == true
 }
 
+unproved := judged - passed
+
 lenient contains rule if {
-	some rule in judged
-	mode_of(rule) in {"warn", "audit"}
+	some rule in unproved
+	modes.mode_of(rule) in {"warn", "audit"}
 }
 
-mode_of(rule) := mode if {
-	mode := data.placet.rules[concat(".", rule)].mode
-	mode in environment.modes
-} else := environment.mode
-
 # Nothing is said about rules that could not be judged for a problem of the gate's own.
-findings contains stamped(rule, mode_of(rule), entry) if {
+findings contains stamped(rule, modes.mode_of(rule), entry) if {
 	count(problems) == 0
-	some rule in (judged - passed)
+	some rule in unproved
 	some entry in said(rule)
 }
 

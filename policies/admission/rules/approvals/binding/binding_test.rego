@@ -63,3 +63,37 @@ test_fails_when_the_environment_asks_for_no_binding if {
 		not binding.passes with input as fixtures.request with data.placet as placet
 	}
 }
+
+test_fails_when_the_kind_of_change_is_unknown if {
+	binding.passes with input as fixtures.request with data.placet as fixtures.placet
+	not binding.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
+}
+
+# One role that both tables ask for, and nobody else.
+one_role := object.union(fixtures.placet, {
+	"environments": {"production": {"approvals": ["technical"]}},
+	"risk_approvals": {"high": ["technical"]},
+})
+
+test_passes_when_one_role_is_all_that_is_asked_for if {
+	request := fixtures.changed({"approvals": [fixtures.approval("technical", "p-1")]})
+	binding.passes with input as request with data.placet as one_role
+}
+
+test_fails_when_approvals_are_no_list if {
+	every approvals in [{}, "", null, 0, {"first": fixtures.approval("technical", "p-1")}] {
+		request := object.union(object.remove(fixtures.request, ["approvals"]), {"approvals": approvals})
+		not binding.passes with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_fails_without_approvals_when_nobody_says_what_is_asked_for if {
+	request := fixtures.changed({"approvals": []})
+	every placet in [
+		object.remove(fixtures.placet, ["risk_approvals"]),
+		fixtures.with_environment({"bindings": []}),
+		fixtures.with_environment({"bindings": "projection"}),
+	] {
+		not binding.passes with input as request with data.placet as placet
+	}
+}

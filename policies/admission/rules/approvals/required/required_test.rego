@@ -181,3 +181,21 @@ test_fails_when_an_approval_can_not_be_used if {
 		not required.passes with input as request with data.placet as fixtures.placet
 	}
 }
+
+# One role that both tables ask for, and nobody else.
+one_role := object.union(fixtures.placet, {
+	"environments": {"production": {"approvals": ["technical"]}},
+	"risk_approvals": {"high": ["technical"]},
+})
+
+test_passes_when_one_role_is_all_that_is_asked_for if {
+	request := fixtures.changed({"approvals": [fixtures.approval("technical", "p-1")]})
+	required.passes with input as request with data.placet as one_role
+}
+
+test_gives_no_advice_when_nothing_is_carried_forward if {
+	every kind in ["unchanged", "scaled", "rollback"] {
+		request := fixtures.carried("CREATE", kind)
+		count(required.advice) == 0 with input as request with data.placet as fixtures.placet
+	}
+}

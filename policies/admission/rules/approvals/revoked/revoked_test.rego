@@ -71,3 +71,9 @@ test_fails_when_rejections_are_no_list if {
 		not revoked.passes with input as fixtures.changed({"rejected": rejected}) with data.placet as fixtures.placet
 	}
 }
+
+test_reports_a_revocation_that_names_nothing if {
+	request := fixtures.changed({"rejected": [{"code": "revoked"}]})
+	revoked.report == {{"code": "revoked", "cause": "revoked", "role": "", "approval_id": ""}} with input as request
+		with data.placet as fixtures.placet
+}

@@ -82,3 +82,19 @@ test_fails_when_a_role_is_required_that_the_rule_does_not_know if {
 	request := fixtures.changed({"approvals": approvals, "thresholds": {"astrologer": 1}})
 	not separation.passes with input as request with data.placet as placet
 }
+
+test_fails_when_the_kind_of_change_is_unknown if {
+	separation.passes with input as fixtures.request with data.placet as fixtures.placet
+	not separation.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
+}
+
+# One role that both tables ask for, and nobody else.
+one_role := object.union(fixtures.placet, {
+	"environments": {"production": {"approvals": ["technical"]}},
+	"risk_approvals": {"high": ["technical"]},
+})
+
+test_passes_when_one_role_is_all_that_is_asked_for if {
+	request := fixtures.changed({"approvals": [fixtures.approval("technical", "p-1")]})
+	separation.passes with input as request with data.placet as one_role
+}

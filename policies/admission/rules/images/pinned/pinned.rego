@@ -15,6 +15,7 @@ package admission.rules.images.pinned
 
 import data.admission.lib.change
 import data.admission.lib.environment
+import data.admission.lib.images
 
 severity := rego.metadata.chain()[1].annotations.custom.severity
 
@@ -22,7 +23,7 @@ passes if {
 	change.judged_anew
 	environment.settings.pin_images == true
 	is_array(input.images)
-	named
+	images.named
 	every image in input.images {
 		pinned(image)
 	}
@@ -34,18 +35,6 @@ passes if {
 }
 
 passes if change.carried_forward
-
-named if count(input.images) > 0
-
-named if chosen_elsewhere
-
-chosen_elsewhere if {
-	some kind in data.placet.kinds
-	kind.images_elsewhere == true
-	kind.group == input.workload.group
-	kind.kind == input.workload.kind
-	input.workload.version in kind.versions
-}
 
 pinned(image) if {
 	regex.match(`^sha256:[0-9a-f]{64}$`, image.digest)
@@ -62,4 +51,4 @@ report contains entry if {
 	}
 }
 
-report contains {"code": "images_missing"} if not named
+report contains {"code": "images_missing"} if not images.named

@@ -91,3 +91,49 @@ test_fails_when_a_custom_resource_names_an_image_by_its_tag_alone if {
 	request := object.union(service("v1beta1"), {"images": [loose]})
 	not pinned.passes with input as request with data.placet as fixtures.placet
 }
+
+test_fails_when_the_kind_of_change_is_unknown if {
+	pinned.passes with input as fixtures.request with data.placet as fixtures.placet
+	not pinned.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
+}
+
+test_fails_when_the_kind_of_change_is_unknown_and_nothing_need_be_pinned if {
+	placet := fixtures.with_environment({"pin_images": false})
+	not pinned.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as placet
+}
+
+test_passes_with_one_image if {
+	request := fixtures.changed({"images": [fixtures.image("server", "c")]})
+	pinned.passes with input as request with data.placet as fixtures.placet
+}
+
+test_fails_when_images_are_no_list if {
+	every images in [{"first": fixtures.image("server", "c")}, "", null, 7] {
+		request := object.union(object.remove(fixtures.request, ["images"]), {"images": images})
+		not pinned.passes with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_fails_without_images_unless_the_registry_names_just_this_kind if {
+	right := {
+		"group": "serving.kserve.io",
+		"kind": "InferenceService",
+		"versions": ["v1beta1"],
+		"images_elsewhere": true,
+	}
+	only(right)
+	every fields in [
+		{"images_elsewhere": false},
+		{"group": "serving.example.org"},
+		{"kind": "InferenceGraph"},
+		{"versions": ["v1"]},
+	] {
+		not only(object.union(right, fields))
+	}
+	not only(object.remove(right, ["images_elsewhere"]))
+}
+
+only(kind) if {
+	placet := object.union(object.remove(fixtures.placet, ["kinds"]), {"kinds": {"one": kind}})
+	pinned.passes with input as service("v1beta1") with data.placet as placet
+}

@@ -39,3 +39,17 @@ test_fails_when_the_environment_does_not_say_what_is_bound if {
 		not identified.passes with input as fixtures.request with data.placet as placet
 	}
 }
+
+test_fails_when_the_kind_of_change_is_unknown if {
+	identified.passes with input as fixtures.request with data.placet as fixtures.placet
+	not identified.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
+}
+
+test_fails_when_a_field_is_no_text if {
+	every field in ["name", "version"] {
+		every value in [7, true, null, ["llama"]] {
+			request := fixtures.changed({"model": {field: value}})
+			not identified.passes with input as request with data.placet as fixtures.placet
+		}
+	}
+}

@@ -69,3 +69,20 @@ test_fails_when_the_data_is_missing if {
 		not ceiling.passes with input as fixtures.request with data.placet as object.remove(fixtures.placet, [key])
 	}
 }
+
+test_fails_when_the_kind_of_change_is_unknown if {
+	ceiling.passes with input as fixtures.request with data.placet as fixtures.placet
+	not ceiling.passes with input as fixtures.changed({"change": {"kind": "other"}}) with data.placet as fixtures.placet
+}
+
+test_fails_when_approvals_are_no_list if {
+	every approvals in [{}, "", null, 0, {"first": fixtures.approval("technical", "p-1")}] {
+		request := object.union(object.remove(fixtures.request, ["approvals"]), {"approvals": approvals})
+		not ceiling.passes with input as request with data.placet as fixtures.placet
+	}
+}
+
+test_reports_nothing_at_the_ceiling_of_the_environment if {
+	placet := fixtures.with_environment({"max_level": "high"})
+	count(ceiling.report) == 0 with input as fixtures.request with data.placet as placet
+}

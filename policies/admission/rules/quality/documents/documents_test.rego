@@ -1,0 +1,69 @@
+package tests.quality.documents_test
+
+import data.admission.rules.quality.documents
+import data.tests.governed
+
+test_passes_with_all_evidence if {
+	documents.passes with input as governed.request with data.placet as governed.placet
+	count(documents.report) == 0 with input as governed.request with data.placet as governed.placet
+}
+
+test_passes_where_it_is_not_required if {
+	documents.passes with input as governed.without("documentation") with data.placet as governed.released
+	count(documents.report) == 0 with input as governed.without("documentation") with data.placet as governed.released
+}
+
+test_passes_when_carried_forward if {
+	every case in [["UPDATE", "unchanged"], ["UPDATE", "scaled"], ["UPDATE", "rollback"], ["CREATE", "child"]] {
+		documents.passes with input as governed.with_change(case[0], case[1]) with data.placet as governed.placet
+	}
+}
+
+test_fails_when_the_change_is_of_no_known_kind if {
+	not documents.passes with input as governed.changed({"change": {"kind": "other"}}) with data.placet as governed.placet
+}
+
+test_fails_when_the_list_of_what_is_required_is_malformed if {
+	every requires in ["all", [7], {"a": 1}, null] {
+		placet := object.union(governed.placet, {"environments": {"production": {"requires": requires}}})
+		not documents.passes with input as governed.request with data.placet as placet
+	}
+}
+
+test_fails_without_evidence if {
+	request := governed.without("documentation")
+	not documents.passes with input as request with data.placet as governed.placet
+	documents.report == {{"code": "evidence_missing", "kind": "documentation", "rejected": []}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_documents_are_missing_and_names_them if {
+	request := governed.with_claims("documentation", {"documents": ["deployment_guide"]})
+	not documents.passes with input as request with data.placet as governed.placet
+	documents.report == {{"code": "documents_missing", "documents": ["api_documentation", "model_card"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_with_more_documents if {
+	documents.passes with input as governed.with_claims("documentation", {"documents": ["api_documentation", "deployment_guide", "model_card", "poem"]}) with data.placet as governed.placet
+	count(documents.report) == 0 with input as governed.with_claims("documentation", {"documents": ["api_documentation", "deployment_guide", "model_card", "poem"]}) with data.placet as governed.placet
+}
+
+test_fails_when_the_list_is_none if {
+	every request in [
+		governed.without_claim("documentation", "documents"),
+		governed.with_claims("documentation", {"documents": "model_card"}),
+		governed.and_also([governed.second("documentation", {"documents": []}, {"attester": "other"})]),
+	] {
+		not documents.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_fails_when_nothing_says_what_is_required if {
+	every placet in [
+		object.remove(governed.placet, ["documents"]),
+		object.union(governed.placet, {"documents": {"required": []}}),
+	] {
+		not documents.passes with input as governed.request with data.placet as placet
+	}
+}

@@ -1,0 +1,100 @@
+package tests.rollback.authority_test
+
+import data.admission.rules.rollback.authority
+import data.tests.governed
+
+test_passes_with_all_evidence if {
+	authority.passes with input as governed.request with data.placet as governed.placet
+	count(authority.report) == 0 with input as governed.request with data.placet as governed.placet
+}
+
+test_passes_where_it_is_not_required if {
+	authority.passes with input as governed.without("rollback_drill") with data.placet as governed.released
+	count(authority.report) == 0 with input as governed.without("rollback_drill") with data.placet as governed.released
+}
+
+test_passes_when_carried_forward if {
+	every case in [["UPDATE", "unchanged"], ["UPDATE", "scaled"], ["UPDATE", "rollback"], ["CREATE", "child"]] {
+		authority.passes with input as governed.with_change(case[0], case[1]) with data.placet as governed.placet
+	}
+}
+
+test_fails_when_the_change_is_of_no_known_kind if {
+	not authority.passes with input as governed.changed({"change": {"kind": "other"}}) with data.placet as governed.placet
+}
+
+test_fails_when_the_list_of_what_is_required_is_malformed if {
+	every requires in ["all", [7], {"a": 1}, null] {
+		placet := object.union(governed.placet, {"environments": {"production": {"requires": requires}}})
+		not authority.passes with input as governed.request with data.placet as placet
+	}
+}
+
+test_fails_when_somebody_else_rolls_back if {
+	request := object.union(governed.with_change("UPDATE", "rollback"), {"requester": "mallory", "requester_groups": ["system:authenticated"]})
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "rollback_not_authorised", "requester": "mallory"}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_when_a_user_who_may_rolls_back if {
+	authority.passes with input as object.union(governed.with_change("UPDATE", "rollback"), {"requester": "argocd", "requester_groups": []}) with data.placet as object.union(governed.placet, {"rollback": {"users": ["argocd"]}})
+	count(authority.report) == 0 with input as object.union(governed.with_change("UPDATE", "rollback"), {"requester": "argocd", "requester_groups": []}) with data.placet as object.union(governed.placet, {"rollback": {"users": ["argocd"]}})
+}
+
+test_fails_when_the_record_does_not_show_what_it_goes_back_to if {
+	every request in [
+		object.union(governed.with_change("UPDATE", "rollback"), {"precedent": {"decision_id": ""}}),
+		governed.with_change("CREATE", "rollback"),
+		object.union(governed.with_change("UPDATE", "rollback"), {"requester_groups": "sre-on-call"}),
+		object.union(governed.with_change("UPDATE", "rollback"), {"requester_groups": [7], "requester": 7}),
+	] {
+		not authority.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_fails_without_a_drill if {
+	request := governed.without("rollback_drill")
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_missing", "rejected": []}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_the_drill_is_old if {
+	request := governed.with_fields("rollback_drill", {"issued_s": governed.now - 7776001})
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_missing", "rejected": []}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_on_the_last_second_of_a_drill if {
+	authority.passes with input as governed.with_fields("rollback_drill", {"issued_s": governed.now - 7776000}) with data.placet as governed.placet
+	count(authority.report) == 0 with input as governed.with_fields("rollback_drill", {"issued_s": governed.now - 7776000}) with data.placet as governed.placet
+}
+
+test_fails_when_the_drill_was_slow if {
+	request := governed.with_claims("rollback_drill", {"minutes": 16})
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_slow", "found": 16, "limit": 15}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_the_minutes_are_none if {
+	every request in [
+		governed.without_claim("rollback_drill", "minutes"),
+		governed.with_claims("rollback_drill", {"minutes": 0}),
+		governed.with_claims("rollback_drill", {"minutes": "3"}),
+		governed.with_fields("rollback_drill", {"subjects": [governed.digest("0")]}),
+	] {
+		not authority.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_fails_when_a_limit_is_missing if {
+	every placet in [
+		governed.unlimited("rollback_minutes"),
+		governed.unlimited("drill_days"),
+	] {
+		not authority.passes with input as governed.request with data.placet as placet
+	}
+}
