@@ -1,0 +1,122 @@
+"""``placet policy test``: the tests of policies, through both engines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from placet.cli.output import EXIT_VIOLATIONS, say, say_error
+from placet.cli.policy_authoring import policies_option
+
+if TYPE_CHECKING:
+    from placet.policy.authoring.testing import Report
+
+_LOOK_S: Final = 0.3
+
+
+@click.command()
+@policies_option
+@click.option("--run", "pattern", default="", metavar="PATTERN", help="Only tests whose full name holds this pattern.")
+@click.option(
+    "--threshold",
+    type=click.IntRange(0, 100),
+    default=100,
+    show_default=True,
+    help="Least share of the lines that the tests must reach, in percent.",
+)
+@click.option("--watch", is_flag=True, help="Test again whenever a file changes, until it is interrupted.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(("text", "json", "junit", "github")),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+def test(policies: Path | None, pattern: str, threshold: int, *, watch: bool, output: str) -> None:
+    r"""Run the tests of policies through OPA and through the embedded engine.
+
+    Every test must pass in both. Without --run it is measured which lines the tests reach, and seen for each rule that
+    some test of its own would fail if the rule passed always, and some if it never did. Tests of what ships are run
+    where a whole tree is named, and not with an overlay. Needs `opa`, of the release that the policies are compiled
+    with.
+
+    \b
+    Examples:
+      placet policy test
+      placet policy test --policies team-policies --run ceiling
+      placet policy test --watch
+      placet policy test -o junit > policies.xml
+
+    \b
+    Exit codes:
+      0  every test passes, and shows enough
+      1  a test fails, a line is not reached, or a rule was not seen passing and failing
+      2  the policies do not compile, no test has such a name, or there is no opa
+
+    \b
+    Environment:
+      PLACET_OPA  the opa to use; else the one on PATH
+
+    \b
+    See also: placet policy check, placet policy new, docs/policy-authors.md
+    """
+    if watch:
+        _watch(policies, pattern, threshold, output)
+        return
+    report = _test(policies, pattern, threshold, output)
+    if not report.good(threshold):
+        sys.exit(EXIT_VIOLATIONS)
+
+
+def _test(policies: Path | None, pattern: str, threshold: int, output: str) -> Report:
+    from placet.cli.policy_test_view import print_report
+    from placet.policy.authoring.opa import find_opa
+    from placet.policy.authoring.testing import run
+    from placet.policy.authoring.tree import find_tree
+
+    report = run(find_opa(), find_tree(policies), pattern=pattern)
+    print_report(report, output, threshold)
+    return report
+
+
+def _watch(policies: Path | None, pattern: str, threshold: int, output: str) -> None:
+    """Test again after each change; a fault is said, and the next change is waited for."""
+    import time
+
+    from placet.errors import PlacetError
+
+    root = policies or Path("policies")
+    if not root.is_dir():
+        _test(policies, pattern, threshold, output)  # says what is missing
+    seen: object = None
+    try:
+        while True:
+            now = _state(root)
+            if now == seen:
+                time.sleep(_LOOK_S)
+                continue
+            seen = now
+            try:
+                _test(policies, pattern, threshold, output)
+            except PlacetError as error:
+                say_error(error)
+            say("waiting for a change; interrupt to end")
+    except KeyboardInterrupt:
+        say()
+
+
+def _state(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file that counts; one that is just being replaced is seen at the next look."""
+    found = {}
+    for path in root.rglob("*"):
+        if path.suffix in {".rego", ".yaml", ".json"}:
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path.as_posix()] = (stat.st_mtime_ns, stat.st_size)
+    return found

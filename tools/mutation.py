@@ -1,0 +1,220 @@
+"""Put small faults into the policies, one at a time, and say which of them no test notices.
+
+    python tools/mutation.py                       # all of policies/, as `make mutation` does
+    python tools/mutation.py --only risk/ceiling   # files whose name holds this
+    python tools/mutation.py --policies DIR        # other policies, a whole tree or an overlay
+
+A mutant is killed when a Rego test fails with it. First the tests of its own rule are run, alone with what they need;
+all of them when none of those fails. The score is the share of mutants that were killed. A survivor is no fault where
+``tests/policies/survivors.yaml`` says why: the policies mean the same with it, as a rule. An explanation that no
+survivor needs any more is refused, so that the file stays short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+import yaml
+
+from placet.errors import PlacetError
+from placet.policy.authoring.mutants import Mutant, find_domains, find_mutants
+from placet.policy.authoring.opa import Opa, find_opa
+from placet.policy.authoring.syntax import parse_sources
+from placet.policy.authoring.tree import Tree, find_tree
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+EXPLAINED: Final = ROOT / "tests" / "policies" / "survivors.yaml"
+LEAST: Final = 95
+_AT_ONCE: Final = 2
+_KILLED, _SURVIVED, _STILLBORN = "killed", "survived", "stillborn"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the mutants.
+
+    Attributes:
+        counts: killed | survived | stillborn -> how many.
+        survivors: those that no test notices, in the order of the files.
+    """
+
+    counts: Counter[str]
+    survivors: tuple[Mutant, ...]
+
+    @property
+    def score(self) -> float:
+        """Share that was killed, in percent; of none, all."""
+        tried = self.counts[_KILLED] + self.counts[_SURVIVED]
+        return 100 * self.counts[_KILLED] / tried if tried else 100.0
+
+
+class Bench:
+    """Folders in which mutants are tried: one for all policies, one for each rule with what its own tests need."""
+
+    def __init__(self, opa: Opa, tree: Tree, root: Path) -> None:
+        self._opa = opa
+        self._tree = tree
+        self._root = root
+        self._laid: dict[str, Path] = {}
+
+    def try_out(self, mutant: Mutant) -> str:
+        """Killed | survived | stillborn."""
+        rule = self._tree.sources[mutant.file].rule
+        for part in dict.fromkeys((rule, "")):
+            verdict = self._run(self._folder(part), mutant)
+            if verdict != _SURVIVED:
+                return verdict
+        return _SURVIVED
+
+    def _folder(self, rule: str) -> Path:
+        if rule not in self._laid:
+            folder = self._root / (rule or "all")
+            self._tree.lay_out(folder)
+            for source in self._tree.sources.values() if rule else ():
+                beside = source.rule not in {"", rule} or source.name == "admission/main/main_test.rego"
+                if beside or source.name.startswith("checks/"):
+                    (folder / source.name).unlink()
+            self._laid[rule] = folder
+        return self._laid[rule]
+
+    def _run(self, folder: Path, mutant: Mutant) -> str:
+        path = folder / mutant.file
+        source = self._tree.sources[mutant.file].text
+        path.write_text(mutant.apply(source), encoding="utf-8")
+        try:
+            ran = self._opa.run("test", ".", "--format", "json", "--timeout", "10s", "--parallel", "1", folder=folder)
+        finally:
+            path.write_text(source, encoding="utf-8")
+        if not ran.stdout.lstrip().startswith("["):
+            return _STILLBORN
+        results = ran.value()
+        return _KILLED if any(one.get("fail") or one.get("error") for one in results) else _SURVIVED
+
+
+def collect(opa: Opa, tree: Tree, only: str = "") -> list[Mutant]:
+    """Every mutant of the author's policies."""
+    with tree.laid_out() as folder:
+        names = [one.name for one in tree.own if not one.is_test and one.name.startswith("admission/")]
+        modules = parse_sources(opa, tree, folder, names)
+    domains = find_domains(modules.values())
+    return [one for name, module in modules.items() if only in name for one in find_mutants(module, domains)]
+
+
+def try_all(opa: Opa, tree: Tree, mutants: Sequence[Mutant], *, show: bool = False) -> Outcome:
+    """Try each mutant, two at a time."""
+    with tempfile.TemporaryDirectory(prefix="placet-mutants-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+        benches: SimpleQueue[Bench] = SimpleQueue()
+        for at in range(_AT_ONCE):
+            benches.put(Bench(opa, tree, Path(folder) / str(at)))
+
+        def attempt(mutant: Mutant) -> str:
+            bench = benches.get()
+            try:
+                return bench.try_out(mutant)
+            finally:
+                benches.put(bench)
+
+        verdicts = []
+        for verdict in pool.map(attempt, mutants):
+            verdicts.append(verdict)
+            if show:
+                print(f"\r{len(verdicts)} of {len(mutants)} mutants", end="", file=sys.stderr, flush=True)
+    if show:
+        print(file=sys.stderr)
+    survivors = tuple(mutant for mutant, verdict in zip(mutants, verdicts, strict=True) if verdict == _SURVIVED)
+    return Outcome(Counter(verdicts), survivors)
+
+
+def load_explained(path: Path) -> dict[tuple[str, str, str], str]:
+    """File, rule and change of each survivor -> why nobody need notice it.
+
+    Raises:
+        ValueError: an entry lacks something.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[tuple[str, str, str], str] = {}
+    for entry in yaml.safe_load(path.read_text("utf-8")) or ():
+        because = str(entry.get("because", "")).strip()
+        key = (str(entry["file"]), str(entry["rule"]), str(entry["change"]))
+        if not because or key in found:
+            raise ValueError(f"{path}: {key} has no reason, or stands there twice")
+        found[key] = because
+    return found
+
+
+def report(
+    outcome: Outcome, explained: dict[tuple[str, str, str], str], tree: Tree, files: Iterable[str], out: Path
+) -> list[str]:
+    """What is wrong with the outcome: a score that is too low, a survivor or an explanation that nobody needs.
+
+    Args:
+        outcome: of all mutants of the files.
+        explained: survivors with a reason.
+        tree: policies.
+        files: that were mutated.
+        out: the file of the explanations, to be named.
+    """
+    problems = []
+    present = set()
+    for mutant in outcome.survivors:
+        key = (mutant.file, mutant.rule, mutant.change)
+        present.add(key)
+        if key not in explained:
+            place = f"{tree.shown(mutant.file)}:{mutant.line}"
+            problems.append(f"{place}: {mutant.rule}: {mutant.kind}: no test notices {mutant.change}")
+    tried = set(files)
+    problems += [
+        f"{out}: nothing survives that this explains: {' '.join(key)}"
+        for key in sorted(explained.keys() - present)
+        if key[0] in tried
+    ]
+    if outcome.score < LEAST:
+        problems.append(f"the score is {outcome.score:.1f} %, and has to be {LEAST} %")
+    return problems
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policies", type=Path, default=ROOT / "policies")
+    parser.add_argument("--survivors", type=Path, default=EXPLAINED, help="why nobody need notice some")
+    parser.add_argument("--only", default="", help="files whose name holds this")
+    options = parser.parse_args()
+    began = time.monotonic()
+    try:
+        opa, tree = find_opa(), find_tree(options.policies)
+        mutants = collect(opa, tree, options.only)
+        outcome = try_all(opa, tree, mutants, show=sys.stderr.isatty())
+        explained = load_explained(options.survivors)
+    except (PlacetError, ValueError) as exc:
+        print(f"mutation: {exc}", file=sys.stderr)
+        return 2
+    if not mutants:
+        print("mutation: there is nothing to change", file=sys.stderr)
+        return 2
+    problems = report(outcome, explained, tree, {mutant.file for mutant in mutants}, options.survivors)
+    for problem in problems:
+        print(problem)
+    counts = outcome.counts
+    tried = counts[_KILLED] + counts[_SURVIVED]
+    print(
+        f"score {outcome.score:.1f} %: {counts[_KILLED]} of {tried} mutants were noticed, {counts[_SURVIVED]} survive "
+        f"({len(explained)} explained), {counts[_STILLBORN]} did not compile; "
+        f"{time.monotonic() - began:.0f} s"
+    )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
