@@ -50,6 +50,10 @@ _KEYS: Final = {
     "retention.model_artifacts_days": "record.retention.model_artifacts_days",
     "retention.approval_records_days": "record.retention.approval_records_days",
     "retention.audit_logs_days": "record.retention.audit_logs_days",
+    "archive.url": "record.archive.url",
+    "archive.endpoint_url": "record.archive.endpoint_url",
+    "archive.region": "record.archive.region",
+    "archive.ca_file": "record.archive.ca_file",
     "publish.namespace": "record.publish.namespace",
     "publish.events": "record.publish.events",
     "publish.decisions": "record.publish.decisions",
@@ -59,6 +63,7 @@ _KEYS: Final = {
     "export.config_map": "record.export.config_map",
     "export.kubeconfig": "record.export.kubeconfig",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
+    "policy.bundle_poll_s": "policy.bundle_poll_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
     "server.max_per_address": "server.max_connections_per_address",
@@ -68,7 +73,7 @@ _KEYS: Final = {
 }
 _RESTART_FIELDS: Final = (
     "cluster", "store", "log_key", "next_log_key", "origin", "checkpoints", "spool", "persons", "retention",
-    "publish", "export", "server", "lookups",
+    "archive", "publish", "export", "server", "lookups",
 )  # fmt: skip
 
 
@@ -125,7 +130,7 @@ def keep_restart_settings(before: Config, after: Config) -> Config:
 
 
 def find_change(
-    log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine, *, roots: Iterable[str]
+    log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine, *, roots: Iterable[str], version: int = 0
 ) -> Change | None:
     """Compare with the newest record; None when nothing differs.
 
@@ -135,6 +140,7 @@ def find_change(
         data: the same.
         engine: the same.
         roots: digests of the files that ``keyring.roots`` names; who may sign a keyring is what they say.
+        version: of the signed policies; 0 where nobody has to sign.
 
     Raises:
         AuditError: the record can't be read.
@@ -142,21 +148,26 @@ def find_change(
     newest = log.newest(CONFIGURATION)
     if newest is None:
         return Change((), (), first=True)
-    settings, rules = flatten_config(config), _policy(engine)
+    settings, rules = flatten_config(config), _policy(engine, version)
     digests, pinned = (str(_digest(settings)), str(data.digest)), newest.get("roots") == _roots(roots)
     same = (newest.get("settings_digest"), newest.get("data_digest")) == digests and newest.get("policy") == rules
     if same and pinned:
         return None
     old_settings = _read(log.newest_attachment(CONFIGURATION, SETTINGS_ATTACHMENT))
     old_data = _read(log.newest_attachment(CONFIGURATION, DATA_ATTACHMENT))
-    keys = [key for key in ("revision", "engine", "engine_version") if newest.get("policy", {}).get(key) != rules[key]]
-    changed = [f"policy.{key}" if key == "revision" else key for key in keys]
+    former = newest.get("policy", {})
+    keys = [key for key in ("revision", "version", "engine", "engine_version") if former.get(key) != rules.get(key)]
+    changed = [f"policy.{key}" if key in {"revision", "version"} else key for key in keys]
     changed += [] if pinned else [_ROOTS]
     if old_settings is None or old_data is None:
         return Change(tuple(changed), (), compared=False)
     changed += _differing(old_settings, settings)
     changed += [f"data.{key}" for key in _differing(dict(_leaves(old_data, "")), dict(_leaves(data.value, "")))]
-    downgrades = (*_looser_settings(old_settings, settings), *_downgrades(old_data, data.value))
+    downgrades = (
+        *_older_policies(former.get("version", 0), version),
+        *_looser_settings(old_settings, settings),
+        *_downgrades(old_data, data.value),
+    )
     return Change(tuple(sorted(set(changed))), downgrades)
 
 
@@ -170,6 +181,7 @@ def record_change(
     roots: Iterable[str],
     moment: datetime,
     cause: str,
+    version: int = 0,
     pending: Iterable[str] = (),
 ) -> Appended:
     """Make the change a record.
@@ -183,6 +195,7 @@ def record_change(
         roots: as for :func:`find_change`.
         moment: aware UTC.
         cause: ``start`` or ``reload``.
+        version: as for :func:`find_change`.
         pending: keys that have changed in the file and wait for a restart.
 
     Raises:
@@ -197,7 +210,7 @@ def record_change(
         "cause": cause,
         "settings_digest": str(_digest(settings)),
         "data_digest": str(data.digest),
-        "policy": _policy(engine),
+        "policy": _policy(engine, version),
         "roots": _roots(roots),
         "first": change.first,
         "compared": change.compared,
@@ -324,11 +337,17 @@ _LOOSER_SETTINGS: Final[Mapping[str, Any]] = {
     "keyring.exemptions": lambda before, after: after and before != after,
     "record.checkpoints": lambda before, after: before and before != after,
     "record.persons.folder": lambda before, after: before and not after,
+    "record.archive.url": lambda before, after: before and not after,
     "record.retention.model_artifacts_days": lambda before, after: before is not None and after < before,
     "record.retention.approval_records_days": lambda before, after: before is not None and after < before,
     "record.retention.audit_logs_days": lambda before, after: before is not None and after < before,
     "record.export.namespace": lambda before, after: before and before != after,
     "keyring.threshold": lambda before, after: before is not None and after < before,
+    # From those that ship to those of a folder, which somebody else may write to; and fewer who have to stand for them.
+    "policy.bundle": lambda before, after: after and before != after,
+    "policy.bundle_keys": lambda before, after: before and (not after or not set(after) <= set(before)),
+    "policy.bundle_threshold": lambda before, after: before is not None and after < before,
+    "policy.bundle_rollback_to": lambda before, after: after and before != after,
     "server.client_names": lambda before, after: before and not (after and set(after) <= set(before)),
     "server.client_sans": lambda before, after: before and not (after and set(after) <= set(before)),
 }
@@ -364,8 +383,15 @@ def _plain(value: Any) -> str | int | list[str]:
             return [str(item) for item in value]
 
 
-def _policy(engine: PolicyEngine) -> dict[str, str]:
-    return {"revision": engine.revision, "engine": engine.name, "engine_version": engine.version}
+def _policy(engine: PolicyEngine, version: int) -> dict[str, str | int]:
+    signed = {"version": version} if version else {}
+    return {"revision": engine.revision, "engine": engine.name, "engine_version": engine.version, **signed}
+
+
+def _older_policies(before: int, after: int) -> Iterator[Downgrade]:
+    """Signed policies that are older than those of before, or are not signed any more."""
+    if after < before:
+        yield Downgrade("policy.version", str(before), str(after))
 
 
 def _digest(settings: Mapping[str, Any]) -> Digest:

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring
-from placet.audit.log import AuditLog, read_stored
-from placet.audit.record import KEYRING, POLICY, SCHEMA, attachment_digests
+from placet.audit.log import AuditLog
+from placet.audit.record import CONFIGURATION, KEYRING, POLICY, SCHEMA, attachment_digests
+from placet.audit.stored import read_stored
 from placet.canonical import Digest
 from placet.policy.bundle import SOURCES, WASM, Bundle
 from placet.record import render_time
@@ -32,6 +33,16 @@ def newest_keyring_version(log: AuditLog) -> int:
     """
     newest = log.newest(KEYRING)
     return 0 if newest is None else int(newest["version"])
+
+
+def newest_policy_version(log: AuditLog) -> int:
+    """The version of the signed policies that were in force last, 0 where none were.
+
+    Raises:
+        AuditError: the record can't be read.
+    """
+    newest = log.newest(CONFIGURATION) or {}
+    return int(newest.get("policy", {}).get("version", 0))
 
 
 def record_keyring(log: AuditLog, cluster: str, keyring: VerifiedKeyring, moment: datetime) -> None:

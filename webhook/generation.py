@@ -19,6 +19,7 @@ from placet.assemble import (
     build_parents,
     build_residents,
     build_trust,
+    load_policies,
 )
 from placet.audit.log import AuditLog
 from placet.audit.person_keys import PersonKeys
@@ -31,14 +32,17 @@ from placet.errors import EngineError, KeyringError
 from placet.exemptions.folder import Exemptions
 from placet.informer.informer import Informer
 from placet.parents import Parents
-from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.bundle import MANIFEST, SOURCES, WASM
+from placet.policy.data import PolicyData
 from placet.policy.engine import PolicyEngine
+from placet.policy.signed import SIGNATURE
 from placet.record import LogRecorder
 from placet.residents import Residents
 from placet.spool.recorder import SpoolingRecorder
 from placet.spool.spool import Spool
 from placet.trust import FileTrust
-from webhook.foundations import newest_keyring_version, record_keyring
+from webhook.candidate import prove_candidate
+from webhook.foundations import newest_keyring_version, newest_policy_version, record_keyring
 from webhook.measured import MeasuredEngine
 from webhook.metrics import Metrics
 from webhook.selftest import self_test
@@ -52,7 +56,8 @@ class Generation:
 
     Attributes:
         config: in force.
-        data: merged policy data.
+        data: merged policy data, and the policies that they are for.
+        version: of the signed policies; 0 where nobody has to sign.
         engine: prepared, or on its way to it.
         trust: keyring and revocations.
         roots: digests of the root files that ``trust`` was made with.
@@ -66,6 +71,7 @@ class Generation:
 
     config: Config
     data: PolicyData
+    version: int
     engine: PolicyEngine
     trust: FileTrust
     roots: tuple[str, ...]
@@ -113,7 +119,9 @@ class GenerationBuilder:
         Raises:
             PlacetError: a part can't be used.
         """
-        data = load_policy_data(config.policy.data)
+        data, version = load_policies(config, now=self._clock(), newest_version=newest_policy_version(self._log))
+        if former is not None and data.bundle != former.data.bundle:
+            prove_candidate(config, data)  # in a process of its own: what it does to that does nothing to this one
         made = build_engine(config, data, on_drift=self._metrics.engine_drifted)
         engine = MeasuredEngine(made, self._metrics.policy_evaluated)
         try:
@@ -137,14 +145,16 @@ class GenerationBuilder:
                 exemptions=exemptions,
                 namespaces=namespaces,
                 remembered=self._remembered(config),
-                glass=LogGlass(self._log, cluster=config.cluster),
+                glass=LogGlass(self._log, cluster=config.cluster, persons=self._persons),
             )
             if not waiting:
                 self_test(config, data, engine, trust, self._clock)
         except BaseException:
             engine.close()
             raise
-        return Generation(config, data, engine, trust, roots, facts, parents, residents, exemptions, namespaces, gate)
+        return Generation(
+            config, data, version, engine, trust, roots, facts, parents, residents, exemptions, namespaces, gate
+        )
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
         if former is not None and roots == former.roots and _trust_keys(config) == _trust_keys(former.config):
@@ -191,8 +201,21 @@ def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
     and neither the time nor the inode of what a path leads to has to change for that.
     """
     optional = [file for file in (config.policy.data, config.next_log_key) if file is not None]
+    if config.policy.bundle is not None:  # the manifest has the digests of all other files; these two judge
+        optional += [config.policy.bundle / name for name in (MANIFEST, SIGNATURE, WASM, SOURCES)]
+        optional += config.policy.bundle_keys
     files = [config_file, *_root_files(config), *optional, config.log_key]
     return {str(file): digest_file(file) for file in files}
+
+
+def judges_otherwise(former: Generation, generation: Generation) -> bool:
+    """Whether what is judged with differs."""
+    return (former.config, former.data.digest, former.data.bundle, former.roots) != (
+        generation.config,
+        generation.data.digest,
+        generation.data.bundle,
+        generation.roots,
+    )
 
 
 def digest_file(file: Path) -> str:

@@ -144,8 +144,9 @@ class Inspector:
             first = held.faults[0]
             told = f"{len(held.faults)} that exempt nothing, the first {first.file}: {first.why}"
             add_finding(warnings, "keyring", Finding(EXEMPTIONS_UNREADABLE, told))
+        names = tuple(keyring.names)
         try:
-            for event, exemption_id, appended in self._exempted.append_changes(held, now):
+            for event, exemption_id, appended in self._exempted.append_changes(held, now, named=names):
                 logs.say(logging.INFO, f"exemption {event}", exemption_id=exemption_id, log_index=appended.index)
         except AuditError as error:
             add_finding(warnings, "record", Finding(error.code, str(error)))

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from placet.audit.log import Appended, AuditLog, Recorded
+from placet.audit.log import Appended, AuditLog
+from placet.audit.stored import Recorded
 from placet.errors import AuditError
 from placet.policy.decision import PolicyDecision
 from placet.policy.engine import PolicyEngine

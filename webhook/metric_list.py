@@ -101,6 +101,11 @@ RELOADS: Final = Metric(
     "`applied`, `unchanged`, or `refused_<part>`, where what was in force before stays in force.",
     ("result",),
 )  # fmt: skip
+FETCHES: Final = Metric(
+    Counter, "placet_policy_fetches", "Looks at `policy.bundle_source`: `unchanged`, `fetched`, or `refused`, where "
+    "what was in force before stays in force.",
+    ("result",),
+)  # fmt: skip
 POLICY_INFO: Final = Metric(
     Gauge, "placet_policy_info", "1 for the policies (`revision`) and the policy data (`data`) in force.",
     ("revision", "data"),
@@ -207,8 +212,9 @@ EXPORT_CONFLICT: Final = Metric(
 )  # fmt: skip
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
-    EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, POLICY_INFO, KEYRING_EXPIRY, CERTIFICATE_EXPIRY,
-    READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING, SERVER_EVENTS, OVERLOAD,
+    EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, FETCHES, POLICY_INFO, KEYRING_EXPIRY,
+    CERTIFICATE_EXPIRY, READY, STALE, CANARY_RUNS, CANARY_ADMITTED, CANARY_UNDECIDED, CONNECTIONS, WAITING,
+    SERVER_EVENTS, OVERLOAD,
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
     BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY, SPOOL_WAITING, SPOOL_BYTES, SPOOL_FULL, SPOOL_DENIALS,
     PUBLISHED, PUBLISH_BEHIND, PUBLISH_FAILING, EXPORTED_SIZE, EXPORT_CONFLICT,

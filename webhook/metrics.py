@@ -40,6 +40,7 @@ from webhook.metric_list import (
     EXPIRING,
     EXPORT_CONFLICT,
     EXPORTED_SIZE,
+    FETCHES,
     KEYRING_EXPIRY,
     LOOKUP_AGE,
     LOOKUP_ANSWERS,
@@ -195,6 +196,10 @@ class Metrics:
     def reloaded(self, result: str) -> None:
         """A change was noticed; ``applied``, ``unchanged`` or ``refused_<part>``."""
         self._child(RELOADS, self._known(result)).inc()
+
+    def policies_fetched(self, result: str) -> None:
+        """A look at where policies come from has ended; ``unchanged``, ``fetched`` or ``refused``."""
+        self._child(FETCHES, self._known(result)).inc()
 
     def judging_with(self, *, revision: str, data_digest: str, environments: Iterable[str]) -> None:
         """These policies and data are in force from now on."""

@@ -26,15 +26,15 @@ from placet.canary import CanaryKey
 from placet.config import Config, load_config
 from placet.errors import AuditError, ConfigError, EngineError, KeyringError, PlacetError
 from placet.exemptions.record import ExemptionRecord
-from placet.policy.bundle import shipped_bundle
 from placet.revoked import RevocationRecord
 from webhook import logs
 from webhook.app import create_app
 from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
-from webhook.foundations import record_policies
+from webhook.fetching import FetcherThread, PolicyFetcher, fetch_first
+from webhook.foundations import newest_policy_version, record_policies
 from webhook.gates import Gates
-from webhook.generation import Generation, GenerationBuilder, digest_log_keys, fingerprint
+from webhook.generation import Generation, GenerationBuilder, digest_log_keys, fingerprint, judges_otherwise
 from webhook.inspection import Inspector
 from webhook.measured import MeasuredLog
 from webhook.metrics import CONTENT_TYPE, Metrics
@@ -69,6 +69,7 @@ class Runtime:
         canaries: sends what must be refused, to see that it is.
         draining: records what waits in the spool; None without one.
         publishing: shows the cluster what is recorded.
+        fetcher: looks for newer policies where the configuration says.
 
     Example::
 
@@ -102,7 +103,7 @@ class Runtime:
         self._retry_s = float("inf")
         self._closed = False
         self._kept = KeptRevocations()
-        revoked = RevocationRecord(log, self._kept, cluster=config.cluster)
+        revoked = RevocationRecord(log, self._kept, cluster=config.cluster, persons=recording.persons)
         revoked.learn(clock())
         self._informer = build_informer(config)
         metrics.follow_informer(self._informer)
@@ -111,6 +112,7 @@ class Runtime:
         self._builder = GenerationBuilder(
             log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool, persons=recording.persons
         )
+        fetch_first(config, clock=clock, newest_version=lambda: newest_policy_version(log))
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_keys = digest_log_keys(config)
@@ -121,15 +123,15 @@ class Runtime:
         except BaseException:
             self._generation.engine.close()
             raise
-        self.checkpointer = Checkpointer(log, save=recording.save)
+        self.checkpointer = Checkpointer(log, save=recording.save, persons=recording.persons)
         self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
         self._inspector = Inspector(
             log,
             self.checkpointer,
             metrics,
             revoked=revoked,
-            exempted=ExemptionRecord(log, cluster=config.cluster),
-            glass=LogGlass(log, cluster=config.cluster),
+            exempted=ExemptionRecord(log, cluster=config.cluster, persons=recording.persons),
+            glass=LogGlass(log, cluster=config.cluster, persons=recording.persons),
             clock=clock,
             informer=self._informer,
             spool=spool,
@@ -139,6 +141,8 @@ class Runtime:
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
+        self.fetcher = PolicyFetcher(clock=clock, newest_version=lambda: newest_policy_version(log))
+        self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
         self.app: Flask = create_app(
             self._gates,
             ready=self._report,
@@ -220,6 +224,7 @@ class Runtime:
         self._watcher.start()
         self.publishing.start()
         self.canaries.start()
+        self._fetching.start()
 
     def problems(self) -> dict[str, str]:
         """Part -> why this gate can't decide rightly now; empty when it is ready."""
@@ -251,6 +256,7 @@ class Runtime:
             if self._closed:
                 return
             self._closed = True
+        self._fetching.stop()
         self.canaries.stop()
         self.publishing.stop()
         self._watcher.stop()
@@ -314,7 +320,7 @@ class Runtime:
     def _put_in_office(self, generation: Generation, *, changed: bool) -> None:
         former, self._generation = self._generation, generation
         # Another process on the same record may have recorded the change first; here it takes effect all the same.
-        changed = changed or _judges_otherwise(former, generation)
+        changed = changed or judges_otherwise(former, generation)
         generation.trust.enter_office(self._kept)
         self._gates.swap(generation.gate, generation.engine.close)
         if generation.config.log != former.config.log:
@@ -334,8 +340,8 @@ class Runtime:
             AuditError: it could not be recorded, and must not count.
         """
         config, data, engine = generation.config, generation.data, generation.engine
-        record_policies(self._log, config.cluster, shipped_bundle(), self._clock())
-        change = find_change(self._log, config, data, engine, roots=generation.roots)
+        record_policies(self._log, config.cluster, data.bundle, self._clock())
+        change = find_change(self._log, config, data, engine, roots=generation.roots, version=generation.version)
         if change is not None:
             kept = record_change(
                 self._log,
@@ -344,6 +350,7 @@ class Runtime:
                 data,
                 engine,
                 roots=generation.roots,
+                version=generation.version,
                 moment=self._clock(),
                 cause=cause,
                 pending=self._pending,
@@ -377,6 +384,8 @@ class Runtime:
 
     def _warnings(self) -> dict[str, Finding]:
         found = self.publishing.warnings()
+        if self.fetcher.problem is not None:
+            found["policies"] = self.fetcher.problem
         if self._refused is not None:
             found["configuration"] = self._refused
         elif self._pending:
@@ -418,14 +427,6 @@ class Runtime:
             for one in find(reader, Query(allowed=True), limit=_SEEN_ADMISSIONS).found:
                 for approval in one.body.get("approvals", ()):
                     self.metrics.approval_counts(approval["approval_id"], datetime.fromisoformat(approval["expires"]))
-
-
-def _judges_otherwise(former: Generation, generation: Generation) -> bool:
-    return (former.config, former.data.digest, former.roots) != (
-        generation.config,
-        generation.data.digest,
-        generation.roots,
-    )
 
 
 def _part_of(error: PlacetError) -> str:

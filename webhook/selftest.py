@@ -24,6 +24,13 @@ from placet.review import AdmissionRequest, GroupVersionKind
 from placet.trust import FileTrust
 
 DEADLINE_S: Final = 5.0
+# What the document of the test proves. Other rules ask for things that no test can know: theirs may refuse it.
+ANSWERED: Final = frozenset(
+    {
+        *("admission.main", "approvals.binding", "approvals.required", "approvals.revoked", "approvals.separation"),
+        *("images.pinned", "model.identified", "risk.assessed", "risk.ceiling"),
+    }
+)
 EXPECTED_RULE: Final = "approvals.required"
 EXPECTED_CODE: Final = "role_missing"
 _NAME: Final = "placet-self-test"
@@ -72,8 +79,9 @@ def check_engine(engine: PolicyEngine, data: PolicyData, environment: str, *, no
         SelfTestError, EngineError: see :func:`self_test`.
     """
     good = engine.decide(passing_document(data, environment, now=now), deadline_s=DEADLINE_S)
-    if not good.allowed or good.warnings or good.notes:
-        found = _listed((*good.violations, *good.warnings, *good.notes))
+    said = (*good.violations, *good.warnings, *good.notes)
+    if any(item.rule in ANSWERED for item in said) or not (good.allowed or said):
+        found = _listed(said)
         raise SelfTestError(f"a document with every approval did not pass in {environment}: {found}", hint=_HINT)
     bad = engine.decide({**passing_document(data, environment, now=now), "approvals": []}, deadline_s=DEADLINE_S)
     _require_refused(data, environment, allowed=bad.allowed, found=(*bad.violations, *bad.warnings, *bad.notes))
@@ -160,6 +168,12 @@ def passing_document(data: PolicyData, environment: str, *, now: datetime) -> di
             for role in ROLES
         ],
         "rejected": [],
+        "requester_groups": [],
+        "replicas": {"known": True, "ceiling": 1},
+        "evidence": [],
+        "evidence_rejected": [],
+        "history": {"known": False, "admitted": []},
+        "calendar": {"windows": [], "freezes": []},
     }
 
 

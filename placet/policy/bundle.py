@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import tarfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,8 @@ _MAX_MANIFEST_BYTES: Final = 1 << 20
 MANIFEST: Final = "manifest.json"
 SOURCES: Final = "bundle.tar.gz"
 WASM: Final = "policy.wasm"
+# Below the folder, and never out of it.
+_FILE_NAME: Final = re.compile(r"(?:[a-z0-9_][a-z0-9_.-]{0,99}/){0,4}[a-z0-9_][a-z0-9_.-]{0,99}", re.ASCII)
 _SCHEMA: Final = "placet.dev/policy-bundle/v1"
 _REBUILD: Final = "Build it again with `make bundle`, or install placet again."
 
@@ -30,6 +34,8 @@ class Rule:
         severity: critical | high | medium | low | info.
         solution: what the reader of a refusal does next.
         controls: references into governance frameworks.
+        optional: whether it is asked for only where an environment requires it.
+        effective_on: until when it warns where it would enforce; aware UTC, None for a rule in force since it was made.
     """
 
     id: str
@@ -38,6 +44,8 @@ class Rule:
     severity: str
     solution: str
     controls: tuple[str, ...]
+    optional: bool = False
+    effective_on: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ def _parse_manifest(folder: Path, manifest: dict[str, Any]) -> Bundle:
         revision=str(Digest.parse(manifest["revision"])),
         compiler=_text(manifest["compiler"]),
         entry_point=_text(entry_point),
-        files={name: Digest.parse(digest) for name, digest in manifest["files"].items()},
+        files={_file_name(name): Digest.parse(digest) for name, digest in manifest["files"].items()},
         rules=rules,
         guard=_parse_rule(manifest["guard"]),
     )
@@ -176,7 +184,19 @@ def _parse_rule(rule: dict[str, Any]) -> Rule:
         severity=_text(rule["severity"]),
         solution=_text(rule["solution"]),
         controls=tuple(_text(control) for control in rule["controls"]),
+        optional=rule.get("optional", False) is True,
+        effective_on=None if "effective_on" not in rule else _moment(rule["effective_on"]),
     )
+
+
+def _moment(value: Any) -> datetime:
+    return datetime.strptime(_text(value), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _file_name(name: str) -> str:
+    if _FILE_NAME.fullmatch(name) is None:
+        raise ValueError("a file's name is not one that a bundle has")
+    return name
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,8 @@ _OURS: Final = frozenset({"admission", "placet"})
 _OPAS_OWN: Final = "system"
 _NO_POLICIES: Final = "the policies were missing"
 _NO_DATA: Final = "the policy data was missing"
+GIVE_S: Final = 60.0
+"""Longest that a server may take for all policies; what it has taken by then it need not be given again."""
 LOST: Final = frozenset({_NO_POLICIES, _NO_DATA})
 """What ``Contents.ensure`` found when a server has merely lost what it was given, as in a restart."""
 
@@ -88,8 +90,13 @@ class Contents:
         self._data = {**data.stamped(expected_rules=len(bundle.rules)), "digest": self.stamp}
         self._data_bytes = render_canonical(self._data)
 
-    def ensure(self, server: Server, deadline: Deadline) -> str:
+    def ensure(self, server: Server, deadline: Deadline, giving: Deadline | None = None) -> str:
         """Compare what the server holds, and give it what it lacks.
+
+        Args:
+            server: that judges.
+            deadline: for comparing, and for giving the data.
+            giving: for giving all policies, which takes longer: OPA compiles everything after each. Else the same.
 
         Returns:
             what was not as it must be and is now; "" when there was nothing.
@@ -101,6 +108,7 @@ class Contents:
         if before and not self._push:
             raise failure("engine_drift", before)
         if before:
+            deadline = giving or deadline
             self._give_policies(server, deadline)
             if after := self._difference_of_policies(server, deadline):
                 raise failure("engine_drift", after)

@@ -7,7 +7,8 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -16,10 +17,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 
 from placet.canonical import MAX_DEPTH, Digest, render_canonical
+from placet.change_calendar import ChangeCalendar, parse_calendar
 from placet.errors import CanonicalError, EngineError, FormatError
+from placet.evidence.kinds import EvidenceKinds, parse_evidence_kinds
 from placet.kubeyaml import UnreadableError, parse_documents
-from placet.policy.bundle import shipped_bundle
-from placet.policy.schema import validator, validator_source
+from placet.policy.bundle import Bundle, shipped_bundle
+from placet.policy.demands import fill_demands, find_nonsense
+from placet.policy.schema import bundle_validator, validator, validator_source
 from placet.projection import Kinds, parse_kinds
 from placet.settings_file import nearest_line
 
@@ -36,11 +40,20 @@ class PolicyData:
         value: the data, without the stamps below.
         digest: of its canonical bytes; each decision echoes it.
         kinds: which objects are workloads, and how custom resources among them are read.
+        evidence: the kinds of evidence that there are.
+        calendar: change windows and freezes.
+        bundle: the policies that they are for, whose defaults these are merged over.
+        effective_time_s: seconds since 1970 UTC of the day whose rules are tried, instead of the request's; a gate has
+            none. It is no part of the data: the digest is not over it.
     """
 
     value: Mapping[str, Any]
     digest: Digest
     kinds: Kinds
+    evidence: EvidenceKinds
+    calendar: ChangeCalendar
+    bundle: Bundle = field(default_factory=shipped_bundle, repr=False)
+    effective_time_s: int | None = None
 
     def stamped(self, *, expected_rules: int) -> dict[str, Any]:
         """What an engine gets at ``data.placet``: the data, its digest and the number of rules that must be judged.
@@ -49,11 +62,19 @@ class PolicyData:
         of the data. The digest is over them too.
         """
         judged = {key: value for key, value in self.value.items() if key != "detection"}
-        return {**judged, "digest": str(self.digest), "expected_rules": expected_rules}
+        trial = {} if self.effective_time_s is None else {"effective_time_s": self.effective_time_s}
+        return {**judged, "digest": str(self.digest), "expected_rules": expected_rules, **trial}
+
+    def at_time(self, moment: datetime | None) -> PolicyData:
+        """The same data, judged with the rules that are in force at another moment; None for the request's.
+
+        Nothing else is judged as of then: approvals and evidence hold, or don't, when they are asked for.
+        """
+        return replace(self, effective_time_s=None if moment is None else int(moment.timestamp()))
 
 
-def load_policy_data(operator_file: Path | None) -> PolicyData:
-    """Read the shipped defaults, and the operator's YAML file over them.
+def load_policy_data(operator_file: Path | None, bundle: Bundle | None = None) -> PolicyData:
+    """Read the bundle's defaults, by default those that ship, and the operator's YAML file over them.
 
     Mappings are merged by key, lists and scalars are replaced. A new environment must say everything.
 
@@ -62,31 +83,38 @@ def load_policy_data(operator_file: Path | None) -> PolicyData:
             the message names the file and the place in it.
     """
     if operator_file is None:
-        return merge_policy_data(b"", name="the shipped policy data")
+        return merge_policy_data(b"", name="the shipped policy data", bundle=bundle)
     try:
         raw = operator_file.read_bytes()
     except OSError as exc:
         _refuse(str(operator_file), f"can't be read: {exc.strerror or exc}", exc)
-    return merge_policy_data(raw, name=str(operator_file))
+    return merge_policy_data(raw, name=str(operator_file), bundle=bundle)
 
 
-def merge_policy_data(raw: bytes, *, name: str) -> PolicyData:
-    """The shipped defaults with an operator's YAML over them.
+def merge_policy_data(raw: bytes, *, name: str, bundle: Bundle | None = None) -> PolicyData:
+    """A bundle's defaults with an operator's YAML over them.
 
     Args:
         raw: the operator's file; empty for the defaults alone.
         name: of the file, for messages.
+        bundle: whose defaults, schemas and rules; those that ship by default.
 
     Raises:
         EngineError: as :func:`load_policy_data`.
     """
-    merged = _load_defaults()
+    bundle = bundle or shipped_bundle()
+    merged = _load_defaults(bundle)
     operator = parse_yaml(raw, name=name)
     if operator is not None:
-        _require_valid(operator, "operator", name=name, raw=raw)
+        _require_valid(operator, "operator", bundle, name=name, raw=raw)
         merged = _merge(merged, operator)
-    _require_valid(merged, "", name=name, raw=raw)
-    known = {rule.id for rule in shipped_bundle().rules}
+    try:
+        fill_demands(merged)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise _unfitting(bundle) from exc
+    _require_valid(merged, "", bundle, name=name, raw=raw)
+    _require_shapes(merged, bundle)
+    known = {rule.id for rule in bundle.rules}
     for rule in merged["rules"]:
         if rule not in known:
             where = f"{name}{_place(raw, ('rules', rule))}"
@@ -96,28 +124,65 @@ def merge_policy_data(raw: bytes, *, name: str) -> PolicyData:
         where = f"{name}{_place(raw, ('namespaces', 'default_environment'))}"
         known_names = ", ".join(sorted(merged["environments"]))
         _refuse(where, f"namespaces.default_environment: there is no environment {default!r}; known: {known_names}")
+    for found in find_nonsense(merged, bundle.rules):
+        meant = _suggest(found.given, found.known) if found.given else ""
+        _refuse(f"{name}{_place(raw, found.steps)}", f"{'.'.join(found.steps)}: {found.sentence}{meant}")
     try:
         kinds = parse_kinds(merged["kinds"])
     except FormatError as exc:
         key = str(exc).partition(":")[0].removeprefix("kinds.").rpartition(".")[0]
         _refuse(f"{name}{_place(raw, ('kinds', key))}", str(exc), exc)
-    return PolicyData(value=merged, digest=Digest.of(render_canonical(merged)), kinds=kinds)
+    try:
+        evidence, calendar = parse_evidence_kinds(merged["evidence"]), parse_calendar(merged.get("change", {}))
+    except FormatError as exc:
+        steps = str(exc).partition(":")[0].split(".")
+        _refuse(f"{name}{_place(raw, tuple(steps))}", str(exc), exc)
+    digest = Digest.of(render_canonical(merged))
+    return PolicyData(value=merged, digest=digest, kinds=kinds, evidence=evidence, calendar=calendar, bundle=bundle)
 
 
-def _load_defaults() -> dict[str, Any]:
-    """What ships, made anew: whoever changes it changes nobody else's."""
-    defaults: dict[str, Any] = json.loads(_render_defaults())
+def _require_shapes(merged: Mapping[str, Any], bundle: Bundle) -> None:
+    """What this release reads has the shape that ships, whatever schema a bundle brings; further parts are its own.
+
+    Raises:
+        EngineError: ``bundle_invalid``.
+    """
+    if bundle == shipped_bundle():
+        return
+    ours = {key: value for key, value in merged.items() if key in validator_source("data")["properties"]}
+    if not validator("data").is_valid(ours):
+        raise _unfitting(bundle)
+
+
+def _unfitting(bundle: Bundle) -> EngineError:
+    return EngineError(
+        f"the policy data that the bundle in {bundle.folder} brings are not what this release of placet reads",
+        code="bundle_invalid",
+        hint="A bundle adds parts of its own at the top; those that ship keep their shape.",
+    )
+
+
+def _load_defaults(bundle: Bundle) -> dict[str, Any]:
+    """What a bundle brings along, made anew: whoever changes it changes nobody else's."""
+    shipped = bundle == shipped_bundle()
+    defaults: dict[str, Any] = json.loads(_render_shipped() if shipped else _render_defaults(bundle))
     return defaults
 
 
 @functools.cache
-def _render_defaults() -> bytes:
-    bundle = shipped_bundle()
+def _render_shipped() -> bytes:
+    return _render_defaults(shipped_bundle())
+
+
+def _render_defaults(bundle: Bundle) -> bytes:
     merged: dict[str, Any] = {"schema": DATA_SCHEMA}
     for name in sorted(file for file in bundle.files if file.startswith("defaults/")):
         # As kubectl reads YAML, which is much quicker; of these files the manifest holds every byte.
-        (document,) = parse_documents(bundle.load_file(name))
-        merged = _merge(merged, document.value)
+        try:
+            (document,) = parse_documents(bundle.load_file(name))
+            merged = _merge(merged, document.value)
+        except (UnreadableError, ValueError, TypeError, AttributeError) as exc:
+            raise EngineError(f"the bundle's {name} is no policy data", code="bundle_invalid") from exc
     return render_canonical(merged)
 
 
@@ -179,8 +244,8 @@ def _first_lines(exc: BaseException) -> str:
     return re.sub(r"\s+", " ", str(exc))[:200]
 
 
-def _require_valid(value: Any, definition: str, *, name: str, raw: bytes = b"") -> None:
-    error = next(iter(validator("data", definition).iter_errors(value)), None)
+def _require_valid(value: Any, definition: str, bundle: Bundle, *, name: str, raw: bytes = b"") -> None:
+    error = next(iter(bundle_validator(bundle, "data", definition).iter_errors(value)), None)
     if error is None:
         return
     where = ".".join(str(step) for step in error.instance_path)
@@ -223,12 +288,28 @@ def _known_keys(error: Any) -> Iterable[str]:
     match [str(step) for step in error.instance_path]:
         case []:
             return tuple(properties["operator"]["properties"])
+        case ["limits", "default"] | ["limits", _, _]:
+            return tuple(properties["limit_table"]["properties"])
+        case ["limits" | "change" | "rollback" | "residency" | "classifications" | "documents" | "licences" as part]:
+            return tuple(properties[part]["properties"])
+        case ["change", "ticket"]:
+            return tuple(properties["change"]["properties"]["ticket"]["properties"])
+        case ["change", "windows", _]:
+            return tuple(properties["change_window"]["properties"])
+        case ["change", "freezes", _]:
+            return tuple(properties["change_freeze"]["properties"])
+        case ["classifications", _]:
+            return tuple(properties["classification"]["properties"])
         case ["environments", _]:
             return tuple(properties["environment"]["properties"])
         case ["detection"]:
             return tuple(properties["detection"]["properties"])
         case ["kinds", _]:
             return tuple(properties["kind"]["properties"])
+        case ["evidence", _]:
+            return tuple(properties["evidence_kind"]["properties"])
+        case ["evidence", _, "claims", _]:
+            return tuple(properties["claim"]["properties"])
         case ["namespaces"]:
             return tuple(properties["namespaces"]["properties"])
         case ["break_glass"]:

@@ -9,7 +9,7 @@ from placet.canonical import render_canonical
 from placet.errors import CanonicalError, EngineError
 from placet.policy.schema import describe, validator
 
-INPUT_SCHEMA: Final = "placet.dev/policy-input/v1"
+INPUT_SCHEMA: Final = "placet.dev/policy-input/v2"
 
 
 def check_document(document: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from placet.errors import EngineAnswerError, EngineError, EngineTimeout
 MAX_PAGES: Final = 128
 """Most memory of one instance, in pages of 64 KiB: 8 MiB."""
 _PAGE_BYTES: Final = 1 << 16
+_SPARE_PAGES: Final = 8
 _INPUT_STEP: Final = 4096
 _LOAD_FUEL: Final = 1_000_000_000
 _ABI: Final = (1, 2)
@@ -74,7 +75,7 @@ class Guest:
             self.entry_points = self._read_entry_points()
             self._data = self._load(data)
             self._heap = self._call("opa_heap_ptr_get")
-        except (wasmtime.WasmtimeError, KeyError, ValueError, TypeError, IndexError) as exc:
+        except (wasmtime.WasmtimeError, wasmtime.Trap, KeyError, ValueError, TypeError, IndexError) as exc:
             raise EngineError(f"policy.wasm is not a policy that can be run: {exc}", code="bundle_invalid") from exc
 
     def evaluate(self, entry_point: str, document: bytes, *, fuel: int) -> Any:
@@ -182,9 +183,13 @@ class Guest:
 
 
 def _least_pages(module: wasmtime.Module) -> int:
-    """Pages that the module's own data needs."""
+    """Pages that the module's own data needs.
+
+    Some more than it says: OPA forgets a part of what it writes there, and a module whose data ends just behind a page
+    says one page too few. Then it could not be instantiated at all. The heap begins behind all of it either way.
+    """
     (least,) = (entry.type.limits.min for entry in module.imports if isinstance(entry.type, wasmtime.MemoryType))
-    return int(least)
+    return min(int(least) + _SPARE_PAGES, MAX_PAGES)
 
 
 def _require_abi(versions: Sequence[object], store: wasmtime.Store) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from placet.errors import EngineAnswerError, EngineError, EngineTimeout
-from placet.policy.bundle import Bundle, shipped_bundle
-from placet.policy.contents import LOST, Contents
+from placet.policy.bundle import Bundle
+from placet.policy.contents import GIVE_S, LOST, Contents
 from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, parse_decision
 from placet.policy.document import render_document
@@ -80,7 +80,7 @@ class OpaEngine:
         Args:
             url: ``http://127.0.0.1:8181`` or https, without a path.
             data: given to the server.
-            bundle: whose policies, revision and compiler the server must have; by default the one that ships.
+            bundle: whose policies, revision and compiler the server must have; by default that of the data.
             token: bearer token, when the server asks for one.
             ca_file: authorities for https; the system's when empty.
             push: whether the server is given the policies too, or has the bundle from elsewhere.
@@ -93,7 +93,7 @@ class OpaEngine:
             ConfigError: no such address, or one that can't be trusted.
             EngineError: ``bundle_invalid``.
         """
-        bundle = bundle or shipped_bundle()
+        bundle = bundle or data.bundle
         self.version = bundle.compiler
         self.revision = bundle.revision
         self._package, _, self._rule = bundle.entry_point.rpartition("/")
@@ -209,14 +209,14 @@ class OpaEngine:
         return value is not None and (not isinstance(value, dict) or value.get("data_digest") == self._contents.stamp)
 
     def _look(self) -> None:
-        deadline = Deadline(_LOOK_S)
+        deadline, giving = Deadline(_LOOK_S), Deadline(GIVE_S)
         with self._alone(deadline):
-            self._compare(deadline)
+            self._compare(deadline, giving)
 
-    def _compare(self, deadline: Deadline) -> None:
+    def _compare(self, deadline: Deadline, giving: Deadline | None = None) -> None:
         value = self._query(_QUESTION, deadline)  # version and bundle, before anything is read or given
         had_stamp = isinstance(value, dict) and self._is_stamped(value)
-        changed = self._contents.ensure(self._server, deadline)
+        changed = self._contents.ensure(self._server, deadline, giving)
         # Another engine of this process is the gate before a reload, or after it: that is no stranger.
         shared, self._server_use.stamp = self._server_use.stamp, self._contents.stamp
         if changed and (had_stamp or changed not in LOST) and shared in {"", self._contents.stamp}:
@@ -226,7 +226,7 @@ class OpaEngine:
         elif changed:
             _LOG.info("OPA was given what it lacked: %s", changed)
         if changed or not self._compared:
-            self._require_stamp(deadline)
+            self._require_stamp(giving or deadline)
         self._compared = True
 
     def _require_stamp(self, deadline: Deadline) -> None:

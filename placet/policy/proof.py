@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -73,6 +73,8 @@ def prove(
     open_engine: Callable[[PolicyData], PolicyEngine],
     rules: Iterable[str],
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    *,
+    optional: Collection[str] = (),
 ) -> Proof:
     """Ask everything that can be asked of a matrix.
 
@@ -81,11 +83,23 @@ def prove(
         open_engine: makes an engine that judges by data; closed after use.
         rules: ids of all rules, ``approvals.required``.
         progress: is told what is done, and what there is.
+        optional: those of the rules that judge only where an environment requires them.
 
     Raises:
         EngineError: an engine can't be made.
     """
-    return _Prover(data, open_engine, progress).run(sorted(rules))
+    required = {rule for environment in data.value["environments"].values() for rule in environment["requires"]}
+    idle = sorted(set(optional) - required)
+    proof = _Prover(data, open_engine, progress).run(sorted(set(rules) - set(idle)))
+    return replace(proof, notes=(*proof.notes, *_note_unrequired(idle, len(optional))))
+
+
+def _note_unrequired(idle: Sequence[str], optional: int) -> Iterator[str]:
+    """A rule that no environment requires refuses nothing, as it is meant to."""
+    if idle and len(idle) == optional:
+        yield f"no environment requires any of the {optional} rules that `requires` can name"
+    elif idle:
+        yield f"no environment requires {', '.join(idle)}"
 
 
 class _Prover:

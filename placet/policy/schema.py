@@ -8,7 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from placet.policy.bundle import shipped_bundle
+from placet.errors import EngineError
+from placet.policy.bundle import Bundle, shipped_bundle
 
 
 @functools.cache
@@ -30,6 +31,30 @@ def validator(name: str, definition: str = "") -> Any:
         EngineError: ``bundle_invalid`` when the schema is missing or is not the one in the manifest.
     """
     schema = validator_source(name)
+    if definition:
+        schema = {"$schema": schema["$schema"], "$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
+    return jsonschema_rs.validator_for(schema, offline=True)
+
+
+def bundle_validator(bundle: Bundle, name: str, definition: str = "") -> Any:
+    """As ``validator``, of a schema that a bundle brings along.
+
+    Raises:
+        EngineError: ``bundle_invalid``: the schema is missing, is not the one in the manifest, or is none.
+    """
+    file = f"schemas/{name}.json"
+    if bundle.files.get(file) == shipped_bundle().files.get(file):
+        return validator(name, definition)
+    raw = bundle.load_file(file)
+    try:
+        return _compiled(raw, definition)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise EngineError(f"the bundle's {file} is no schema: {type(exc).__name__}", code="bundle_invalid") from exc
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(raw: bytes, definition: str) -> Any:
+    schema = json.loads(raw)
     if definition:
         schema = {"$schema": schema["$schema"], "$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
     return jsonschema_rs.validator_for(schema, offline=True)

@@ -13,7 +13,7 @@ import wasmtime
 
 from placet.canonical import render_canonical
 from placet.errors import EngineError, EngineTimeout, EngineUnavailable
-from placet.policy.bundle import Bundle, shipped_bundle
+from placet.policy.bundle import Bundle
 from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, parse_decision
 from placet.policy.document import render_document
@@ -61,12 +61,12 @@ class EmbeddedEngine:
 
     @classmethod
     def default(cls, data: PolicyData, *, guests: int = 1) -> Self:
-        """An engine on the bundle that ships with placet.
+        """An engine on the bundle that the data are for: the one that ships with placet, if nobody chose another.
 
         Raises:
             EngineError: ``bundle_invalid``.
         """
-        return cls(shipped_bundle(), data, guests=guests)
+        return cls(data.bundle, data, guests=guests)
 
     def prepare(self) -> None:
         """Compile, and make the guests.

@@ -24,7 +24,7 @@ def test_reads_the_bundle_that_ships() -> None:
     bundle = shipped_bundle()
     assert bundle.revision.startswith("sha256:")
     assert (bundle.compiler, bundle.entry_point) == ("1.22.2", "admission/main/decision")
-    assert len(bundle.rules) == 8
+    assert len(bundle.rules) == 29
     assert bundle.guard.id == "admission.main"
 
 

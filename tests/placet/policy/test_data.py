@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from placet.canonical import Digest, render_canonical
 from placet.errors import EngineError
 from placet.model import BINDINGS, LEVELS, ROLES
+from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
 from placet.policy.data import MAX_BYTES, load_policy_data, parse_yaml
 from scorer import APPROVALS_BY_ENVIRONMENT, APPROVALS_BY_LEVEL
 
@@ -209,3 +212,112 @@ def test_labellers_are_replaced_list_by_list(tmp_path: Path) -> None:
     value = load_policy_data(write(tmp_path, "namespaces: {labellers: {users: [argo]}}")).value["namespaces"]
     labellers = {"users": ["argo"], "groups": ["system:masters"]}
     assert value == {"mode": "enforce", "labellers": labellers, "move": "warn", "default_environment": "production"}
+
+
+def window(
+    *,
+    environments: str = "[production]",
+    days: str = "[monday]",
+    start: str = "09:00",
+    end: str = "17:00",
+    timezone: str = "UTC",
+) -> str:
+    body = f"environments: {environments}, days: {days}, from: '{start}', to: '{end}', timezone: {timezone}"
+    return f"change: {{windows: {{w: {{{body}}}}}}}"
+
+
+def freeze(start: str, end: str) -> str:
+    body = f"environments: [production], from: '{start}', to: '{end}', timezone: UTC"
+    return f"change: {{freezes: {{f: {{{body}}}}}}}"
+
+
+SENSELESS = [
+    ("environments: {production: {requires: [slo.declare]}}",
+     "there is no rule 'slo.declare'; did you mean 'slo.declared'?"),
+    ("environments: {production: {requires: [risk.ceiling]}}", "'risk.ceiling' is in force in every environment"),
+    ("environments: {production: {requires: [SLO]}}", '"SLO" does not match'),
+    ("environments: {production: {promotes_from: stagin}}",
+     "there is no environment 'stagin'; did you mean 'staging'?"),
+    ("environments: {production: {promotes_from: production}}", "goes in a circle: production from production"),
+    ("environments: {development: {promotes_from: production}}", "goes in a circle"),
+    ("environments: {development: {requires: [promotion.staged]}}", "promotion.staged needs promotes_from beside it"),
+    ("environments: {production: {requires: [change.window]}}", "no window of change.windows is for 'production'"),
+    ("environments: {production: {requires: [rollback.authority]}}\nrollback: {groups: []}", "names nobody who may"),
+    ("environments: {production: {requires: [privacy.residency]}}", "residency.clusters names no cluster's region"),
+    ("limits: {environments: {prodution: {replicas: 3}}}",
+     "there is no environment 'prodution'; did you mean 'production'?"),
+    ("limits: {default: {replica: 3}}", "the key 'replica' is not known here; did you mean 'replicas'?"),
+    ("limits: {models: {llama: {latency_p95_ms: 0}}}", "0 is less than the minimum of 1"),
+    ("limits: {default: {accuracy_permille: 0}}", "0 is less than the minimum of 1"),
+    ("limits: {default: {accuracy_permille: 1001}}", "1001 is greater than the maximum of 1000"),
+    ("limits: {default: {critical_vulnerabilities: -1}}", "-1 is less than the minimum of 0"),
+    ("limits: {default: {soak_hours: '24'}}", '"24" is not of type'),
+    ("rollback: {groups: ['system:authenticated']}", "everybody would be meant"),
+    ("documents: {required: []}", "must not be empty"),
+    ("licences: {allowed: []}", "must not be empty"),
+    ("classifications: {secret: {dpia: true}}", "the key 'secret' is not known here"),
+    ("change: {ticket: {digit: 7}}", "did you mean 'digits'?"),
+    (window(environments="[prodction]"), "there is no environment 'prodction'; did you mean 'production'?"),
+    (window(start="17:00", end="09:00"), "to: is not after from on the same day"),
+    (window(days="[mon]"), '"mon" is not one of "monday"'),
+    (window(start="9"), '"9" does not match'),
+    (window(timezone="Mars/Base"), "the time zone database has no 'Mars/Base'"),
+    (freeze("2026-02-30T00:00", "2026-03-02T00:00"), "from: is not a date and a time"),
+    (freeze("2026-03-02T00:00", "2026-03-02T00:00"), "to: is not after from"),
+]  # fmt: skip
+
+
+_LAX = '{"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": {"operator": {}}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rules", "{}"),
+        ("rules", "rules: 7"),
+        ("environments", "environments: []"),
+        ("environments", "environments: {production: {mode: enforce}}"),
+        ("evidence", "evidence: {scan: 3}"),
+        ("namespaces", "namespaces: 3"),
+    ],
+)
+def test_a_bundle_whose_own_schema_asks_for_nothing_is_held_to_what_is_read(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for file, text in {"schemas/data.json": _LAX, f"defaults/{name}.yaml": content}.items():
+        (folder / file).write_text(text, "utf-8")
+        manifest["files"][file] = str(Digest.of(text.encode()))
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    with pytest.raises(EngineError, match="are not what this release of placet reads") as caught:
+        load_policy_data(None, load_bundle(folder))
+    assert caught.value.code == "bundle_invalid"
+
+
+@pytest.mark.parametrize(("text", "sentence"), SENSELESS)
+def test_what_can_not_be_meant_is_refused_with_file_and_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = write(tmp_path, f"# first line\n{text}\n")
+    with pytest.raises(EngineError, match=re.escape(sentence)) as caught:
+        load_policy_data(path)
+    assert re.match(rf"{re.escape(str(path))}:[23]: ", str(caught.value))
+
+
+def test_an_upgrade_requires_nothing_more_of_anybody(tmp_path: Path) -> None:
+    """Neither where nothing is said, nor in an environment of the operator's own that was written before."""
+    path = write(
+        tmp_path,
+        "environments: {lab: {approvals: [technical], max_level: low, bindings: [projection], pin_images: false, "
+        "mode: enforce, coverage: strict, accept_declared: true}}\n",
+    )
+    assert {tuple(each["requires"]) for each in load_policy_data(path).value["environments"].values()} == {()}
+    assert "lab" in load_policy_data(path).value["environments"]
+
+
+def test_the_profile_asks_production_for_every_rule_and_each_environment_for_no_more_than_the_next() -> None:
+    value = load_policy_data(SHIPPED / "profiles" / "governance.yaml").value
+    asked = {name: set(each["requires"]) for name, each in value["environments"].items()}
+    assert asked["production"] == {rule.id for rule in shipped_bundle().rules if rule.optional}
+    assert asked["development"] < asked["staging"] < asked["production"]
+    assert set(APPROVALS_BY_ENVIRONMENT) == set(asked)

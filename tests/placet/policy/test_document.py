@@ -72,7 +72,7 @@ def test_refuses_a_document_without_one_of_its_keys(path: tuple[Any, ...]) -> No
         ("projection", ""),
         ("time_s", True),
         ("time_s", 2**53),
-        ("schema", "placet.dev/policy-input/v2"),
+        ("schema", "placet.dev/policy-input/v1"),
         ("extra", 1),
         ("images", "nginx"),
     ],

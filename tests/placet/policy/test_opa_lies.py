@@ -158,6 +158,7 @@ def body(content: bytes, **headers: str) -> Reply:
     return Reply(200, content, headers=JSON | {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+JUDGED = b'"rules_judged": %d' % ALLOW["rules_judged"]
 LIES: dict[str, tuple[Reply, str]] = {
     "html": (Reply(200, b"<html></html>", headers={"Content-Type": "text/html"}), "engine_answer_type"),
     "json called html": (Reply(200, GOOD, headers={"Content-Type": "text/html"}), "engine_answer_type"),
@@ -169,8 +170,8 @@ LIES: dict[str, tuple[Reply, str]] = {
     "half": (body(GOOD[:-5]), "engine_answer_not_json"),
     "two": (body(GOOD + GOOD), "engine_answer_not_json"),
     "key twice": (body(GOOD.replace(b'"allowed"', b'"allowed": false, "allowed"')), "engine_answer_not_json"),
-    "nan": (body(GOOD.replace(b'"rules_judged": 8', b'"rules_judged": NaN')), "engine_answer_not_json"),
-    "float": (body(GOOD.replace(b'"rules_judged": 8', b'"rules_judged": 8.0')), "engine_answer_not_json"),
+    "nan": (body(GOOD.replace(JUDGED, b'"rules_judged": NaN')), "engine_answer_not_json"),
+    "float": (body(GOOD.replace(JUDGED, JUDGED + b".0")), "engine_answer_not_json"),
     "deep": (body(b"[" * 100_000), "engine_answer_not_json"),
     "object": (body(b"{}"), "engine_answer_invalid"),
     "list": (body(b"[]"), "engine_answer_invalid"),

@@ -10,7 +10,7 @@ import pytest
 
 from placet.canonical import Digest, render_canonical
 from placet.errors import EngineAnswerError
-from placet.policy.bundle import shipped_bundle
+from placet.policy.bundle import SHIPPED, shipped_bundle
 from placet.policy.data import PolicyData, load_policy_data, merge_policy_data
 from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.matrix import MODES, Domain
@@ -18,6 +18,8 @@ from placet.policy.proof import Fault, Proof, prove
 from placet.policy.wasm import EmbeddedEngine
 
 RULES = [rule.id for rule in shipped_bundle().rules]
+OPTIONAL = [rule.id for rule in shipped_bundle().rules if rule.optional]
+GOVERNANCE = (SHIPPED / "profiles" / "governance.yaml").read_text("utf-8")
 REFUSED = Violation("approvals.required", "role_missing", "enforce", "high", {})
 Lie = Callable[[Mapping[str, Any], PolicyDecision], PolicyDecision]
 
@@ -57,7 +59,7 @@ def proved(text: str = "", *, lie: Lie | None = None) -> Proof:
         engine = EmbeddedEngine.default(data)
         return engine if lie is None else Lying(engine, data.digest, lie)
 
-    return prove(merge_policy_data(text.encode(), name="test"), open_engine, RULES)
+    return prove(merge_policy_data(text.encode(), name="test"), open_engine, RULES, optional=OPTIONAL)
 
 
 def roles(document: Mapping[str, Any]) -> set[str]:
@@ -94,7 +96,42 @@ def test_what_ships_holds_in_every_row(shipped: Proof) -> None:
         assert row.refusals == ()
     assert shipped.notes == (
         "technical: every environment and every level asks for it; one of the two tables would do",
+        f"no environment requires any of the {len(OPTIONAL)} rules that `requires` can name",
     )
+
+
+def test_the_profile_holds_and_every_rule_that_it_requires_can_refuse() -> None:
+    proof = proved(GOVERNANCE)
+    assert proof.findings == ()
+    assert not any("requires" in note for note in proof.notes)
+
+
+def test_what_no_environment_requires_is_noted_and_no_fault() -> None:
+    proof = proved("environments: {staging: {requires: [slo.declared]}}")
+    assert proof.findings == ()
+    assert proof.notes[-1] == f"no environment requires {', '.join(one for one in OPTIONAL if one != 'slo.declared')}"
+
+
+def test_a_required_rule_that_refuses_nothing_is_a_fault() -> None:
+    def mute(_: Mapping[str, Any], decision: PolicyDecision) -> PolicyDecision:
+        left = tuple(one for one in decision.violations if one.rule != "slo.declared")
+        return replace(decision, violations=left or (() if decision.allowed else (REFUSED,)))
+
+    found = [one for one in proved(GOVERNANCE, lie=mute).findings if one.fault is Fault.RULE_UNREACHABLE]
+    assert [one.sentence.partition("that ")[2].split()[0] for one in found] == ["slo.declared"]
+
+
+def test_evidence_that_is_complete_by_the_limits_of_the_data_is_enough() -> None:
+    """The questions of the matrix follow the data, so that a limit of the operator's makes no hole."""
+    limits = ", ".join(f"{name}: 7" for name in load_policy_data(None).value["limits"]["default"])
+    text = GOVERNANCE.replace("limits:\n", f"limits:\n  default: {{{limits}}}\n").replace(
+        "soak_hours: 24", "soak_hours: 9"
+    )
+    data = merge_policy_data(text.encode(), name="test")
+    assert data.value["limits"]["default"]["monitors"] == 7
+    domain = Domain.of(data)
+    question = domain.question("production", "low", frozenset(domain.roles))
+    assert EmbeddedEngine.default(data).decide(question, deadline_s=5).allowed
 
 
 def opened(level: str) -> Lie:
