@@ -64,10 +64,17 @@ lint: types ## Lint and format checks of Python and Rego, and the layers of the 
 	@$(OPA) check --strict --capabilities policies/capabilities.json policies
 
 .PHONY: policies
-policies: setup-dev ## Format, strict check, conventions, tests and coverage of the policies
+policies: setup-dev ## Check the policies, and run their tests through both engines with coverage
 	$(call step,policies)
 	@$(BIN)/python tools/build.py opa
-	@$(BIN)/python tools/bundle.py --test
+	@$(BIN)/placet policy check --policies policies
+	@$(BIN)/placet policy test --policies policies
+
+.PHONY: mutation
+mutation: setup-dev ## Put small faults into the policies one at a time, and say which of them no test notices; ONLY=PART of a file name
+	$(call step,mutants of the policies)
+	@$(BIN)/python tools/build.py opa
+	@$(BIN)/python tools/mutation.py $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: types
 types: setup-dev ## mypy, strict
@@ -160,7 +167,7 @@ docs: setup-dev ## Write the output of commands into the documents again
 
 .PHONY: lock
 lock: setup-dev ## Write the lock files again; make lock UPGRADE=1 takes newer versions
-	@$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/runtime.txt pyproject.toml
+	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra s3 --output-file requirements/runtime.txt pyproject.toml
 	@$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --output-file requirements/dev.txt pyproject.toml
 
 .PHONY: bench
@@ -177,14 +184,14 @@ bench: setup-dev ## Measure the gate beside OPA and Gatekeeper, 12 minutes; make
 	@$(BIN)/python benchmarks/report.py $(RESULTS) --only machine aims steps
 
 .PHONY: bench-audit
-bench-audit: setup-dev ## Measure the record: appends on both stores, verifying, queries, 12 minutes; QUICK=1 only shows that it works
+bench-audit: setup-dev ## Measure the record: appends on both stores, verifying, queries, replaying, 22 minutes, 7 GB; QUICK=1 only shows that it works
 	@mkdir -p $(RESULTS)
-	@for name in commits verify find; do \
+	@for name in commits verify lengths find replay; do \
 		[ -f benchmarks/bench_$$name.py ] || continue; \
 		printf '\n== bench-audit: %s\n' "$$name" >&2; \
 		$(BIN)/python benchmarks/bench_$$name.py $(if $(QUICK),--quick) --json $(RESULTS)/$$name.json; \
 	done
-	@$(BIN)/python benchmarks/report.py $(RESULTS) --only audit-machine audit-aims
+	@$(BIN)/python benchmarks/report.py $(RESULTS) --only audit-machine audit-aims replay-aim
 
 .PHONY: flood
 flood: setup-dev ## Honest reviews while others flood the gate, 4 minutes; make flood QUICK=1 takes one

@@ -23,6 +23,8 @@ from placet.errors import SigningKeyError
 from placet.exemptions.folder import Exemptions, FolderExemptions, NoExemptions
 from placet.informer.informer import Informer
 from placet.parents import KubernetesParents, NoParents, Parents
+from placet.policy.catalog import learn_rules
+from placet.policy.chosen import choose_policies
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.engine import PolicyEngine
 from placet.policy.wasm import EmbeddedEngine
@@ -81,6 +83,38 @@ def open_persons(config: Config, *, writable: bool = True) -> PersonKeys | None:
     if persons.folder is None or persons.key_file is None:
         return None
     return PersonKeys.open(persons.folder, persons.key_file, writable=writable)
+
+
+def load_policies(config: Config, *, now: datetime, newest_version: int = 0) -> tuple[PolicyData, int]:
+    """The policies that the configuration names, with their data.
+
+    Args:
+        config: names them.
+        now: aware UTC.
+        newest_version: of the signed policies that were in force before.
+
+    Returns:
+        the data, which hold the policies, and the version that was signed; 0 where nobody has to sign.
+
+    Raises:
+        ConfigError, EngineError: they can't be used.
+    """
+    chosen = choose_policies(config.policy, now=now, newest_version=newest_version)
+    learn_rules(chosen.bundle)
+    return load_policy_data(config.policy.data, chosen.bundle), chosen.version
+
+
+def find_readable_persons(config: Config) -> PersonKeys | None:
+    """The same keys for whoever only looks; None also where they are not for this user to read.
+
+    Raises:
+        AuditError, InputError: they can be read, and can't be used.
+    """
+    persons = config.persons
+    if persons.folder is None or persons.key_file is None:
+        return None
+    readable = os.access(persons.key_file, os.R_OK) and os.access(persons.folder, os.R_OK | os.X_OK)
+    return open_persons(config, writable=False) if readable else None
 
 
 def build_engine(
@@ -226,7 +260,7 @@ def build_gate(
     Raises:
         PlacetError: a part can't be used.
     """
-    data = data or load_policy_data(config.policy.data)
+    data = data or load_policies(config, now=clock())[0]
     if engine is None:
         engine = build_engine(config, data, at_once=1)
         engine.prepare()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
 from placet.audit.retention import Retention
+from placet.config_bundle import require_consistent_bundle
 from placet.config_publish import ExportConfig, PublishConfig
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
@@ -29,6 +30,13 @@ class PolicyConfig:
         opa_bundle: ``push`` or ``pull``.
         opa_timeout_s: the longest that one answer may take.
         data: operator's policy data, or None.
+        bundle: folder of the policies that judge; None for those that ship with placet.
+        bundle_keys: files of the keys that may sign them; empty where no signature is asked for.
+        bundle_threshold: how many of these must have signed.
+        bundle_rollback_to: the one older version that is taken all the same; 0 for none.
+        bundle_source: where newer ones are fetched from into ``bundle``; "" for nowhere.
+        bundle_poll_s: seconds between looks there.
+        bundle_ca: authorities of the certificate there; None for the system's.
     """
 
     engine: str
@@ -37,6 +45,13 @@ class PolicyConfig:
     opa_bundle: str
     opa_timeout_s: float
     data: Path | None
+    bundle: Path | None = None
+    bundle_keys: tuple[Path, ...] = ()
+    bundle_threshold: int = 1
+    bundle_rollback_to: int = 0
+    bundle_source: str = ""
+    bundle_poll_s: float = 60.0
+    bundle_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,23 @@ class PersonsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """Where the record is archived.
+
+    Attributes:
+        url: ``s3://bucket/prefix``; "" where it is not, or somebody else sees to it.
+        endpoint_url: of the S3 server; "" for that of the environment.
+        region: of the bucket; "" for that of the environment.
+        ca_file: certificates of the server's authority, or None for those of the environment.
+    """
+
+    url: str
+    endpoint_url: str
+    region: str
+    ca_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and how.
 
@@ -175,6 +207,7 @@ class Config:
         spool: where denials wait while the store is away.
         persons: what names in the record are sealed with.
         retention: how long what is in the record is kept, where it is pruned.
+        archive: where the record is archived.
         publish: what is published of the record in the cluster.
         export: where signed checkpoints are exported to.
     """
@@ -204,6 +237,7 @@ class Config:
     spool: SpoolConfig
     persons: PersonsConfig
     retention: Retention
+    archive: ArchiveConfig
     publish: PublishConfig
     export: ExportConfig
 
@@ -236,7 +270,7 @@ def build_config(settings: Settings) -> Config:
         {**_defaults(inner[name]), **record.get(name, {})} for name in ("spool", "publish", "export")
     )
 
-    persons = record.get("persons", {})
+    persons, archive = record.get("persons", {}), record.get("archive", {})
 
     def path(text: str | None) -> Path | None:
         return None if text is None else folder / text
@@ -261,6 +295,13 @@ def build_config(settings: Settings) -> Config:
             opa_bundle=policy["opa_bundle"],
             opa_timeout_s=float(policy["opa_timeout_seconds"]),
             data=path(policy.get("data")),
+            bundle=path(policy.get("bundle")),
+            bundle_keys=tuple(folder / key for key in policy.get("bundle_keys", ())),
+            bundle_threshold=policy["bundle_threshold"],
+            bundle_rollback_to=policy.get("bundle_rollback_to", 0),
+            bundle_source=policy.get("bundle_source", ""),
+            bundle_poll_s=float(policy["bundle_poll_seconds"]),
+            bundle_ca=path(policy.get("bundle_ca")),
         ),
         autoscalers=top["autoscalers"],
         parents=top["parents"],
@@ -297,6 +338,12 @@ def build_config(settings: Settings) -> Config:
         ),
         persons=PersonsConfig(folder=path(persons.get("folder")), key_file=path(persons.get("key_file"))),
         retention=Retention(**record.get("retention", {})),
+        archive=ArchiveConfig(
+            url=archive.get("url", ""),
+            endpoint_url=archive.get("endpoint_url", ""),
+            region=archive.get("region", ""),
+            ca_file=path(archive.get("ca_file")),
+        ),
         publish=PublishConfig(
             namespace=publish.get("namespace", ""),
             events=publish["events"],
@@ -328,6 +375,7 @@ def _require_consistent(settings: Settings, *, policy: dict[str, Any], server: d
             "engine opa and opa_url go together",
             hint="Give both, or neither.",
         )
+    require_consistent_bundle(settings, policy)
     top = {**_defaults(SCHEMA), **settings.value}
     if _section(settings.value, "lookups")["cache"] != "none" and top["parents"] != "lookup":
         raise settings.error(

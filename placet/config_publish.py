@@ -45,6 +45,31 @@ PUBLISH_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 
+ARCHIVE_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["url"],
+    "properties": {
+        "url": {
+            "type": "string",
+            "pattern": "^s3://[^/]+/.+$",
+            "description": "Where `placet audit archive` puts the record, s3://BUCKET/PREFIX. `placet audit prune` "
+            "removes nothing that this archive does not hold.",
+        },
+        "endpoint_url": {
+            "type": "string",
+            "pattern": "^https?://[^@]+$",
+            "description": "S3 server; by default AWS_ENDPOINT_URL, else Amazon's.",
+        },
+        "region": {"type": "string", "minLength": 1, "description": "Region of the bucket; by default AWS_REGION."},
+        "ca_file": {
+            "type": "string",
+            "minLength": 1,
+            "description": "Certificates (PEM) of the authority of the server's certificate; by default those of "
+            "AWS_CA_BUNDLE.",
+        },
+    },
+}
 EXPORT_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "additionalProperties": False,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from placet.audit.retention import APPROVAL_RECORDS_DAYS, AUDIT_LOGS_DAYS, MAX_DAYS, MIN_DAYS, MODEL_ARTIFACTS_DAYS
-from placet.config_publish import EXPORT_SCHEMA, PUBLISH_SCHEMA
+from placet.config_bundle import BUNDLE_SCHEMA
+from placet.config_publish import ARCHIVE_SCHEMA, EXPORT_SCHEMA, PUBLISH_SCHEMA
 from placet.config_server import SERVER_SCHEMA
 
 CLUSTER_PATTERN: Final = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
@@ -131,6 +132,7 @@ SCHEMA: Final[dict[str, Any]] = {
                         },
                     },
                 },
+                "archive": ARCHIVE_SCHEMA,
                 "publish": PUBLISH_SCHEMA,
                 "export": EXPORT_SCHEMA,
             },
@@ -160,6 +162,7 @@ SCHEMA: Final[dict[str, Any]] = {
                     "description": "The longest that one answer of OPA may take.",
                 },
                 "data": {**_PATH, "description": "Your policy data, merged over the defaults."},
+                **BUNDLE_SCHEMA,
             },
         },
         "autoscalers": {

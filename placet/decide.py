@@ -35,6 +35,7 @@ from placet.policy.data import PolicyData
 from placet.policy.decision import PolicyDecision, Violation
 from placet.policy.engine import PolicyEngine
 from placet.precedent import Precedent
+from placet.promotion import Promotions, find_promotions
 from placet.record import Recorder
 from placet.residents import NoResidents, Residents
 from placet.review import AdmissionRequest
@@ -228,6 +229,9 @@ class Gate:
             revocations=revocations,
             ceiling=Ceiling(known=False),
             model_seen=None,
+            evidence=self._policy_data.evidence,
+            calendar=self._policy_data.calendar,
+            groups=decision.request.groups,
         )
         decision = replace(decision, keyring_version=keyring.version, situation=situation)
         decision = self._exemptions.apply(decision, keyring)
@@ -244,6 +248,7 @@ class Gate:
             situation,
             ceiling=self._ceiling(decision, workload),
             model_seen=self._history.model_seen(environment=decision.environment, model=workload.model.name),
+            promotions=self._promotions(workload, situation),
         )
         past = Past()
         if old is not None:
@@ -253,6 +258,12 @@ class Gate:
         if (told := tell(findings, past)) is not None:
             decision = with_note(decision, told)
         return replace(decision, findings=findings, change=findings.change)
+
+    def _promotions(self, workload: Workload, situation: Situation) -> Promotions:
+        found = self._history.admitted_elsewhere(
+            environment=situation.environment, projection=workload.projection.digest
+        )
+        return find_promotions(workload, found, keyring=situation.keyring, revocations=situation.revocations)
 
     def _inherit(self, decision: Decision, precedent: Precedent, situation: Situation) -> Decision:
         """What a controller made of approved content is let through by what was approved."""
@@ -281,7 +292,7 @@ class Gate:
 
         None where it does not: what it brings changes nothing then.
         """
-        anew = adopted(findings)
+        anew = adopted(findings, known(decision.situation))
         policy = self._engine.decide(anew.document, deadline_s=deadline.remaining_s())
         missing = set(policy.required_roles) - set(policy.granted_roles)
         if not policy.allowed or policy.mode != "enforce" or policy.tolerated or missing:

@@ -53,10 +53,16 @@ def collect_facts(
     )
 
 
-def _replicas(workload: Workload, ceiling: Ceiling) -> Fact:
+def replica_ceiling(workload: Workload, ceiling: Ceiling) -> int | None:
+    """How many replicas may run at once; None where the object or the cluster can't say."""
     if workload.replicas is None or not ceiling.known:
-        return _MISSING
-    return Fact(max(workload.replicas, ceiling.replicas or 0), Provenance.DERIVED, source="replicas ceiling")
+        return None
+    return max(workload.replicas, ceiling.replicas or 0)
+
+
+def _replicas(workload: Workload, ceiling: Ceiling) -> Fact:
+    highest = replica_ceiling(workload, ceiling)
+    return _MISSING if highest is None else Fact(highest, Provenance.DERIVED, source="replicas ceiling")
 
 
 def _strategy(workload: Workload, claim: Claim) -> Claim:

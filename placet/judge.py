@@ -12,14 +12,18 @@ from placet.approvals.rejections import RejectionCode
 from placet.approvals.revocations import Revocations
 from placet.approvals.verify import ApprovalContext, ApprovalFindings, RejectedApproval, check_approvals
 from placet.canonical import Digest
+from placet.change_calendar import ChangeCalendar
 from placet.cluster import Ceiling
-from placet.evidence.verify import EvidenceContext, EvidenceFindings, VerifiedFacts, check_evidence
-from placet.facts import collect_facts, digest_of_inputs
+from placet.evidence.claims import plain_claims
+from placet.evidence.kinds import EvidenceKinds
+from placet.evidence.verify import EvidenceContext, EvidenceFindings, VerifiedFacts, VerifiedStatement, check_evidence
+from placet.facts import collect_facts, digest_of_inputs, replica_ceiling
 from placet.model import ROLES, Workload
+from placet.policy.document import INPUT_SCHEMA
 from placet.precedent import Precedent, Withdrawn
+from placet.promotion import NO_PROMOTIONS, Promotions
 from scorer import Assessment, assess, assess_beside, assess_recorded
 
-INPUT_SCHEMA: Final = "placet.dev/policy-input/v1"
 REVOKED_CODES: Final = frozenset({RejectionCode.REVOKED, RejectionCode.KEY_COMPROMISED})
 RESTING_ON_PRECEDENT: Final = frozenset({"scaled", "rollback", "child"})
 UNSEEN_CODES: Final = frozenset({RejectionCode.TOO_MANY, RejectionCode.TOO_MUCH_WORK})
@@ -44,10 +48,14 @@ class Situation:
         revocations: verified.
         ceiling: of autoscalers.
         model_seen: None when there is no record to ask.
+        evidence: kinds that the policy data knows.
+        calendar: change windows and freezes of the policy data.
         precedent: the newest decision in the record that approved the new object's content, for the same workload;
             None where there is none, or an approval behind it was taken back.
         withdrawn: that approval.
         recorded: whether there was a record to ask about these two.
+        groups: of the requester, as the API server says; empty when unknown.
+        promotions: where else the record shows this content admitted.
     """
 
     uid: str
@@ -64,9 +72,13 @@ class Situation:
     revocations: Revocations
     ceiling: Ceiling
     model_seen: bool | None
+    evidence: EvidenceKinds
+    calendar: ChangeCalendar
     precedent: Precedent | None = None
     withdrawn: Withdrawn | None = None
     recorded: bool = False
+    groups: tuple[str, ...] = ()
+    promotions: Promotions = NO_PROMOTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +211,9 @@ def _findings(
         assessment=assessment,
         risk_inputs=risk_inputs,
         approvals=approvals,
-        document=_document(workload, situation, assessment, risk_inputs, approvals, change=change, scale=scale),
+        document=_document(
+            workload, situation, assessment, risk_inputs, approvals, change=change, scale=scale, evidence=evidence
+        ),
         precedent=situation.precedent if change in RESTING_ON_PRECEDENT else None,
     )
 
@@ -209,7 +223,7 @@ def _unseen(approvals: ApprovalFindings) -> bool:
     return any(item.code in UNSEEN_CODES for item in approvals.rejected)
 
 
-def adopted(findings: Findings) -> Findings:
+def adopted(findings: Findings, situation: Situation) -> Findings:
     """The same update of what runs, to be judged by the approvals that it brings and by nothing that was there."""
     approvals = ApprovalFindings(
         findings.approvals.verified,
@@ -219,6 +233,7 @@ def adopted(findings: Findings) -> Findings:
         **findings.document,
         "change": {**findings.document["change"], "kind": "adopted"},
         "rejected": _rejected(approvals),
+        "calendar": _calendar(situation, "adopted"),
     }
     return replace(findings, change="adopted", approvals=approvals, document=document)
 
@@ -257,6 +272,7 @@ def _evidence_context(workload: Workload, situation: Situation) -> EvidenceConte
         images=workload.images,
         model=workload.model,
         now=situation.now,
+        kinds=situation.evidence,
     )
 
 
@@ -305,6 +321,7 @@ def _document(
     *,
     change: str,
     scale: str,
+    evidence: EvidenceFindings,
 ) -> dict[str, Any]:
     model = workload.model
     return {
@@ -358,7 +375,43 @@ def _document(
             for item in approvals.verified
         ],
         "rejected": _rejected(approvals),
+        "requester_groups": sorted(set(situation.groups)),
+        "replicas": _replicas(workload, situation.ceiling),
+        "evidence": [render_statement(one) for one in evidence.statements],
+        "evidence_rejected": sorted(
+            ({"name": one.name, "kind": one.kind, "code": one.code} for one in evidence.rejected),
+            key=lambda one: (one["name"], one["kind"], one["code"]),
+        ),
+        "history": situation.promotions.to_input(),
+        "calendar": _calendar(situation, change),
     }
+
+
+def render_statement(one: VerifiedStatement) -> dict[str, Any]:
+    """A statement that counts, as the policies get it."""
+    return {
+        "kind": one.kind,
+        "about": one.about,
+        "subjects": [str(subject) for subject in one.subjects],
+        "attester": one.attester,
+        "issued_s": int(one.issued_at.timestamp()),
+        "expires_s": 0 if one.expires is None else int(one.expires.timestamp()),
+        "statement": str(one.statement),
+        "claims": plain_claims(one.claims),
+    }
+
+
+def _calendar(situation: Situation, change: str) -> dict[str, list[str]]:
+    where, now = situation.environment, situation.now
+    return {
+        "windows": situation.calendar.open_windows(environment=where, now=now),
+        "freezes": situation.calendar.freezes_in_force(environment=where, change=change, now=now),
+    }
+
+
+def _replicas(workload: Workload, ceiling: Ceiling) -> dict[str, Any]:
+    highest = replica_ceiling(workload, ceiling)
+    return {"known": highest is not None, "ceiling": highest or 0}
 
 
 def _rejected(approvals: ApprovalFindings) -> list[dict[str, str]]:

@@ -15,8 +15,8 @@ from typing import Any, Final
 from placet.approvals.closed import ClosedObject
 from placet.approvals.envelope import parse_annotation, parse_envelope, render_annotation, render_envelope
 from placet.approvals.remembered import MAX_READ_BYTES, Remembered
-from placet.audit.log import MAX_ADMITTED, read_stored
 from placet.audit.record import KEPT_BEFORE, attachment_digests, find_attachments
+from placet.audit.stored import MAX_ADMITTED, read_stored
 from placet.audit.stores import Reader
 from placet.canonical import Digest, parse_json, render_canonical
 from placet.decision import Decision

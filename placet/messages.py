@@ -15,6 +15,7 @@ from placet.decision import GUARD, Decision
 from placet.model import ROLES
 from placet.policy.catalog import catalog
 from placet.policy.decision import Violation
+from placet.shortfalls import SHORTFALLS, shortfall
 from placet.text import clip, safe
 
 MAX_WARNING_LENGTH: Final = 120  # longer ones are cut by the API server (k8s.io/apiserver, admission warnings)
@@ -136,6 +137,8 @@ def _sentence(violation: Violation, decision: Decision) -> str:
     made = _SENTENCES.get(violation.code)
     if made is not None:
         return made(violation.details, decision)
+    if violation.code in SHORTFALLS:
+        return shortfall(violation.code, violation.details)
     title = catalog().rule(violation.rule).title
     return f"not shown: {title[:1].lower()}{title[1:]} ({violation.code})"
 

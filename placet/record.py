@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from placet.audit.location import StoreLocation, open_reader
-from placet.audit.log import AuditLog, admitted_in, approved_in
+from placet.audit.log import AuditLog
 from placet.audit.person_keys import PersonKeys
 from placet.audit.persons import find_nonce
 from placet.audit.record import SCHEMA
@@ -24,8 +23,10 @@ from placet.model import Workload
 from placet.policy.decision import Violation
 from placet.policy.engine import PolicyEngine
 from placet.precedent import MAX_LISTED_APPROVALS, Precedent, read_precedents
+from placet.promotion import AdmittedElsewhere, read_elsewhere
 from placet.review import AdmissionRequest
 from placet.sealing import Sealing
+from placet.stored_history import with_template
 from placet.text import clip_bytes
 
 RECORD_SCHEMA: Final = SCHEMA
@@ -142,7 +143,11 @@ class LogRecorder:
         found = self._log.approved(
             cluster=self._cluster, environment=environment, namespace=namespace, kind=kind, name=name
         )
-        return _with_template(found, group, template)
+        return with_template(found, group, template)
+
+    def admitted_elsewhere(self, *, environment: str, projection: Digest) -> Sequence[AdmittedElsewhere] | None:
+        """Decisions that admitted this content in other environments with every approval, the earliest first."""
+        return read_elsewhere(self._log.approved_elsewhere(environment=environment, projection=projection))
 
     def keep(
         self,
@@ -221,60 +226,6 @@ class LogRecorder:
     ) -> Spooled | None:
         """See :class:`Recorder`: there is nowhere to put it."""
         return None
-
-
-class StoredHistory:
-    """What a record knows, opened to read alone; for the command line."""
-
-    def __init__(self, store: StoreLocation, *, cluster: str) -> None:
-        self._store = store
-        self._cluster = cluster
-
-    def model_seen(self, *, environment: str, model: str) -> bool | None:
-        """Whether the record shows that this model was approved and admitted in this environment."""
-        with open_reader(self._store) as reader:
-            return reader.model_seen(cluster=self._cluster, environment=environment, model=model)
-
-    def admitted(
-        self, *, environment: str, namespace: str, kind: str, name: str, projection: Digest
-    ) -> Sequence[Precedent] | None:
-        """Decisions that admitted this content of the workload with every approval, the newest first, a few."""
-        with open_reader(self._store) as reader:
-            return read_precedents(
-                admitted_in(
-                    reader,
-                    cluster=self._cluster,
-                    environment=environment,
-                    namespace=namespace,
-                    kind=kind,
-                    name=name,
-                    projection=projection,
-                )
-            )
-
-    def admitted_with(
-        self, *, environment: str, namespace: str, group: str, kind: str, name: str, template: Digest
-    ) -> Sequence[Precedent] | None:
-        """Decisions that admitted a custom resource with this pod template in it, newest first, a few."""
-        with open_reader(self._store) as reader:
-            found = approved_in(
-                reader,
-                cluster=self._cluster,
-                environment=environment,
-                namespace=namespace,
-                kind=kind,
-                name=name,
-            )
-            return _with_template(found, group, template)
-
-
-def _with_template(bodies: Sequence[Mapping[str, Any]], group: str, template: Digest) -> Sequence[Precedent]:
-    text = str(template)
-    return read_precedents(
-        body
-        for body in bodies
-        if body.get("group") == group and isinstance(body.get("templates"), list) and text in body["templates"]
-    )
 
 
 def request_digest(request: AdmissionRequest, environment: str) -> Digest:

@@ -54,6 +54,7 @@ class Answer:
 
     Attributes:
         violations: rule and code of each, sorted.
+        tolerated: rules that did not pass and refuse nothing, sorted.
     """
 
     allowed: bool
@@ -61,6 +62,7 @@ class Answer:
     violations: tuple[Code, ...]
     required_roles: tuple[str, ...]
     granted_roles: tuple[str, ...]
+    tolerated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,58 @@ class Difference:
         return {"member": self.member, "recorded": self.recorded, "replayed": self.replayed}
 
 
+class Replayer:
+    """Policies of a record, made ready once for many inputs. One thread at a time has it.
+
+    Example:
+        >>> Replayer(policies).judge(document).allowed
+        True
+    """
+
+    def __init__(self, policies: Policies) -> None:
+        """Compile the policies and give them their data.
+
+        Raises:
+            EngineError: they can't be run.
+        """
+        if policies.evaluation != EVALUATION:
+            raise EngineError(f"policies that are run as {policies.evaluation[:80]!r}", code="evaluation_unknown")
+        bundle = parse_manifest(policies.manifest, folder=Path())
+        if bundle.files.get(WASM) != Digest.of(policies.wasm):
+            raise EngineError("the compiled policies are not those of their manifest", code="bundle_invalid")
+        self.revision = bundle.revision
+        self._entry_point = bundle.entry_point
+        self._data_digest = str(Digest.of(policies.data))
+        self._wasm = policies.wasm
+        self._data = _data_document(policies.data, rules=len(bundle.rules))
+        self._guest: Guest | None = self._start()
+
+    def judge(self, document: bytes, *, uid: str | None = None) -> Answer:
+        """Judge an input again.
+
+        Args:
+            document: canonical bytes, as recorded.
+            uid: of the request, where whoever asks has read the input; else it is read here.
+
+        Raises:
+            EngineError: the policies give no answer to this input.
+        """
+        uid = _read_uid(document) if uid is None else uid
+        guest, self._guest = self._guest or self._start(), None  # after an error it is not used again
+        try:
+            value = guest.evaluate(self._entry_point, document, fuel=MAX_FUEL)
+        except (wasmtime.WasmtimeError, IndexError, ValueError, OverflowError) as exc:  # an answer beyond its memory
+            raise EngineError(f"the policies can't be run: {exc}", code="engine_aborted") from exc
+        self._guest = guest
+        return _read_answer(value, uid, data_digest=self._data_digest)
+
+    def _start(self) -> Guest:
+        guest = Guest(*find_module(self._wasm), self._data)
+        if self._entry_point not in guest.entry_points:
+            raise EngineError(f"the policies have no entry point {self._entry_point}", code="bundle_invalid")
+        return guest
+
+
 def replay(document: bytes, policies: Policies) -> Answer:
     """Judge an input again.
 
@@ -92,20 +146,7 @@ def replay(document: bytes, policies: Policies) -> Answer:
     Raises:
         EngineError: the policies can't be run, or give no answer to this input.
     """
-    if policies.evaluation != EVALUATION:
-        raise EngineError(f"policies that are run as {policies.evaluation[:80]!r}", code="evaluation_unknown")
-    bundle = parse_manifest(policies.manifest, folder=Path())
-    if bundle.files.get(WASM) != Digest.of(policies.wasm):
-        raise EngineError("the compiled policies are not those of their manifest", code="bundle_invalid")
-    guest = Guest(*find_module(policies.wasm), _data_document(policies.data, rules=len(bundle.rules)))
-    if bundle.entry_point not in guest.entry_points:
-        raise EngineError(f"the policies have no entry point {bundle.entry_point}", code="bundle_invalid")
-    uid = _read_uid(document)
-    try:
-        value = guest.evaluate(bundle.entry_point, document, fuel=MAX_FUEL)
-    except (wasmtime.WasmtimeError, IndexError, ValueError, OverflowError) as exc:  # an answer beyond its memory
-        raise EngineError(f"the policies can't be run: {exc}", code="engine_aborted") from exc
-    return _read_answer(value, uid, data_digest=str(Digest.of(policies.data)))
+    return Replayer(policies).judge(document)
 
 
 def find_differences(body: Mapping[str, Any], answer: Answer) -> tuple[Difference, ...]:
@@ -173,8 +214,10 @@ def _read_answer(value: Any, uid: str, *, data_digest: str) -> Answer:
     violations = _codes(value.get("violations"))
     if allowed == bool(violations):
         _refuse("contradicts itself")
-    roles = (tuple(_texts(value.get(name))) for name in ("required_roles", "granted_roles"))
-    return Answer(allowed, mode, tuple(sorted(violations)), *roles)
+    required, granted, tolerated = (
+        _texts(value.get(name)) for name in ("required_roles", "granted_roles", "tolerated")
+    )
+    return Answer(allowed, mode, tuple(sorted(violations)), tuple(required), tuple(granted), tuple(sorted(tolerated)))
 
 
 def _codes(entries: object) -> tuple[Code, ...]:

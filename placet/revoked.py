@@ -13,12 +13,18 @@ from typing import Any, Final
 
 from placet.approvals.revocations import KeptRevocations, Revocation
 from placet.audit.location import StoreLocation, open_reader
-from placet.audit.log import Appended, AuditLog, leaf_malformed, read_stored, render_time
-from placet.audit.record import REVOCATION, SCHEMA
+from placet.audit.log import Appended, AuditLog, render_time
+from placet.audit.person_keys import PersonKeys
+from placet.audit.persons import find_nonce, find_sealed
+from placet.audit.record import ERASURE, REVOCATION, SCHEMA
+from placet.audit.sealer import seal_event
+from placet.audit.stored import leaf_malformed, read_stored
 from placet.canonical import Digest
 from placet.errors import FormatError
 
 ENVELOPE: Final = "envelope"
+SOMEBODY: Final = "somebody whose name is sealed"
+"""The person of a revocation whose name has no key, or none here: it revokes all the same."""
 AT_ONCE_S: Final = 2.0
 DEADLINE_S: Final = 1.0
 ON_ITS_WAY: Final = timedelta(minutes=3)  # a ConfigMap reaches each Pod by itself, within a minute or two
@@ -52,11 +58,13 @@ def parse_revocation(body: Mapping[str, Any]) -> Revocation:
     Raises:
         FormatError: it does not say what is revoked, or by whom.
     """
+    nonce, person = find_nonce(body), _text(body, "person")
+    sealed = nonce is not None and any(find_sealed(person, nonce))
     return Revocation(
         approval_id=_text(body, "approval_id"),
         role=_text(body, "role"),
         environment=_text(body, "environment"),
-        person=_text(body, "person"),
+        person=SOMEBODY if sealed else person,
         statement=Digest.parse(_text(body, "statement")),
     )
 
@@ -99,10 +107,24 @@ class RevocationRecord:
     For one thread at a time; two at once may record one twice, which changes nothing.
     """
 
-    def __init__(self, log: AuditLog, kept: KeptRevocations, *, cluster: str) -> None:
+    def __init__(
+        self, log: AuditLog, kept: KeptRevocations, *, cluster: str, persons: PersonKeys | None = None
+    ) -> None:
+        """Take them from this log.
+
+        Args:
+            log: open.
+            kept: where they count.
+            cluster: of the gate.
+            persons: what names of persons are sealed with; None to keep names as they are.
+        """
         self._log = log
         self._kept = kept
         self._cluster = cluster
+        self._persons = persons
+        self._sealed: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self._erasures = 0
+        self._stale = False
         self._next = 0
         self._learned: dict[tuple[str, str, str], datetime] | None = None
 
@@ -122,6 +144,7 @@ class RevocationRecord:
         Raises:
             StoreUnavailable: the log can't be read.
             TamperError: a leaf is not what was hashed, or does not say what it revokes; nothing new is learned.
+            AuditError: names can't be opened. All of them count by then, taken back by somebody.
         """
         leaves = self._log.since(REVOCATION, self._next)
         found = _of_cluster(leaves, self._cluster)
@@ -133,6 +156,26 @@ class RevocationRecord:
         self._kept.add(found, recorded=True)
         if leaves:
             self._next = leaves[-1][0] + 1
+        self._tell_persons(leaves)
+
+    def _tell_persons(self, leaves: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Say by whom, where the record has it sealed; and no longer once that was erased.
+
+        A name that is kept here would be recorded again, under a new key, by the next sentence that has it.
+        """
+        if self._persons is None:
+            return
+        new = [body for _, body in leaves if body.get("cluster") == self._cluster and find_nonce(body) is not None]
+        erased = self._log.since(ERASURE, self._erasures)
+        self._sealed |= {parse_revocation(body).key: body for body in new}
+        self._stale |= bool(new or erased)
+        if erased:
+            self._erasures = erased[-1][0] + 1
+        if self._stale and self._sealed:
+            opener = self._persons.opener()
+            opened = {key: parse_revocation(opener.open(body)).person for key, body in self._sealed.items()}
+            self._kept.tell(opened)
+        self._stale = False
 
     def may_be_on_its_way(self, revocation: Revocation, now: datetime) -> bool:
         """Whether another replica recorded it so lately that its file may not have come here yet."""
@@ -150,7 +193,7 @@ class RevocationRecord:
         """
         until_s = time.monotonic() + AT_ONCE_S
         for one in self._kept.unrecorded():
-            body = render_revocation(one, cluster=self._cluster, moment=moment)
+            body = seal_event(render_revocation(one, cluster=self._cluster, moment=moment), self._persons)
             appended = self._log.append(body, attachments={ENVELOPE: one.envelope}, deadline_s=DEADLINE_S)
             self._kept.add((one,), recorded=True)
             yield one, appended

@@ -7,7 +7,7 @@
 Two artefacts from one source: ``bundle.tar.gz`` for an OPA server and ``policy.wasm`` for the embedded engine. Not one
 file for both, since an OPA without a Wasm runtime refuses to start on a bundle with a Wasm section. Everything is
 built from a copy in an empty folder, so that neither the checkout's path nor a stray file can reach the bytes. The
-``opa`` is $PLACET_OPA, or else the one that ``python tools/build.py opa`` builds. Only the standard library is used.
+``opa`` is $PLACET_OPA, or else the one that ``python tools/build.py opa`` builds.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
-import textwrap
 import zlib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from placet.policy.authoring.reference import render_reference
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 POLICIES: Final = ROOT / "policies"
@@ -36,7 +39,13 @@ OPA_VERSION: Final = "1.22.2"
 ENTRY_POINT: Final = "admission/main/decision"
 RULES: Final = "admission.rules."
 GUARD: Final = "admission.main"
-NOT_POLICY: Final = ("--ignore", "schemas", "--ignore", "capabilities.json")
+# Identifiers in governance frameworks that a rule may name: each was looked up there.
+_ASKS: Final = re.compile(r'requirements\.(?:asked|released)\("([^"]*)"\)')
+NOT_POLICY: Final = ("--ignore", "schemas", "--ignore", "capabilities.json", "--ignore", "controls.json")
+
+# The day that a rule is announced for, as its METADATA has it, and how the rule gives it to admission.main.
+EFFECTIVE_ON: Final = re.compile(r"""^(?P<indent>#\s+)effective_on:\s*["']?(?P<day>[^"'#]*?)["']?\s*$""", re.MULTILINE)
+EFFECTIVE_S: Final = "effective_s := rego.metadata.chain()[1].annotations.custom.effective_s"
 
 # Builtins that the Wasm compiler brings itself and that both engines were seen to answer alike. Left out on purpose:
 # all that need a host, and json.unmarshal, base64.*, format_int, glob.match, net.*, to_number, json.*, numbers.range.
@@ -89,7 +98,39 @@ def _digest(content: bytes) -> str:
 def sources(policies: Path = POLICIES) -> dict[str, bytes]:
     """The files that are compiled: name relative to the policies folder -> bytes, sorted."""
     found = [".manifest", *(str(path.relative_to(policies)) for path in (policies / "admission").rglob("*.rego"))]
-    return {name: (policies / name).read_bytes() for name in sorted(found) if not name.endswith("_test.rego")}
+    names = [name for name in sorted(found) if not name.endswith("_test.rego")]
+    return {name: write_seconds(name, (policies / name).read_bytes()) for name in names}
+
+
+def write_seconds(name: str, content: bytes) -> bytes:
+    """A source whose METADATA has the day that its rule is announced for in seconds too: policies can't read dates.
+
+    Raises:
+        BundleError: it is no day, or the rule does not give admission.main what the METADATA say.
+    """
+    text = content.decode()
+    announced = EFFECTIVE_ON.search(text)
+    given = [line for line in text.splitlines() if re.match(r"(#\s+)?effective_s\b", line)]
+    if given != ([EFFECTIVE_S] if announced else []):
+        raise BundleError(f"{name}: with effective_on, and only then, a rule has this line: {EFFECTIVE_S}")
+    if announced is None:
+        return content
+    line = text.count("\n", 0, announced.start()) + 1
+    seconds = _read_day(announced["day"], f"{name}:{line}")
+    written = f"{announced[0]}\n{announced['indent']}effective_s: {seconds}"
+    return f"{text[: announced.start()]}{written}{text[announced.end() :]}".encode()
+
+
+def _read_day(day: str, where: str) -> int:
+    """Seconds since 1970 UTC of a date or a date and time of RFC 3339; a date begins at midnight UTC."""
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII):
+            return int(datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp())
+        if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", day, re.ASCII):
+            return int(datetime.fromisoformat(day).timestamp())
+    except ValueError:
+        pass
+    raise BundleError(f"{where}: effective_on: {day!r} is neither 2027-01-31 nor 2027-01-31T09:00:00Z")
 
 
 def source_digest(files: dict[str, bytes]) -> str:
@@ -131,8 +172,17 @@ def build(opa: str, policies: Path = POLICIES) -> dict[str, bytes]:
         rules = _rules(opa, stage)
     for path in sorted((policies / "admission" / "config" / "defaults").glob("*.yaml")):
         built[f"defaults/{path.name}"] = path.read_bytes()
+    for path in sorted((policies / "admission" / "config" / "profiles").glob("*.yaml")):
+        built[f"profiles/{path.name}"] = path.read_bytes()
     for path in sorted((policies / "schemas").glob("*.json")):
         built[f"schemas/{path.name}"] = path.read_bytes()
+    # What authors of rules of their own need beside the archive: `placet policy test` and `check` lay it out.
+    for path in sorted((policies / "tests").glob("*.rego")):
+        built[f"authoring/tests/{path.name}"] = path.read_bytes()
+    for name in ("conventions.rego", "controls.json"):
+        if (policies / "checks" / name).is_file():
+            built[f"authoring/checks/{name}"] = (policies / "checks" / name).read_bytes()
+    built["authoring/capabilities.json"] = allowed
     built["manifest.json"] = _render(
         {
             "schema": "placet.dev/policy-bundle/v1",
@@ -208,9 +258,29 @@ def _rules(opa: str, stage: Path) -> list[dict[str, Any]]:
                 "severity": custom.get("severity", ""),
                 "solution": " ".join(custom.get("solution", "").split()),
                 "controls": custom.get("controls", []),
+                "optional": bool(_asks(stage, package)),
+                **_effective_on(package, custom),
             }
         )
     return rules
+
+
+def _asks(stage: Path, package: str) -> list[str]:
+    """Rules that the source of a package asks lib.requirements about: its own id where it is an optional rule."""
+    folder = stage.joinpath(*package.split("."))
+    text = "".join(path.read_text("utf-8") for path in sorted(folder.glob("*.rego")))
+    return sorted(set(_ASKS.findall(text)))
+
+
+def _effective_on(package: str, custom: dict[str, Any]) -> dict[str, str]:
+    """The day that a rule is announced for, in UTC; nothing for a rule that is in force since it was made."""
+    if "effective_on" not in custom and "effective_s" not in custom:
+        return {}
+    if package == GUARD or type(custom.get("effective_s")) is not int:
+        raise BundleError(
+            f"{package}: effective_on is for rules, on a line of its own, such as: effective_on: 2027-01-31"
+        )
+    return {"effective_on": datetime.fromtimestamp(custom["effective_s"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
 def _package(entry: dict[str, Any]) -> str:
@@ -219,69 +289,10 @@ def _package(entry: dict[str, Any]) -> str:
     return ".".join(path[1:]) if scope == "package" else ""
 
 
-def conventions(opa: str, policies: Path = POLICIES) -> list[dict[str, Any]]:
-    """What the rules about rules object to."""
-    with tempfile.TemporaryDirectory(prefix="placet-rules-") as folder:
-        stage = Path(folder)
-        for name, content in sources(policies).items():
-            (stage / name).parent.mkdir(parents=True, exist_ok=True)
-            (stage / name).write_bytes(content)
-        rules = [
-            {
-                "id": rule["id"],
-                "title": rule["title"],
-                "description": rule["description"],
-                "custom": {key: rule[key] for key in ("severity", "solution", "controls")},
-            }
-            for rule in _rules(opa, stage)
-            if rule["id"] != GUARD
-        ]
-    given = {"rules": rules, "tests": list_tests(opa, policies)}
-    query = [opa, "eval", "--data", str(POLICIES / "checks" / "conventions.rego"), "--stdin-input", "--format", "json"]
-    answer = json.loads(_run([*query, "data.checks.conventions.violations"], given=json.dumps(given)))
-    found: list[dict[str, Any]] = answer["result"][0]["expressions"][0]["value"]
-    return found
-
-
-def list_tests(opa: str, policies: Path) -> list[dict[str, str]]:
-    """Package and name of every rule that stands in a test file."""
-    found = []
-    for path in sorted(policies.rglob("*_test.rego")):
-        tree = json.loads(_run([opa, "parse", "--format", "json", str(path)]))
-        package = ".".join(part["value"] for part in tree["package"]["path"][1:])
-        found += [{"package": package, "name": rule["head"]["name"]} for rule in tree.get("rules", [])]
-    return found
-
-
 def reference(built: dict[str, bytes]) -> bytes:
     """docs/rules.md: the rules as their METADATA describe them."""
     manifest = json.loads(built["manifest.json"])
-    lines = [
-        "# Rules",
-        "",
-        "Written by `make bundle` from the METADATA of the rules in `policies/admission/rules`: change it there.",
-        "",
-        "A request is admitted when each rule in force proves that it passes. A rule that does not pass and is in the",
-        "mode `warn` or `audit` is a warning to the requester or a note in the record. An update that changes nothing",
-        "governed is carried forward: of the rules below, `approvals.revoked` and `risk.assessed` still judge it.",
-        "",
-        "| rule | severity | what it stands for |",
-        "|---|---|---|",
-    ]
-    rules = [*manifest["rules"], manifest["guard"]]
-    lines += [
-        f"| [{rule['id']}](#{rule['id'].replace('.', '')}) | {rule['severity']} | {rule['title']} |" for rule in rules
-    ]
-    for rule in rules:
-        lines += ["", f"## {rule['id']}", "", f"**{rule['title']}** (severity {rule['severity']})", ""]
-        lines += [
-            *textwrap.wrap(rule["description"], 118),
-            "",
-            *textwrap.wrap(f"What to do: {rule['solution']}", 118),
-            "",
-        ]
-        lines += [f"Controls: {', '.join(rule['controls'])}."]
-    return ("\n".join(lines) + "\n").encode()
+    return render_reference([*manifest["rules"], manifest["guard"]])
 
 
 def write(built: dict[str, bytes]) -> None:
@@ -313,35 +324,10 @@ def _present() -> set[str]:
     }
 
 
-def test(opa: str) -> None:
-    """Everything that the policies' own source must hold."""
-    _run([opa, "fmt", "--fail", "--list", "."], cwd=POLICIES)
-    _run(
-        [
-            opa,
-            "check",
-            "--strict",
-            "--capabilities",
-            "capabilities.json",
-            "admission",
-            "--ignore",
-            "*_test.rego",
-            *NOT_POLICY,
-        ],
-        cwd=POLICIES,
-    )
-    _run([opa, "check", "--strict", "admission", "tests", "checks", *NOT_POLICY], cwd=POLICIES)
-    if found := conventions(opa):
-        raise BundleError("\n".join(f"{each['rule']}: {each['code']} ({each['field']})" for each in found))
-    print(_run([opa, "test", ".", *NOT_POLICY], cwd=POLICIES).rstrip())
-    _run([opa, "test", ".", "--coverage", "--threshold", "100", "--format", "json", *NOT_POLICY], cwd=POLICIES)
-
-
 def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description="Build the policy bundle.")
     parser.add_argument("--check", action="store_true", help="compare with what is checked in instead of writing")
-    parser.add_argument("--test", action="store_true", help="test the policies instead of building")
     parser.add_argument("--print-opa", action="store_true", help="print the path of the opa that is used")
     options = parser.parse_args()
     try:
@@ -355,8 +341,6 @@ def main() -> int:
 def _do(options: argparse.Namespace, opa: str) -> None:
     if options.print_opa:
         print(opa)
-    elif options.test:
-        test(opa)
     elif options.check:
         built = build(opa)
         differing = check(built)

@@ -162,10 +162,16 @@ def _split(body: str) -> list[tuple[str, str]]:
     return shown
 
 
+def _cache() -> Path:
+    """Where ``tools/build.py`` keeps the programs; the commands of a document have a home of their own."""
+    return Path(os.environ.get("PLACET_CACHE") or Path.home() / ".cache" / "placet")
+
+
 def _run(command: str, folder: Path, *, status: int) -> str:
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": str(folder),
+        "PLACET_OPA": os.environ.get("PLACET_OPA") or str(_cache() / "bin" / "opa"),
         "COLUMNS": str(COLUMNS),
         "LC_ALL": "C.UTF-8",
         "NO_COLOR": "1",

@@ -11,23 +11,33 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from placet.approvals.rejections import render_meanings
+from placet.checklist import AREAS, ITEMS
 from placet.cli import root
 from placet.cli.reference import render_commands
 from placet.config_schema import SCHEMA
 from placet.doctor.findings import render_doctor
 from placet.exemptions.verify import render_meanings as render_exemption_codes
+from placet.policy.bundle import shipped_bundle
 from placet.policy.failures import render_failures
 from webhook.metric_list import render_table
 
 _DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 DOCUMENTS: Final = tuple(
     _DOCS / name
-    for name in ("formats.md", "commands.md", "opa.md", "operations-metrics.md", "doctor.md", "exemptions.md")
+    for name in (
+        "formats.md",
+        "commands.md",
+        "opa.md",
+        "operations-metrics.md",
+        "doctor.md",
+        "exemptions.md",
+        "policy-authors.md",
+    )
 )
 _BLOCK: Final = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -92,7 +102,37 @@ def _type(value: Mapping[str, Any]) -> str:
     }[value["type"]]
 
 
+def render_areas() -> str:
+    """The governance framework's map, and the rules that hold each part of it."""
+    rules = [rule.id for rule in shipped_bundle().rules]
+    rows = "\n".join(
+        f"| {area} | {part} | {_linked([rule for rule in rules if rule.startswith(starts)]) or _RECORD} |"
+        for area, parts in AREAS.items()
+        for part, starts in parts.items()
+    )
+    return f"| area | part | held by |\n|---|---|---|\n{rows}\n"
+
+
+def render_checklist() -> str:
+    """The sixteen items, and what answers each."""
+    rows = "\n".join(
+        f"| {item.group} | {item.title} | {_linked(item.rules) or _RECORD} "
+        f"| {', '.join(f'`{kind}`' for kind in item.kinds) or (f'approval of role {item.role}' if item.role else '')} |"
+        for item in ITEMS
+    )
+    return f"| group | item | answered by | from |\n|---|---|---|---|\n{rows}\n"
+
+
+def _linked(rules: Sequence[str]) -> str:
+    return ", ".join(f"[{rule}](rules.md#{rule.replace('.', '')})" for rule in rules)
+
+
+_RECORD: Final = "the record: nothing is let in before it is recorded ([operations.md](operations.md))"
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "areas": render_areas,
+    "checklist": render_checklist,
     "commands": lambda: render_commands(root),
     "configuration": render_configuration,
     "doctor": render_doctor,

@@ -43,11 +43,13 @@ def _quiet(function: Callable[[click.Context, str], Iterable[CompletionItem]]) -
 @_quiet
 def complete_environment(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:  # noqa: ARG001 - click's
     """Environments of the policy data: the operator's where there is a configuration, else those that ship."""
+    from placet.assemble import load_policies
+    from placet.cli import clock
     from placet.config import load_config
     from placet.policy.data import load_policy_data
 
     file = _config_file(ctx)
-    data = load_policy_data(load_config(file).policy.data if file.is_file() else None)
+    data = load_policies(load_config(file), now=clock.now_utc())[0] if file.is_file() else load_policy_data(None)
     for name in sorted(data.value["environments"]):
         yield CompletionItem(name)
 

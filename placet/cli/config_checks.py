@@ -79,6 +79,7 @@ class _Checker:
         self._now = now
         self._keyring: VerifiedKeyring | None = None
         self._data: PolicyData | None = None
+        self._version = 0
 
     def run(self) -> Iterator[Check]:
         """Every check; one that can't be made is a problem, and the rest go on."""
@@ -206,32 +207,35 @@ class _Checker:
     # --- policies --------------------------------------------------------------------------------------------------
 
     def _policy_data(self) -> Iterator[Check]:
-        from placet.policy.data import load_policy_data
+        from placet.assemble import load_policies
+        from placet.cli import clock
 
-        self._data = load_policy_data(self._config.policy.data)
+        self._data, self._version = load_policies(self._config, now=clock.now_utc())
         names = ", ".join(sorted(self._data.value["environments"]))
         where = self._config.policy.data or "the shipped defaults"
         yield self._fine("policy data", ("policy", "data"), f"{where}: {self._data.digest}, environments {names}")
 
     def _policies(self) -> Iterator[Check]:
-        from placet.policy.bundle import shipped_bundle
-
-        bundle = shipped_bundle()
-        if self._config.policy.engine == "embedded" and self._data is not None:
+        if self._data is None:
+            return
+        bundle = self._data.bundle
+        if self._config.policy.engine == "embedded":
             from placet.policy.wasm import EmbeddedEngine
 
             engine = EmbeddedEngine.default(self._data)
             engine.prepare()
             engine.close()
         sentence = f"{len(bundle.rules)} rules, revision {bundle.revision}, built by OPA {bundle.compiler}"
+        if self._version:
+            sentence = f"{sentence}, signed version {self._version}"
         yield self._fine("policies", ("policy", "engine"), f"{self._config.policy.engine}: {sentence}")
 
     def _opa(self) -> Iterator[Check]:
-        if self._config.policy.engine != "opa":
+        if self._config.policy.engine != "opa" or self._data is None:
             return
         from placet.cli.opa_check import check_opa
 
-        status, sentence, hint = check_opa(self._config.policy)
+        status, sentence, hint = check_opa(self._config.policy, self._data)
         yield self._check(status, "opa", ("policy", "opa_url"), sentence, hint)
 
     # --- record ----------------------------------------------------------------------------------------------------

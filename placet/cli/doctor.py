@@ -206,21 +206,21 @@ def _open_probe(config_file: Path | None, api: ApiServer) -> Callable[[], Iterat
 
 def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCluster) -> Local:
     """What the configuration adds; the gate itself is made only when it is needed."""
-    from placet.assemble import build_gate, build_trust
+    from placet.assemble import build_gate, build_trust, load_policies
     from placet.audit.location import is_here
+    from placet.cli import clock
     from placet.cluster import KubernetesCluster, NoAutoscalers
     from placet.config import load_config
     from placet.decide import Gate, NoHistory
     from placet.doctor.examination import Local
     from placet.doctor.publishing import needed_rights
     from placet.errors import InputError
-    from placet.policy.data import load_policy_data
-    from placet.record import StoredHistory
+    from placet.stored_history import StoredHistory
 
     config = load_config(config_file)
     if record is not None and not is_here(record):
         raise InputError(f"there is no record {record}", hint="--record takes the SQLite file of a gate's record.")
-    data, trust = load_policy_data(config.policy.data), build_trust(config)
+    data, trust = load_policies(config, now=clock.now_utc())[0], build_trust(config)
 
     def open_judge() -> Gate:
         asked = KubernetesCluster(cluster.files, context=cluster.context or None)

@@ -17,6 +17,7 @@ from placet.approvals.key_files import load_private_pem
 from placet.approvals.keyring import VerifiedKeyring
 from placet.approvals.keys import parse_public_pem
 from placet.approvals.signing import Signer, add_signature, load_signer, sign_payload
+from placet.assemble import load_policies
 from placet.cli import clock
 from placet.cli.complete import complete_environment
 from placet.cli.exempt_view import print_list, show_terms
@@ -39,7 +40,7 @@ from placet.exemptions.statement import (
 )
 from placet.exemptions.survey import Standing, survey
 from placet.model import ModelIdentity
-from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.data import PolicyData
 
 DEFAULT_DAYS: Final = 30
 _FILE: Final = click.Path(path_type=Path)
@@ -65,7 +66,7 @@ class _Desk:
             revocations=None,
             cluster="",
         )
-        return cls(config, load_policy_data(config.policy.data), trust.keyring)
+        return cls(config, load_policies(config, now=clock.now_utc())[0], trust.keyring)
 
     def survey(self, held: SignedExemptions) -> tuple[Standing, ...]:
         """How they stand now."""

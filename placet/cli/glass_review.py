@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from placet.approvals.envelope import render_annotation
-from placet.approvals.rejections import Refusal
+from placet.approvals.rejections import Refusal, RejectionCode
 from placet.approvals.signing import sign_payload
 from placet.audit.location import StoreLocation
+from placet.audit.persons import SEALED_WORD
 from placet.breakglass.review import check_review
 from placet.breakglass.state import Use
 from placet.breakglass.statement import (
@@ -107,7 +108,7 @@ def review(
     )
     say(style(f"{workload.resource} in namespace {workload.namespace}", "white", bold=True, err=True))
     for use in uses:
-        persons = " and ".join(safe(one.person) for one in use.signers)
+        persons = " and ".join(safe(one.person) if use.is_told(one.person) else SEALED_WORD for one in use.signers)
         say(f"  let in      by {persons}, token {use.token_id}")
         say(f"  because     {safe(use.reason)}")
     if not yes:
@@ -121,7 +122,9 @@ def review(
         environment=environment,
         now=now,
     )
-    if isinstance(found, Refusal):
+    if isinstance(found, Refusal) and found.code is RejectionCode.PARTY_UNKNOWN:
+        say("  Who was party to it is sealed in the record, and its keys are not at hand: the gate will compare.")
+    elif isinstance(found, Refusal):
         raise InputError(f"this review would not count: {found.sentence}", hint="Nothing was written.")
     write_glass(manifest, BREAK_GLASS_REVIEW, envelope, form)
     say(style("  reviewed; it counts once the gate has seen it", "green", err=True))
@@ -134,7 +137,7 @@ def _waiting(session: Session, workload: Workload, situation: Situation, *, reco
         found = session.glass.state().open_of(namespace=workload.namespace, kind=workload.kind, names=names)
         if not found:
             raise InputError(f"nothing that break-glass has let in of {workload.resource} waits for a review")
-        return found
+        return session.glass.opened(found)
     token = _token_on(workload, situation)
     statement = token.statement
     return (

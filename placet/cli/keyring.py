@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +38,7 @@ from placet.cli.keyring_view import print_keyring
 from placet.cli.options import key_options, output_option, roots_options
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
+from placet.cli.workloads import load_gate_data
 from placet.errors import FormatError, InputError, KeyringError
 from placet.model import GRANTED_ROLES, LEVELS
 
@@ -147,7 +149,12 @@ def add(identity: str, source: Path, person: str | None, key_file: Path, usernam
     help="May approve in this role; exempt: may say which workloads need no approval; break-glass: may let one in "
     "without approvals, with somebody else; break-glass-review: may look into it afterwards.",
 )
-@click.option("--fact", "facts", multiple=True, type=click.Choice(FACTS), help="May attest this fact (repeatable).")
+@click.option(
+    "--fact",
+    "facts",
+    multiple=True,
+    help="May attest this fact of the risk score, or this kind of evidence (repeatable).",
+)
 @click.option(
     "--environment",
     "environments",
@@ -183,6 +190,9 @@ def grant(
     Examples:
       placet keyring grant alice@example.org --role technical --environment production --max-risk high
       placet keyring grant ci@example.org --fact coverage --fact rollback
+      placet keyring grant scanner@example.org --fact vulnerability_scan --environment production
+
+    Which kinds there are is for the policy data to say; a name that it does not have lets attest nothing.
 
     Adds to what the identity may do already, unless that is it; to take something away, edit the file. Counts once the
     roots have signed.
@@ -206,6 +216,7 @@ def grant(
             "namespaces": list(namespaces),
         }
     else:
+        _tell_unknown(facts)
         given = {"facts": list(facts), "models": list(models)}
         if environments:
             given["environments"] = list(environments)
@@ -214,6 +225,15 @@ def grant(
         say(f"{identity}: granted; it counts once the keyring is signed")
     else:
         say(f"{identity}: granted on these terms already; nothing is written")
+
+
+def _tell_unknown(facts: tuple[str, ...]) -> None:
+    """Say which names are none that ships: a slip of the pen grants nothing, and would be looked for long."""
+    known = {*FACTS, *load_gate_data(None).evidence.by_name}
+    for fact in sorted(set(facts) - known):
+        close = difflib.get_close_matches(fact, known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        say(f"note: {safe(fact)} is no kind of evidence in the policy data here{meant}")
 
 
 @keyring.command("revoke-key")

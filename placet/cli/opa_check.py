@@ -8,19 +8,19 @@ from typing import Final
 from placet.cli.config_checks import FINE, PROBLEM
 from placet.config import PolicyConfig
 from placet.errors import ConfigError, EngineError
-from placet.policy.data import load_policy_data
+from placet.policy.data import PolicyData
 from placet.policy.opa import OpaEngine
 
 TOKEN_VARIABLE: Final = "PLACET_OPA_TOKEN"  # noqa: S105 - the name of a variable
 
 
-def check_opa(policy: PolicyConfig) -> tuple[str, str, str]:
+def check_opa(policy: PolicyConfig, data: PolicyData) -> tuple[str, str, str]:
     """Status, sentence and hint: whether it answers, and with which version and bundle."""
     try:
         # The gate's own engine: what it would not send a token to, this does not either.
         engine = OpaEngine(
             policy.opa_url,
-            load_policy_data(None),
+            data,
             token=os.environ.get(TOKEN_VARIABLE, ""),
             ca_file="" if policy.opa_ca is None else str(policy.opa_ca),
             push=policy.opa_bundle == "push",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,13 @@ from placet.cli.complete import (
 from placet.config import CONFIG_VARIABLE
 
 NO_NAMESPACE: Final = "default"
+MOMENTS: Final = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S.%fZ",
+    "%Y-%m-%dT%H:%M:%S%z",
+]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE: Final = click.Path(path_type=Path)
 
@@ -52,6 +60,28 @@ def output_option(*forms: str) -> Callable[[_F], _F]:
         show_default=True,
         help="How to print it. What programs read stands alone on stdout, and words for people on stderr.",
     )
+
+
+def effective_time_option(function: _F) -> _F:
+    """``--effective-time``; the function gets ``effective_time``."""
+    return click.option(
+        "--effective-time",
+        type=MomentParam(),
+        help="Judge with the rules that are in force on this day: one that is announced for later warns. Approvals and "
+        "evidence are judged as of now. By default the moment of the request.",
+    )(function)
+
+
+class MomentParam(click.DateTime):
+    """A date, or a date and time of RFC 3339; UTC unless it says otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(MOMENTS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """See ``click.ParamType``; aware."""
+        found: datetime = super().convert(value, param, ctx)
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def config_option_for(meaning: str) -> Callable[[_F], _F]:

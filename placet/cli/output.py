@@ -71,10 +71,15 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def fail(error: PlacetError) -> NoReturn:
     """Say what went wrong in one sentence and what to do in a second; exit with 2."""
+    say_error(error)
+    sys.exit(EXIT_USAGE)
+
+
+def say_error(error: PlacetError) -> None:
+    """Say what went wrong in one sentence and what to do in a second."""
     click.echo(f"{style('error', 'red', bold=True, err=True)}: {safe(error)}", err=True)
     if error.hint:
         click.echo(f"  {safe(error.hint)}", err=True)
-    sys.exit(EXIT_USAGE)
 
 
 __all__ = [
@@ -86,6 +91,7 @@ __all__ = [
     "print_table",
     "safe",
     "say",
+    "say_error",
     "style",
     "use_colour",
 ]

@@ -9,10 +9,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from placet.assemble import open_persons
-from placet.audit.location import StoreLocation
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.person_keys import Opener, PersonKeys
+from placet.audit.persons import find_raw_nonce
+from placet.audit.record import DECISION
 from placet.cli.record_source import find_store, is_of_config
 from placet.config import load_config
+from placet.errors import InputError
 
 PERSONS_VARIABLE: Final = "PLACET_AUDIT_PERSONS"
 PERSONS_KEY_VARIABLE: Final = "PLACET_AUDIT_PERSONS_KEY"
@@ -78,3 +81,25 @@ def find_opener(
         return None
     keys = find_persons(store, config_file, persons, persons_key)
     return None if keys is None else keys.opener()
+
+
+def find_sealing(
+    store: StoreLocation | None, config_file: Path, persons: Path | None, persons_key: Path | None
+) -> PersonKeys | None:
+    """What a leaf's names are to be sealed with; None in a record that keeps names as they are.
+
+    Raises:
+        AuditError, ConfigError, InputError: as ``find_persons``; or names in the record are sealed, by its newest
+            decision, and no keys are named: a plain name in it would stand there for good.
+    """
+    keys = find_persons(store, config_file, persons, persons_key)
+    if keys is not None:
+        return keys
+    with open_reader(find_store(store, config_file)) as reader:
+        newest = reader.search({"type": DECISION}, before=None, limit=1)
+    if newest and find_raw_nonce(newest[0].raw_leaf) is not None:
+        raise InputError(
+            "names in this record are sealed, and there are no keys at hand to seal this one with",
+            hint="Name them with --persons and --persons-key, or the gate's configuration with --config.",
+        )
+    return None

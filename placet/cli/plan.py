@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from placet.audit.location import StoreLocation
-from placet.cli.options import environment_option, output_option, situation_options, workload_options
+from placet.cli.options import (
+    effective_time_option,
+    environment_option,
+    output_option,
+    situation_options,
+    workload_options,
+)
 from placet.cli.output import EXIT_VIOLATIONS
 
 
@@ -17,6 +24,7 @@ from placet.cli.output import EXIT_VIOLATIONS
 @workload_options
 @environment_option(required=False)
 @situation_options
+@effective_time_option
 @output_option("table", "json", "yaml", "junit", "sarif", "github")
 def plan(
     output: str,
@@ -24,6 +32,7 @@ def plan(
     config_file: Path,
     record: StoreLocation | None,
     requester: str,
+    effective_time: datetime | None,
     **named: Any,
 ) -> None:
     r"""Say whether workloads would be admitted, and what is missing.
@@ -39,6 +48,7 @@ def plan(
       placet plan -f deploy.yaml -e production
       placet plan -f k8s/ -e staging --record record.sqlite -o table
       helm template chart | placet plan -f - -e production
+      placet plan -f deploy.yaml -e production --effective-time 2027-01-31
       placet plan deployment/llama -n ml-serving --context prod-eu-1
       placet plan -f deploy.yaml -e production -o sarif > placet.sarif
 
@@ -61,7 +71,14 @@ def plan(
     from placet.cli.workloads import Source
 
     source = Source.of(**named, config_file=config_file)
-    session = open_session(source, environment=environment, config_file=config_file, record=record, requester=requester)
+    session = open_session(
+        source,
+        environment=environment,
+        config_file=config_file,
+        record=record,
+        requester=requester,
+        effective_time=effective_time,
+    )
     decisions = []
     with Progress("workloads") as progress:
         for manifest in session.manifests:

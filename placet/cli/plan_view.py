@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from placet.cli.evidence_view import describe_statement
 from placet.cli.glass_view import describe_glass, waiting_of
 from placet.cli.output import print_result, print_table, safe, style
 from placet.cli.reports import Fault, Report, render_github, render_junit, render_sarif
@@ -101,6 +102,8 @@ def _show(session: Session, manifest: Manifest, decision: Decision) -> None:
 def _show_approvals(decision: Decision) -> None:
     if decision.findings is None:
         return
+    for one in decision.findings.evidence.statements:
+        click.echo(f"  evidence {describe_statement(one)}")
     for item in decision.findings.evidence.rejected:
         click.echo(f"  evidence {safe(item.name)}: does not count: {safe(item.sentence)}")
     for approval in decision.findings.approvals.verified:
@@ -135,6 +138,13 @@ def _plain_decision(session: Session, manifest: Manifest, decision: Decision) ->
         "risk": None if findings is None else explain.to_json(findings.assessment),
         "required_roles": [] if policy is None else list(policy.required_roles),
         "granted_roles": [] if policy is None else list(policy.granted_roles),
+        "evidence": [] if findings is None else list(findings.document["evidence"]),
+        "evidence_rejected": []
+        if findings is None
+        else [
+            {"name": one.name, "kind": one.kind, "code": one.code, "sentence": one.sentence}
+            for one in findings.evidence.rejected
+        ],
         "violations": [
             {"rule": item.rule, "code": item.code, "severity": item.severity, "details": dict(item.details)}
             for item in decision.violations

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from placet.cli.options import effective_time_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, safe, style
 from placet.cli.policy_source import find_data_file, load_policies, policy_options
 
 SCHEMA: Final = "placet.dev/policy-evaluation-result/v1"
-_MAX_BYTES: Final = 1024 * 1024
+MAX_BYTES: Final = 1024 * 1024
 
 
 @click.command("eval")
@@ -22,6 +24,7 @@ _MAX_BYTES: Final = 1024 * 1024
     "--mode", type=click.Choice(("enforce", "warn", "audit")), help="Judge in this mode instead of the environment's."
 )
 @policy_options
+@effective_time_option
 @click.option(
     "-o",
     "--output",
@@ -31,7 +34,13 @@ _MAX_BYTES: Final = 1024 * 1024
     help="How to print it.",
 )
 def evaluate(
-    source: str, mode: str | None, data_file: Path | None, config_file: Path | None, folder: Path | None, output: str
+    source: str,
+    mode: str | None,
+    data_file: Path | None,
+    config_file: Path | None,
+    folder: Path | None,
+    output: str,
+    effective_time: datetime | None,
 ) -> None:
     r"""Judge one policy input, and say which rules refuse it.
 
@@ -61,9 +70,10 @@ def evaluate(
     from placet.policy.matrix import DEADLINE_S, with_mode
     from placet.policy.wasm import EmbeddedEngine
 
-    document = _read(source)
-    data = load_policy_data(find_data_file(data_file, config_file))
-    engine = EmbeddedEngine(load_policies(folder), with_mode(data, mode) if mode else data)
+    document = read_input(source)
+    bundle = load_policies(folder)
+    data = load_policy_data(find_data_file(data_file, config_file), bundle).at_time(effective_time)
+    engine = EmbeddedEngine(bundle, with_mode(data, mode) if mode else data)
     try:
         decision = engine.decide(document, deadline_s=DEADLINE_S)
     finally:
@@ -82,7 +92,7 @@ def evaluate(
         sys.exit(EXIT_VIOLATIONS)
 
 
-def _read(source: str) -> dict[str, Any]:
+def read_input(source: str) -> dict[str, Any]:
     """The input.
 
     Raises:
@@ -93,8 +103,8 @@ def _read(source: str) -> dict[str, Any]:
 
     try:
         with click.open_file(source, "rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
-        value = parse_json(raw, max_bytes=_MAX_BYTES)
+            raw = file.read(MAX_BYTES + 1)
+        value = parse_json(raw, max_bytes=MAX_BYTES)
     except OSError as exc:
         raise InputError(f"{source} can't be read: {exc.strerror or exc}") from exc
     except FormatError as exc:

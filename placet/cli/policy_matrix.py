@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from placet.cli.clock import now_utc
 from placet.cli.options import output_option
 from placet.cli.output import EXIT_VIOLATIONS, print_result, say
 from placet.cli.policy_source import find_data_file, load_earlier, load_policies, policy_options
@@ -77,20 +78,28 @@ def matrix(
     if revision is not None and against is not None:
         raise click.UsageError("--diff and --against both say what to compare with: give one of them")
     file = find_data_file(data_file, config_file)
-    bundle, data = load_policies(folder), load_policy_data(file)
+    bundle = load_policies(folder)
+    data = load_policy_data(file, bundle)
     proof = _prove(bundle, data)
     other = None
     if revision is not None:
         other = _prove(bundle, load_earlier(file, revision))
     elif against is not None or file is not None:
-        other = _prove(bundle, load_policy_data(against))
+        other = _prove(bundle, load_policy_data(against, bundle))
     changes = None if other is None else find_changes(other, proof)
     chosen = [("--data", file), ("--bundle", folder)]
     trials = _write_requests(proof.findings, requests, [(name, path) for name, path in chosen if path is not None])
     if output in {"json", "yaml"}:
         print_result(build_matrix(proof, data, bundle, changes), output)
     else:
-        print_matrix(proof, changes, output, trials=trials, since=revision or (str(against) if against else ""))
+        print_matrix(
+            proof,
+            changes,
+            output,
+            trials=trials,
+            since=revision or (str(against) if against else ""),
+            announced=[rule for rule in bundle.rules if rule.effective_on is not None],
+        )
     if proof.findings:
         sys.exit(EXIT_VIOLATIONS)
 
@@ -100,8 +109,16 @@ def _prove(bundle: Bundle, data: PolicyData) -> Proof:
     from placet.policy.proof import prove
     from placet.policy.wasm import EmbeddedEngine
 
+    today = now_utc()  # a rule that is announced is shown as it judges now: it refuses nothing yet
+    rules = [rule.id for rule in bundle.rules if rule.effective_on is None or rule.effective_on <= today]
     with Progress("questions") as progress:
-        return prove(data, lambda given: EmbeddedEngine(bundle, given), [rule.id for rule in bundle.rules], progress)
+        return prove(
+            data.at_time(today),
+            lambda given: EmbeddedEngine(bundle, given),
+            rules,
+            progress,
+            optional=[rule.id for rule in bundle.rules if rule.optional],
+        )
 
 
 def _write_requests(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from placet.cli.output import print_table, safe, style
-from placet.policy.bundle import Bundle
+from placet.policy.bundle import Bundle, Rule
 from placet.policy.data import PolicyData
 from placet.policy.matrix import ENFORCE, Row
 from placet.policy.proof import Proof
@@ -79,6 +79,11 @@ def build_matrix(proof: Proof, data: PolicyData, bundle: Bundle, changes: Sequen
             for one in proof.findings
         ],
         "notes": list(proof.notes),
+        "announced": [
+            {"rule": rule.id, "effective_on": rule.effective_on.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            for rule in bundle.rules
+            if rule.effective_on is not None
+        ],
         "changes": None
         if changes is None
         else [
@@ -95,6 +100,7 @@ def print_matrix(
     *,
     trials: Mapping[int, str],
     since: str,
+    announced: Sequence[Rule] = (),
 ) -> None:
     """Write the matrix to stdout.
 
@@ -104,10 +110,13 @@ def print_matrix(
         form: ``text``, ``table`` or ``markdown``.
         trials: number of a finding, from 1, -> command that shows it.
         since: what is compared with, "" for what ships.
+        announced: rules that have a day from which they are in force.
     """
     rows = [(row.environment, row.level, row.mode, _admitted(row)) for row in proof.rows if row.in_force]
     if form == "markdown":
         _print_markdown(rows, proof, changes, since or "the shipped policy data")
+        for line in _announce(announced):
+            click.echo(f"\n{_cell(line)}")
         return
     print_table(_HEAD, rows)
     if form == "table":
@@ -116,6 +125,17 @@ def print_matrix(
     if changes is not None:
         _print_changes(changes, since or "the shipped policy data")
     _print_findings(proof, trials)
+    for line in _announce(announced):
+        click.echo(f"{style('announced', 'cyan')}  {safe(line)}")
+
+
+def _announce(rules: Sequence[Rule]) -> list[str]:
+    """A sentence for each rule that has a day."""
+    return [
+        f"{rule.id}: in force from {rule.effective_on:%Y-%m-%dT%H:%M:%SZ}; until then it warns"
+        for rule in rules
+        if rule.effective_on is not None
+    ]
 
 
 def _print_changes(changes: Sequence[Change], since: str) -> None:

@@ -72,19 +72,20 @@ def render_junit(reports: Sequence[Report], *, suite: str = _SUITE) -> str:
         suites, "testsuite", name=suite, tests=str(len(reports)), failures=str(failures), errors="0", skipped="0"
     )
     for report in reports:
-        name = _xml(f"{report.name} in {report.namespace}")
-        case = ET.SubElement(cases, "testcase", name=name, classname=_xml(report.file or "live"))
+        name = plain_xml(f"{report.name} in {report.namespace}")
+        case = ET.SubElement(cases, "testcase", name=name, classname=plain_xml(report.file or "live"))
         if report.refused:
             codes = ", ".join(dict.fromkeys(f"{fault.rule}: {fault.sentence}" for fault in report.faults))
-            failure = ET.SubElement(case, "failure", message=_xml(codes or "refused"), type="refused")
-            failure.text = _xml(report.message)
+            failure = ET.SubElement(case, "failure", message=plain_xml(codes or "refused"), type="refused")
+            failure.text = plain_xml(report.message)
         if report.warnings:
-            ET.SubElement(case, "system-out").text = _xml("\n".join(fault.sentence for fault in report.warnings))
+            ET.SubElement(case, "system-out").text = plain_xml("\n".join(fault.sentence for fault in report.warnings))
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode")
 
 
-def _xml(text: str) -> str:
+def plain_xml(text: str) -> str:
+    """The text with a mark for each character that no XML document can hold."""
     return _NOT_XML.sub("\ufffd", text)
 
 
@@ -147,15 +148,18 @@ def render_github(reports: Sequence[Report]) -> Iterator[str]:
     for report in reports:
         for fault in (*report.faults, *report.warnings):
             level = {"error": "error", "warning": "warning"}.get(_LEVELS.get(fault.severity, "error"), "notice")
-            where = "" if report.file in {"", "-"} else f"file={_property(report.file)},line={max(report.line, 1)},"
-            title = f"title={_property(f'placet {fault.rule}')}"
-            yield f"::{level} {where}{title}::{_data(f'{report.name} in {report.namespace}: {fault.sentence}')}"
+            where = (
+                "" if report.file in {"", "-"} else f"file={escape_property(report.file)},line={max(report.line, 1)},"
+            )
+            title = f"title={escape_property(f'placet {fault.rule}')}"
+            yield f"::{level} {where}{title}::{escape_data(f'{report.name} in {report.namespace}: {fault.sentence}')}"
 
 
-def _data(text: str) -> str:
+def escape_data(text: str) -> str:
     """As the runner's toolkit escapes a message; a line end would begin a command of somebody else's choice."""
     return safe(text).replace("%", "%25")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def escape_property(text: str) -> str:
+    """As ``escape_data``, for what stands before the message."""
+    return escape_data(text).replace(":", "%3A").replace(",", "%2C")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from placet.approvals.revocations import KeptRevocations
-from placet.assemble import build_gate, build_trust
+from placet.assemble import build_gate, build_trust, find_readable_persons, load_policies
 from placet.audit.location import StoreLocation, is_here
 from placet.breakglass.record import Glass, NoGlass, StoredGlass
 from placet.canonical import Digest
+from placet.cli import clock
 from placet.cli.workloads import Source, no_workload
 from placet.cluster import Ceiling, ClusterFacts, KubernetesCluster, ManifestCluster, NoAutoscalers, UnknownCluster
 from placet.config import Config, load_config
@@ -22,11 +23,12 @@ from placet.decide import Deadline, Gate, History, NoHistory
 from placet.decision import Decision
 from placet.errors import InputError
 from placet.manifests import Manifest
-from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.data import PolicyData
+from placet.policy.wasm import EmbeddedEngine
 from placet.projection import Kinds
-from placet.record import StoredHistory
 from placet.review import AdmissionRequest, GroupVersionKind
 from placet.revoked import load_recorded
+from placet.stored_history import StoredHistory
 
 DECISION_BUDGET_S: Final = 30.0
 
@@ -86,7 +88,14 @@ class Session:
 
 
 def open_session(
-    source: Source, *, environment: str | None, config_file: Path, record: StoreLocation | None, requester: str
+    source: Source,
+    *,
+    environment: str | None,
+    config_file: Path,
+    record: StoreLocation | None,
+    requester: str,
+    adapt: Callable[[PolicyData], PolicyData] | None = None,
+    effective_time: datetime | None = None,
 ) -> Session:
     """Load everything that a judgement on the command line needs.
 
@@ -96,23 +105,30 @@ def open_session(
         config_file: the gate's configuration.
         record: a gate's record, or None.
         requester: "" when not known.
+        adapt: makes the policy data that are judged by of those of the configuration. The engine is then always the
+            one in this process: an OPA server that was given other data would stop judging for the gate.
+        effective_time: the day whose rules are tried; None for today's.
 
     Raises:
         PlacetError: a file can't be used, or holds no workload.
     """
     config = load_config(config_file)
     environment = source.environment(environment)
-    data = load_policy_data(config.policy.data)
+    data, _ = load_policies(config, now=clock.now_utc())
+    data = (data if adapt is None else adapt(data)).at_time(effective_time)
     _require_known(environment, data.value["environments"])
     manifests = source.load()
     workloads = tuple(manifest for manifest in manifests if data.kinds.may_be_workload(manifest.object))
     if not workloads:
         raise no_workload(source.names())
     history, cluster_facts, assumptions = _sources(config, record, source, requester, manifests)
-    glass = NoGlass() if record is None else StoredGlass(record, cluster=config.cluster)
+    persons = None if record is None else find_readable_persons(config)
+    glass = NoGlass() if record is None else StoredGlass(record, cluster=config.cluster, persons=persons)
     gate = build_gate(
         config,
         data=data,
+        # A server that others ask as well is never given other data or another day.
+        engine=None if adapt is None and effective_time is None else _own_engine(data),
         trust=build_trust(config, kept=_recorded(config, record)),
         recorder=None,
         history=history,
@@ -123,6 +139,12 @@ def open_session(
     return Session(
         config, gate, environment, requester, workloads, source.namespace, data.kinds, assumptions, glass, data
     )
+
+
+def _own_engine(data: PolicyData) -> EmbeddedEngine:
+    engine = EmbeddedEngine.default(data)
+    engine.prepare()
+    return engine
 
 
 def _recorded(config: Config, record: StoreLocation | None) -> KeptRevocations:

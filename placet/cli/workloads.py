@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,9 @@ from placet.manifests import Manifest, load_manifests, locate
 from placet.model import Workload
 from placet.projection import Kinds
 from placet.workload import read_workload
+
+if TYPE_CHECKING:
+    from placet.policy.data import PolicyData
 
 DEFAULT_CONFIG: Final = Path("placet.yaml")
 NO_WORKLOAD: Final = (
@@ -126,17 +129,33 @@ def load_kinds(config_file: Path | None) -> Kinds:
     """The kinds that a gate's policy data describe, so that a digest is the one that the gate computes.
 
     Args:
-        config_file: the gate's configuration. None for placet.yaml where it is there, else for the kinds that ship.
+        config_file: as of :func:`load_gate_data`.
 
     Raises:
         PlacetError: the configuration or its policy data can't be used.
     """
+    return load_gate_data(config_file).kinds
+
+
+def load_gate_data(config_file: Path | None) -> PolicyData:
+    """A gate's policy data.
+
+    Args:
+        config_file: the gate's configuration. None for placet.yaml where it is there, else for the data that ships.
+
+    Raises:
+        PlacetError: the configuration or its policy data can't be used.
+    """
+    from placet.assemble import load_policies
+    from placet.cli import clock
     from placet.config import load_config
     from placet.policy.data import load_policy_data
 
     if config_file is None and DEFAULT_CONFIG.is_file():
         config_file = DEFAULT_CONFIG
-    return load_policy_data(None if config_file is None else load_config(config_file).policy.data).kinds
+    if config_file is None:
+        return load_policy_data(None)
+    return load_policies(load_config(config_file), now=clock.now_utc())[0]
 
 
 def existing_config(trusted: Mapping[str, Any]) -> Path | None:

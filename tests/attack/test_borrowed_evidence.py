@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from placet.evidence.predicates import COVERAGE_TYPE
+from placet.evidence.kinds import COVERAGE_TYPE
 from placet.evidence.statement import coverage_predicate
 from placet.workload import read_workload
 from tests.simulators.gate import GateDesk, example, review

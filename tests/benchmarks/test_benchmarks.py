@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_peers, report
+from benchmarks import bench_peers, bench_replay, report
 from benchmarks.load import BenchmarkError
 from benchmarks.results import Spread, render_table
 from benchmarks.reviews import Approvers, altered, with_foreign_image, write_reviews
@@ -27,10 +27,12 @@ COMMANDS = [
     "bench_append",
     "bench_commits",
     "bench_verify",
+    "bench_lengths",
     "bench_threads",
     "bench_memory",
     "bench_lookups",
     "bench_find",
+    "bench_replay",
     "report",
 ]
 
@@ -46,6 +48,17 @@ def test_every_command_says_what_it_measures(name: str) -> None:
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_replaying_is_measured_beside_the_gate(tmp_path: Path) -> None:
+    results = tmp_path / "replay.json"
+    done = run("bench_replay", "--decisions", "30", "--rounds", "1", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    row = json.loads(results.read_text(encoding="utf-8"))["replay"]
+    assert all(row[f"{name}_per_s"]["median"] > 0 for name in ("gate", "engine", "single", "replay", "same"))
+    table, aim = bench_replay.render(row), bench_replay.render_aim({**row, "jobs_2_per_s": {"median": 2000.0}})
+    assert table.strip() in done.stdout
+    assert "| met" in aim
 
 
 def test_records_are_measured_through_a_real_gate(tmp_path: Path) -> None:
@@ -68,7 +81,8 @@ def test_appends_are_measured_on_both_stores_beside_their_own_commits(tmp_path: 
     found = json.loads(results.read_text(encoding="utf-8"))
     assert [(row["store"], row["callers"]) for row in found["commits"]] == [("SQLite", 2), ("PostgreSQL", 2)]
     assert all(row["ratio"]["median"] > 0 for row in found["commits"])
-    assert [row["records"] for row in found["lengths"]] == [50, 100]
+    grown = [(row["store"], row["records"]) for row in found["lengths"]]
+    assert grown == [(store, length) for store in ("SQLite", "PostgreSQL") for length in (50, 100)]
     assert "| SQLite, 2 callers " in done.stdout
 
 
@@ -79,9 +93,28 @@ def test_verifying_is_measured_over_a_store_and_its_tiles(tmp_path: Path) -> Non
     rows = json.loads(results.read_text(encoding="utf-8"))["verify"]
     assert [row["records"] for row in rows] == [1000, 1000]
     assert all(
-        row[f"{name}_per_s"]["median"] > 0 for row in rows for name in ("strictly", "verifying", "tiles", "jobs_2")
+        row[f"{name}_per_s"]["median"] > 0
+        for row in rows
+        for name in ("hashing", "read_and_hashed", "strictly", "verifying", "without_terms", "tiles", "jobs_2")
     )
-    assert "| verifying: x strictly " in done.stdout
+    for name in (
+        "hashing, MB/s ",
+        "verifying: x strictly ",
+        "verifying: x read and hashed ",
+        "tiles, read and hashed ",
+    ):
+        assert f"| {name}" in done.stdout
+
+
+def test_memory_is_measured_over_tiles_and_a_store_with_terms(tmp_path: Path) -> None:
+    results = tmp_path / "lengths.json"
+    done = run("bench_lengths", "--folder", str(tmp_path), "--sizes", "300", "--stores", "1100", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(results.read_text(encoding="utf-8"))["lengths"]
+    assert [(row["record"], row["leaves"]) for row in rows] == [("nothing", 0), ("tiles", 300), ("SQLite", 1100)]
+    assert all(row["most"] > 2**20 for row in rows)
+    assert "| MiB at most | above nothing |" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lengths.json"]  # what was verified is gone
 
 
 def test_look_ups_are_measured_with_a_memory_that_answers(tmp_path: Path) -> None:
@@ -95,11 +128,18 @@ def test_look_ups_are_measured_with_a_memory_that_answers(tmp_path: Path) -> Non
 
 def test_finding_is_measured_where_it_finds_what_reading_everything_does(tmp_path: Path) -> None:
     results = tmp_path / "find.json"
-    done = run("bench_find", "--quick", "--records", "1200", "--times", "1", "--only", "sqlite", "--json", str(results))
+    done = run(
+        "bench_find", "--quick", "--records", "1200", "--times", "1", "--store", "sqlite", "--json", str(results)
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(results.read_text(encoding="utf-8"))["find"]
-    assert (found["records"], found["queries"]["sqlite"]["role, on every record"]["found"]) == (1200, 50)
-    assert "| ten conditions " in done.stdout
+    queries = found["stores"]["sqlite"]["queries"]
+    assert (found["records"], queries["role"]["pages"], queries["nowhere"]["pages"]) == (1200, 6, 12)
+    assert all(one["median_ms"] <= one["worst_ms"] <= one["slowest_single_ms"] for one in queries.values())
+    assert "| every pair of conditions " in done.stdout
+    table, left = report.fill("<!-- made: find -->\n<!-- end -->", {"find": {"find": found}})
+    assert "| all at once " in table
+    assert left == []
 
 
 # --- what is sent
@@ -226,7 +266,7 @@ def test_an_aim_that_some_rates_miss_is_met_in_part() -> None:
     assert "met in part" in cold
 
 
-def audited(*, ratio: float, growth: float, per_s: float) -> dict[str, Any]:
+def audited(*, ratio: float, growth: float, per_s: float, most: float) -> dict[str, Any]:
     """Results of ``make bench-audit``."""
     spread = Spread.of
     row = {"bare_per_s": spread([100]).as_json(), "log_per_s": spread([50]).as_json()}
@@ -235,25 +275,51 @@ def audited(*, ratio: float, growth: float, per_s: float) -> dict[str, Any]:
         for store, callers, value in (("SQLite", 1, ratio), ("SQLite", 8, 0.6), ("PostgreSQL", 1, ratio))
     ]
     lengths = [
-        {"records": length, "cpu_ratio": spread([value]).as_json()} for length, value in ((1000, 1.0), (10**6, growth))
+        {"store": store, "records": length, "cpu_ratio": spread([cpu]).as_json(), "ratio": spread([time]).as_json()}
+        for store, length, cpu, time in (
+            ("SQLite", 1000, 1.0, 1.0),
+            ("SQLite", 10**6, growth, 3.0),
+            ("PostgreSQL", 1000, 1.0, 1.0),
+            ("PostgreSQL", 10**6, 1.0, growth),
+        )
     ]
     verified = [
         {"leaf_bytes": 2700, "verifying_per_s": spread([per_s]).as_json(), "tiles_per_s": spread([per_s]).as_json()}
     ]
-    return {"commits": {"commits": commits, "lengths": lengths}, "verify": {"verify": verified}}
+    taken = [
+        {"record": kind, "leaves": leaves, "most": size * 2**20}
+        for kind, leaves, size in (("tiles", 10, 50), ("tiles", 10**7, most), ("SQLite", 10, 50), ("SQLite", 20, 50))
+    ]
+    return {
+        "commits": {"commits": commits, "lengths": lengths},
+        "verify": {"verify": verified},
+        "lengths": {"lengths": taken},
+    }
 
 
 @pytest.mark.parametrize(
     ("given", "verdicts"),
     [
-        ({"ratio": 0.5, "growth": 1.1, "per_s": 100_000}, ["met", "met", "met", "met", "met"]),
-        ({"ratio": 0.49, "growth": 1.11, "per_s": 99_999}, ["met in part", "missed", "missed", "missed", "missed"]),
+        ({"ratio": 0.5, "growth": 1.1, "per_s": 100_000, "most": 55}, ["met"] * 8),
+        (
+            {"ratio": 0.49, "growth": 1.11, "per_s": 99_999, "most": 56},
+            ["met in part", *["missed"] * 6, "met"],
+        ),
     ],
 )
 def test_an_aim_of_the_record_is_met_or_missed_by_the_numbers(given: dict[str, float], verdicts: list[str]) -> None:
     lines = report.render_audit_aims(audited(**given)).splitlines()[2:]
     assert [line.split("|")[3].strip() for line in lines] == verdicts
     assert "1,000 and 1,000,000 leaves" in lines[2]
+    assert f"50 / {given['most']} MiB for 10 / 10,000,000 leaves" in lines[6]
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.4, False), (7.5, True)])
+def test_what_was_taken_beside_other_work_says_so(load: float, said: bool) -> None:
+    machine = {"cpu": "x", "cores": 2, "memory_gib": 4, "kernel": "k", "file_system": "ext4", "commits_per_s": 9.0}
+    machine |= {"load_average": load, "taken": "2026", "versions": {"placet": "1"}}
+    table = report.render_audit_machine({"commits": {"machine": machine}, "verify": {}})
+    assert ("Taken beside other work" in table) == said
 
 
 def test_the_report_fills_what_was_measured_and_names_the_rest() -> None:

@@ -22,9 +22,12 @@ from placet.approvals.keyring import verify_keyring
 from placet.approvals.revocations import Revocations
 from placet.approvals.verify import check_approvals
 from placet.errors import KeyringError
+from placet.evidence.claims import render_times
 from placet.evidence.verify import check_evidence
+from placet.judge import render_statement
 from scorer import Coverage, Rollback
-from tests.simulators.desk import NOON, ApprovalDesk, sample_workload, signer_of, stored_signer
+from tests.placet.evidence.samples import REFERENCES, SAMPLES, SCAN
+from tests.simulators.desk import NOON, SHIPPED_KINDS, ApprovalDesk, sample_workload, signer_of, stored_signer
 
 FOLDER: Final = Path(__file__).parent
 WORKLOAD: Final = sample_workload()
@@ -42,6 +45,7 @@ def standard_desk() -> ApprovalDesk:
     desk = ApprovalDesk.standard()
     for scheme in RANDOM:
         desk.add(scheme, roles=["security"], signer=stored_signer(scheme))
+    desk.add("auditor", facts=sorted(SHIPPED_KINDS.by_name))
     return desk
 
 
@@ -134,6 +138,7 @@ def judge_evidence(annotation: str) -> dict[str, Any]:
     values = {fact: getattr(findings.facts, fact) for fact in findings.facts.sources}
     return {
         "facts": {fact: _plain(value) for fact, value in values.items()},
+        "statements": [render_statement(one) for one in findings.statements],
         "rejected": [{"code": one.code, "sentence": one.sentence} for one in findings.rejected],
     }
 
@@ -148,7 +153,8 @@ def evidence_cases() -> Iterator[tuple[str, Files]]:
     """Folder name -> its files."""
     good = standard_desk().evidence(WORKLOAD)
     by_an_approver = standard_desk().evidence(WORKLOAD, by="bob")
-    for name, annotation in {**good, "by-an-approver": by_an_approver["coverage"]}.items():
+    made = {name.replace("_", "-"): _made(name) for name in (*SAMPLES, "vulnerability_scan", "documentation")}
+    for name, annotation in {**good, **made, "by-an-approver": by_an_approver["coverage"]}.items():
         yield (
             f"evidence/{name}",
             {
@@ -157,6 +163,14 @@ def evidence_cases() -> Iterator[tuple[str, Files]]:
                 "expected.json": render(judge_evidence(annotation)),
             },
         )
+
+
+def _made(name: str) -> str:
+    kind = SHIPPED_KINDS.by_name[name]
+    predicate = {"vulnerability_scan": SCAN, "documentation": REFERENCES}.get(name)
+    if predicate is None:
+        predicate = SAMPLES[name] | render_times(NOON, timedelta(days=30))
+    return standard_desk().attest(WORKLOAD, kind.predicate_type, predicate, about=kind.about, by="auditor")
 
 
 def judge_keyring(raw: bytes) -> dict[str, Any]:

@@ -104,6 +104,22 @@ SETS: Final[dict[str, dict[str, Any]]] = {
             "networkPolicy": {"postgresCidrs": ["10.0.7.12/32"]},
         },
     ),
+    "archived": merged(
+        BASE,
+        {
+            "record": {
+                "archive": {
+                    "enabled": True,
+                    "url": "s3://records/prod",
+                    "logKeys": ["placet.dev/log/prod-eu-1+0123abcd+AXm1Vi6P5lT5QLF4EuiptZQfhTrmlb/X4OORAwutlgRk"],
+                    "endpointUrl": "https://s3.example.org",
+                    "credentials": {"existingSecret": "bucket"},
+                    "ca": {"existingConfigMap": "s3-ca"},
+                }
+            },
+            "networkPolicy": {"enabled": True},
+        },
+    ),
     "postgres by certificates and services": merged(
         BASE,
         {

@@ -18,7 +18,7 @@ VALUES: Final = (CHART / "values.yaml").read_text(encoding="utf-8")
 DEFAULTS: Final[dict[str, Any]] = yaml.safe_load(VALUES)
 SCHEMA: Final[dict[str, Any]] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 # Kubernetes' own objects: what is below them is Kubernetes' to describe.
-FREE: Final = ("resources", "opa.resources", "securityContext", "containerSecurityContext")
+FREE: Final = ("resources", "opa.resources", "record.archive.resources", "securityContext", "containerSecurityContext")
 _KEY: Final = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z]+):")
 
 OPA: Final = SETS["opa beside"]
@@ -34,6 +34,7 @@ CERTIFIED: Final = SETS["postgres by certificates and services"]
 DATABASE: Final = "postgresql://placet_gate@db.example.com/placet"
 
 PUBLISHING = merged(BASE, {"record": {"publish": {"enabled": True}}})
+ARCHIVING = SETS["archived"]
 EXPORTING = merged(BASE, {"record": {"export": {"enabled": True, "namespace": "witness"}}})
 # value -> another one; with the set of values in which it counts (BASE when not given), and what changes with it
 CHANGES: Final[dict[str, Any]] = {
@@ -109,6 +110,22 @@ CHANGES: Final[dict[str, Any]] = {
     "record.retention.approvalRecordsDays": 400,
     "record.retention.auditLogsDays": 400,
     "record.publish.enabled": True,
+    "record.archive.enabled": (True, merged(ARCHIVING, {"record": {"archive": {"enabled": False}}})),
+    "record.archive.schedule": ("0 1 * * *", ARCHIVING),
+    "record.archive.url": ("s3://other/log", ARCHIVING),
+    "record.archive.endpointUrl": ("https://other.example.org", ARCHIVING),
+    "record.archive.region": (TEXT, ARCHIVING),
+    "record.archive.logKeys": (["other+89abcdef+AXm1Vi6P5lT5QLF4EuiptZQfhTrmlb/X4OORAwutlgRk"], ARCHIVING),
+    "record.archive.lockDays": (30, ARCHIVING),
+    "record.archive.credentials.existingSecret": (TEXT, ARCHIVING),
+    "record.archive.credentials.accessKeyIdKey": ("other", ARCHIVING),
+    "record.archive.credentials.secretAccessKeyKey": ("other", ARCHIVING),
+    "record.archive.ca.existingConfigMap": (TEXT, ARCHIVING),
+    "record.archive.ca.key": ("other.crt", ARCHIVING),
+    "record.archive.serviceAccountAnnotations": ({"example.org/role": "writer"}, ARCHIVING),
+    "record.archive.port": (9000, ARCHIVING),
+    "record.archive.cidrs": (["192.0.2.0/24"], ARCHIVING),
+    "record.archive.resources": ({"limits": {"memory": "1Gi"}}, ARCHIVING),
     "record.publish.namespace": (TEXT, PUBLISHING),
     "record.publish.events": (False, PUBLISHING),
     "record.publish.decisions": (0, PUBLISHING),

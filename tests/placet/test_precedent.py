@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from placet.audit.log import MAX_ADMITTED, AuditLog
+from placet.audit.log import AuditLog
+from placet.audit.stored import MAX_ADMITTED
 from placet.canonical import Digest
 from placet.precedent import MAX_LISTED_APPROVALS, Precedent, read_precedents
-from placet.record import LogRecorder, StoredHistory
+from placet.record import LogRecorder
+from placet.stored_history import StoredHistory
 from tests.simulators.gate import ORIGIN, GateDesk, example, review
 from tests.simulators.tampering import decision
 

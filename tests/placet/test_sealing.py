@@ -29,6 +29,7 @@ from placet.sealing import Sealing
 from placet.spool.denial import parse_denial
 from placet.spool.recorder import SpoolingRecorder
 from placet.spool.spool import Spool
+from placet.workload import read_workload
 from tests.simulators.cases import KEYS, ROLES, CaseDesk, index_of
 from tests.simulators.gate import example, review
 
@@ -99,6 +100,22 @@ def test_two_records_of_one_person_have_nothing_in_common(desk: CaseDesk) -> Non
         parse_leaf(stored(desk, index_of(desk.decide(asked_by(ZOE, example()))))[0]).body["user"] for _ in range(3)
     ]
     assert len({SEALED.fullmatch(one) and one.split(":")[part] for one in found for part in (1, 2)}) == 6
+
+
+def test_who_attested_evidence_is_sealed_in_the_input_and_what_was_attested_is_proved(desk: CaseDesk) -> None:
+    manifest = copy.deepcopy(example())
+    for name, text in desk.desk.evidence(read_workload(manifest, kinds=desk.data.kinds)).items():
+        manifest["metadata"].setdefault("annotations", {})[f"placet.dev/evidence.{name}"] = text
+    index = index_of(desk.decide(asked_by(ZOE, desk.approve(manifest, *ROLES))))
+    desk.sign()
+    _, document = stored(desk, index)
+    assert len(document["evidence"]) == 4
+    assert all(SEALED.fullmatch(one["attester"]) for one in document["evidence"])
+    with open_readonly(desk.store) as reader:
+        verdict = judge_case(verify_file(render_file(reader, index, KEYS), KEYS).case, desk.roots).verdict
+    assert [one.part for one in verdict.of(Outcome.UNKNOWN)] == ["persons"]
+    assert {"statement coverage", "statement model_bom"} <= {one.part for one in verdict.of(Outcome.PROVED)}
+    assert any("evidence whose signer is sealed" in one for one in verdict.limits)
 
 
 def test_accounts_of_the_cluster_are_not_sealed(desk: CaseDesk) -> None:
@@ -265,3 +282,23 @@ def test_a_denial_that_waits_on_the_disk_names_nobody_there_either(
         assert recorder.put_aside(other, attachments=collect_attachments(other), **terms) is None
     finally:
         spool.close()
+
+
+def test_break_glass_is_proved_with_the_names_of_its_own_leaf_opened(desk: CaseDesk, keys: PersonKeys) -> None:
+    desk.desk.glass_keepers()
+    carried, _ = desk.let_in(example())
+    desk.ledger.permit(carried, "break-glass")
+    index = index_of(desk.decide(asked_by(ZOE, carried)))
+    desk.sign()
+    with open_readonly(desk.store) as reader:
+        shown = render_file(reader, index, KEYS, opener=keys.opener())
+        hidden = render_file(reader, index, KEYS)
+    case = verify_file(shown, KEYS).case
+    assert judge_case(case, desk.roots).verdict.outcome is Outcome.PROVED
+    assert case.glass is not None
+    assert [one["person"] for one in case.glass.body["signers"]] == ["p-gina", "p-hugo"]
+    assert case.glass.body["user"] == ZOE
+    unopened = verify_file(hidden, KEYS).case
+    assert unopened.glass is not None
+    assert "gina" not in repr(unopened.glass.body)
+    assert judge_case(unopened, desk.roots).verdict.outcome is Outcome.UNKNOWN

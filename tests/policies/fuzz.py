@@ -22,7 +22,17 @@ from urllib.parse import urlsplit
 from placet.canonical import render_canonical
 from placet.errors import EngineError
 from placet.policy.guest import Guest
-from tests.policies.documents import Json, approval, digest, image, passing_request, policy_data, unchanged_request
+from tests.policies.documents import (
+    Json,
+    approval,
+    digest,
+    governed_data,
+    governed_request,
+    image,
+    passing_request,
+    policy_data,
+    unchanged_request,
+)
 from tests.policies.programs import PLENTY, running_opa, shipped_guest
 
 ENTRY_POINT: Final = "admission/main/decision"
@@ -62,6 +72,14 @@ _WORDS: Final[dict[str, tuple[Any, ...]]] = {
     "expires_s": (1789999999, 1790000000, 1790000001),
     "digest": ("", digest("a"), digest("c"), "sha256:abc"),
     "reference": (f"registry.example.org/server@{digest('c')}", "registry.example.org/server:1"),
+    "issued_s": (1789999399, 1789999400, 1789999401, 1789900000, 1780000000),
+    "since_s": (1789913599, 1789913600, 1789999999),
+    "attester": ("ci", "other"),
+    "scanner": ("https://scanner.example/a", "https://scanner.example/b"),
+    "known": (True, False),
+    "result": ("passed", "failed"),
+    "state": ("approved", "draft", "rejected"),
+    "classification": ("public", "internal", "confidential", "restricted", "secret"),
     "risk_inputs_match": (True, False),
     "pin_images": (True, False),
     "bindings": ([], ["images"], ["projection"], ["images", "model"], ["images", "model", "projection"]),
@@ -85,14 +103,23 @@ def inputs(random_: random.Random) -> Iterator[Json]:
 def data_sets(random_: random.Random) -> Iterator[Json]:
     """The shipped policy data, then mutations of it without end."""
     yield policy_data()
+    yield governed_data()
     while True:
-        data = policy_data()
+        data = governed_data() if random_.random() < 1 / 2 else policy_data()
         for _ in range(random_.choice((1, 2, 3))):
             _change_within(data, random_)
         if random_.random() < 1 / 3:
             _spoil(data, random_)
         if random_.random() < 1 / 2:
-            rule = random_.choice(("approvals.required", "approvals.separation", "risk.ceiling", "images.pinned"))
+            rule = random_.choice(
+                (
+                    "approvals.required",
+                    "approvals.separation",
+                    "risk.ceiling",
+                    "images.pinned",
+                    "quality.vulnerabilities",
+                )
+            )
             data["rules"] = {rule: {"mode": random_.choice(_WORDS["mode"])}}
         yield data
 
@@ -103,15 +130,32 @@ def _base(random_: random.Random) -> Json:
     if random_.random() < 1 / 5:
         kind = random_.choice(("scaled", "rollback", "child"))
         precedent = {"decision_id": "earlier", "time_s": 1, "level": random_.choice(_WORDS["level"])}
-        return unchanged_request() | {"change": passing_request()["change"] | {"kind": kind}, "precedent": precedent}
-    request = passing_request()
+        base = governed_request() if random_.random() < 1 / 2 else passing_request()
+        return (
+            base
+            | unchanged_request()
+            | {"change": passing_request()["change"] | {"kind": kind}, "precedent": precedent}
+        )
+    request = governed_request() if random_.random() < 2 / 3 else passing_request()
     for _ in range(random_.choice((0, 0, 1, 2))):
         role = random_.choice(_WORDS["role"])
         request["approvals"].append(approval(role, random_.choice(_WORDS["person"])))
+    if request["evidence"] and random_.random() < 1 / 3:
+        request["evidence"].append(_another(random_.choice(request["evidence"]), random_))
     if random_.random() < 1 / 4:
         request["images"].append(image("sidecar", random_.choice("abc")))
     random_.shuffle(request["approvals"])
     return request
+
+
+def _another(statement: Json, random_: random.Random) -> Json:
+    """One more statement of a kind: earlier or later, by the same or another, of other claims or none of a type."""
+    other = copy.deepcopy(statement)
+    other["issued_s"] += random_.choice((-60, 0, 60))
+    other["attester"] = random_.choice(("ci", "other"))
+    claim = random_.choice(sorted(other["claims"]))
+    other["claims"][claim] = random_.choice((0, 1, 7, "", "text", True, False, [], ["text"], digest("a")))
+    return other
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from placet.canonical import Digest
+from placet.policy.authoring.checking import find_faults
+from placet.policy.authoring.opa import Opa
+from placet.policy.authoring.tree import find_tree
 from placet.policy.bundle import SHIPPED, shipped_bundle
+from placet.policy.data import load_policy_data
 from tests.policies.programs import POLICIES, ROOT
 from tools import bundle
 
@@ -106,10 +110,6 @@ def test_every_rule_says_what_it_is_and_what_to_do() -> None:
             assert "\n" not in text
 
 
-def test_rules_about_rules_accept_ours() -> None:
-    assert bundle.conventions(bundle.find_opa()) == []
-
-
 def test_rules_about_rules_refuse_a_rule_without_annotations_and_tests(tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     shutil.copytree(POLICIES, policies)
@@ -118,16 +118,16 @@ def test_rules_about_rules_refuse_a_rule_without_annotations_and_tests(tmp_path:
     (folder / "signed.rego").write_text("package admission.rules.images.signed\n\nreport := set()\n", "utf-8")
     pinned = policies / "admission" / "rules" / "images" / "pinned" / "pinned_test.rego"
     pinned.write_text(pinned.read_text("utf-8").replace("test_fails_", "test_refuses_"), "utf-8")
-    found = {(each["rule"], each["code"], each["field"]) for each in bundle.conventions(bundle.find_opa(), policies)}
-    assert found == {
-        ("images.pinned", "no_test", "fails"),
-        ("images.signed", "controls_missing", "controls"),
-        ("images.signed", "no_test", "fails"),
-        ("images.signed", "no_test", "passes"),
-        ("images.signed", "severity_unknown", "severity"),
-        ("images.signed", "text_missing", "description"),
-        ("images.signed", "text_missing", "solution"),
-        ("images.signed", "text_missing", "title"),
+    faults = find_faults(Opa(bundle.find_opa()), find_tree(policies), load_policy_data(None))
+    assert {(Path(each.file).stem, each.code, each.message.split()[-1]) for each in faults} == {
+        ("pinned", "no_test", "file"),
+        ("signed", "controls_missing", "answers"),
+        ("signed", "no_test", "file"),
+        ("signed", "part_missing", "reason"),
+        ("signed", "severity_unknown", "info"),
+        ("signed", "text_missing", "description"),
+        ("signed", "text_missing", "solution"),
+        ("signed", "text_missing", "title"),
     }
 
 

@@ -16,7 +16,14 @@ import pytest
 from placet.canonical import render_canonical
 from placet.policy.bundle import shipped_bundle
 from placet.policy.guest import Guest
-from tests.policies.documents import Json, passing_request, policy_data, unchanged_request
+from tests.policies.documents import (
+    Json,
+    governed_data,
+    governed_request,
+    passing_request,
+    policy_data,
+    unchanged_request,
+)
 from tests.policies.programs import PLENTY, eval_opa
 
 OTHER_TYPES: Final[tuple[Any, ...]] = (None, True, 7, "text", [], {})
@@ -51,18 +58,88 @@ RESTS_ON: Final[dict[str, set[str]]] = {
     | {f"risk.factors.{factor}" for factor in passing_request()["risk"]["factors"]},
     "risk.ceiling": _ANEW | _LEVEL | {"approvals", "approvals[]", "approvals[].role", "approvals[].max_risk"},
 }
+# Where the environment does not require a rule, its proof rests on the environment alone.
+_ASKED: Final = tuple(rule.id for rule in shipped_bundle().rules if rule.optional)
+RELEASED: Final = RESTS_ON | {rule: {"environment"} for rule in _ASKED}
+
+# A malformed statement leaves no evidence at all; of the claims only those that the rule reads are looked at.
+_KINDS: Final = {each["kind"]: tuple(each["claims"]) for each in governed_request()["evidence"]}
+_SOUND: Final = (
+    _ANEW
+    | {"time_s", "evidence", *(f"evidence[{kind}]" for kind in _KINDS)}
+    | {
+        f"evidence[{kind}].{member}"
+        for kind in _KINDS
+        for member in ("kind", "about", "subjects", "subjects[]", "attester", "issued_s", "expires_s", "claims")
+    }
+)
+_MODEL: Final = _SOUND | {"model", "model.digest"}
+_PROJECTION: Final = _SOUND | {"projection"}
+_IMAGES: Final = _SOUND | {"images", "images[]", "images[].digest"}
+_LIMITED: Final = {"model", "model.name"}
+
+
+def _claims(kind: str, *names: str) -> set[str]:
+    return {f"evidence[{kind}].claims.{name}" for name in names}
+
+
+# With the profile `governance`, which requires all of them.
+ASKED: Final[dict[str, set[str]]] = RESTS_ON | {
+    "capacity.bound": _ANEW | _LIMITED | {"replicas", "replicas.known", "replicas.ceiling"},
+    "change.ticket": _PROJECTION | _claims("change_ticket", "ticket", "state"),
+    "change.window": _ANEW | {"calendar", "calendar.windows", "calendar.freezes"},
+    "checks.compliance_assessment": _MODEL | _claims("compliance_assessment", "result"),
+    "checks.documentation_review": _MODEL,
+    "checks.performance_validation": _MODEL,
+    "checks.security_scan": _IMAGES,
+    "incident.clear": _MODEL | _LIMITED | _claims("operations_status", "open_incidents", "error_budget_left_permille"),
+    "incident.plan": _MODEL | _LIMITED | _claims("incident_plan", "on_call", "plan"),
+    "lineage.declared": _MODEL
+    | _claims("lineage", "datasets", "licences", "complete")
+    | {"evidence[lineage].claims.datasets[]", "evidence[lineage].claims.licences[]"},
+    "monitoring.configured": _PROJECTION
+    | _LIMITED
+    | _claims("monitoring", "monitors", "alert_rules")
+    | {"evidence[monitoring].claims.monitors[]"},
+    "privacy.assessed": _MODEL | _claims("privacy_assessment", "classification", "dpia"),
+    "privacy.residency": _MODEL
+    | {"cluster"}
+    | _claims("privacy_assessment", "regions")
+    | {"evidence[privacy_assessment].claims.regions[]"},
+    "promotion.staged": _ANEW
+    | _LIMITED
+    | {"time_s", "history", "history.known", "history.admitted", "history.admitted[]"}
+    | {f"history.admitted[].{member}" for member in ("environment", "since_s", "decision_id")},
+    "quality.coverage": _IMAGES | _LIMITED | _claims("coverage", "lines_covered", "lines_total"),
+    "quality.documents": _MODEL
+    | _claims("documentation", "documents")
+    | {"evidence[documentation].claims.documents[]"},
+    "quality.performance": _MODEL
+    | _LIMITED
+    | {"projection"}
+    | _claims("performance", "latency_p95_ms", "accuracy_permille")
+    | _claims("slo", "latency_p95_ms"),
+    "quality.vulnerabilities": _IMAGES | _LIMITED | _claims("vulnerability_scan", "critical"),
+    "retention.declared": _MODEL
+    | _LIMITED
+    | _claims("retention", "model_artifacts_days", "approval_records_days", "audit_logs_days"),
+    "rollback.authority": _PROJECTION | _LIMITED | _claims("rollback_drill", "minutes"),
+    "slo.declared": _PROJECTION | _LIMITED | _claims("slo", "latency_p95_ms", "availability_ppm", "error_rate_ppm"),
+}
 # Carried forward, a proof rests on what makes the request an unchanged update, and on nothing else.
+_UPDATE: Final = {"operation", "change", "change.kind"}
 CARRIED_ON: Final[dict[str, set[str]]] = {
-    rule: {"operation", "change", "change.kind"}
-    for rule in RESTS_ON
-    if rule not in {"approvals.revoked", "risk.assessed"}
-} | {rule: RESTS_ON[rule] for rule in ("approvals.revoked", "risk.assessed")}
+    rule: RESTS_ON[rule] if rule in {"approvals.revoked", "risk.assessed"} else _UPDATE for rule in RESTS_ON
+}
+# What is not required passes for two reasons, and no single field is behind both.
+CARRIED_RELEASED: Final = CARRIED_ON | {rule: set[str]() for rule in _ASKED}
+CARRIED_ASKED: Final = CARRIED_ON | dict.fromkeys(_ASKED, _UPDATE)
 
 
 def spoilt(document: Json) -> Iterator[tuple[str, bool, Json]]:
     """Path of the spoilt field, whether it was an element taken out of a list, and the document."""
     for path in _paths(document):
-        name = re.sub(r"\.\d+", "[]", ".".join(map(str, path)))
+        name = _name(document, path)
         without = copy.deepcopy(document)
         parent = _parent(without, path)
         old = parent[path[-1]]
@@ -73,6 +150,14 @@ def spoilt(document: Json) -> Iterator[tuple[str, bool, Json]]:
                 changed = copy.deepcopy(document)
                 _parent(changed, path)[path[-1]] = copy.deepcopy(other)
                 yield name, False, changed
+
+
+def _name(document: Json, path: tuple[Any, ...]) -> str:
+    """``images[].digest``; a statement is named by its kind, since kinds have claims of one name."""
+    name = re.sub(r"\.\d+", "[]", ".".join(map(str, path)))
+    if len(path) > 1 and path[0] == "evidence":
+        return name.replace("evidence[]", f"evidence[{document['evidence'][path[1]]['kind']}]", 1)
+    return name
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -90,14 +175,18 @@ def _parent(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("request_", "rests_on"),
-    [(passing_request(), RESTS_ON), (unchanged_request(), CARRIED_ON)],
-    ids=["anew", "carried"],
+    ("request_", "data", "rests_on"),
+    [
+        (passing_request(), policy_data(), RELEASED),
+        (unchanged_request(), policy_data(), CARRIED_RELEASED),
+        (governed_request(), governed_data(), ASKED),
+        (unchanged_request(), governed_data(), CARRIED_ASKED),
+    ],
+    ids=["anew", "carried", "anew-with-everything-required", "carried-with-everything-required"],
 )
 def test_no_rule_passes_without_a_field_that_it_rests_on(
-    harness: Guest, request_: Json, rests_on: dict[str, set[str]]
+    harness: Guest, request_: Json, data: Json, rests_on: dict[str, set[str]]
 ) -> None:
-    data = policy_data()
     cases = list(spoilt(request_))
     questions = [{"input": document, "data": data} for _, _, document in cases]
     by_opa = eval_opa("data.harness.proofs", {"cases": questions})
@@ -114,11 +203,12 @@ def test_no_rule_passes_without_a_field_that_it_rests_on(
         if not shortened or name.endswith(("bindings[]",))
         if (rule in passed) == (name in rests_on[rule])
     ]
-    assert wrong == []
+    assert [(rule, name) for rule, name, _ in wrong] == []
 
 
 def test_the_table_names_every_rule_of_the_bundle() -> None:
-    assert set(RESTS_ON) == {rule.id for rule in shipped_bundle().rules}
+    assert set(ASKED) == {rule.id for rule in shipped_bundle().rules}
+    assert set(ASKED) - set(RESTS_ON) == set(_ASKED)
 
 
 def test_nothing_is_allowed_when_a_part_of_the_data_is_missing(harness: Guest) -> None:

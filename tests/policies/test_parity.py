@@ -20,7 +20,7 @@ from placet.policy.guest import Guest
 from scorer import FACTORS, LEVELS, SCALES, level_of, total
 from tests.golden.decisions import build
 from tests.policies import fuzz
-from tests.policies.documents import Json, passing_request, policy_data
+from tests.policies.documents import Json, governed_data, passing_request, policy_data
 from tests.policies.programs import PLENTY, eval_opa, shipped_guest
 
 CASES = sorted(path.parent for path in build.FOLDER.glob("*/input.json"))
@@ -53,6 +53,28 @@ def test_every_rule_is_seen_failing_in_a_golden_decision() -> None:
     assert failing == {rule.id for rule in shipped_bundle().rules} | {"admission.main"}
 
 
+def _refused_by(case: str) -> set[tuple[str, str]]:
+    decision = build.decide(build.FOLDER / case)
+    return {(violation["rule"], violation["code"]) for violation in decision["violations"]}
+
+
+def test_the_worst_of_what_contradicts_itself_counts() -> None:
+    found = ("quality.vulnerabilities", "vulnerabilities_critical")
+    assert _refused_by("denied-by-the-worst-of-two-scans") == {found}
+    assert _refused_by("allowed-by-a-newer-scan") == set()
+
+
+def test_who_rolls_back_and_to_what_is_held() -> None:
+    assert _refused_by("denied-rolled-back-by-somebody") == {("rollback.authority", "rollback_not_authorised")}
+    assert _refused_by("allowed-rolled-back-by-one-who-may") == set()
+    elsewhere = json.loads((build.FOLDER / "allowed-rolled-back-by-one-who-may" / "input.json").read_text("utf-8"))
+    elsewhere["precedent"]["decision_id"] = ""
+    data = build.data_of(build.FOLDER / "allowed-rolled-back-by-one-who-may")
+    decision = fuzz.ask_guest(shipped_guest(data), render_document(elsewhere))
+    assert decision["allowed"] is False
+    assert "rollback.authority" in {violation["rule"] for violation in decision["violations"]}
+
+
 def combinations() -> Iterator[dict[str, int]]:
     for scores in itertools.product(*(SCALES[factor] for factor in FACTORS)):
         yield dict(zip(FACTORS, scores, strict=True))
@@ -83,15 +105,15 @@ def _batched(cases: list[Json], size: int) -> Iterator[list[Json]]:
         yield cases[start : start + size]
 
 
-def test_10000_mutated_inputs_are_answered_alike(opa_url: str) -> None:
-    found, seen = fuzz.differences(opa_url, count=10_000, seed=20261122)
+def test_4000_mutated_inputs_are_answered_alike(opa_url: str) -> None:
+    found, seen = fuzz.differences(opa_url, count=4_000, seed=20261122)
     assert found == []
     assert [request for request, _, opa, wasm in found if _allows(wasm) and not _allows(opa)] == []
     # The policies are total: neither engine ever ends in an error, whatever it is given.
     assert seen[fuzz.ERROR] == 0
     # A fuzz that allows nothing, or denies nothing, would show nothing.
-    assert seen["allowed"] > 500
-    assert seen["denied"] > 5000
+    assert seen["allowed"] > 100
+    assert seen["denied"] > 1500
 
 
 def _allows(answer: object) -> bool:
@@ -103,11 +125,12 @@ def test_no_input_of_the_schema_raises_an_error_in_strict_opa() -> None:
     random_ = random.Random(7)
     valid = [request for request in itertools.islice(fuzz.inputs(random_), 2500) if _is_valid(request)]
     assert len(valid) > 700
-    data = policy_data()
-    decisions = eval_opa(
-        "data.harness.decisions", {"cases": [{"input": each, "data": data} for each in valid]}, strict=True
-    )
-    assert len(decisions) == len(valid)
+    for data in (policy_data(), governed_data()):
+        cases = [{"input": each, "data": data} for each in valid]
+        decisions = eval_opa("data.harness.decisions", {"cases": cases}, strict=True)
+        assert len(decisions) == len(valid)
+        # Rules that nothing asked for, or that nothing gets past, would show nothing.
+        assert 20 < sum(decision["allowed"] for decision in decisions) < len(valid) - 20
 
 
 def _is_valid(request: Json) -> bool:

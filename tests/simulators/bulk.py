@@ -16,7 +16,7 @@ from placet.canonical import Digest
 from tests.simulators.tampering import LOG_KEY, ORIGIN, Body, decision, policy_input_of, surgery
 
 _BATCH: Final = 1000
-_LEAF: Final = f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
+INSERT_LEAF: Final = f"INSERT INTO leaves (idx, leaf_hash, leaf, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * 19)})"  # noqa: S608
 
 
 def plain(number: int) -> tuple[Body, dict[str, bytes]]:
@@ -40,7 +40,7 @@ def build_bulk(
     with surgery(path) as database:
         for start in range(0, size, _BATCH):
             rows = list(_rows(start, min(start + _BATCH, size), made))
-            database.executemany(_LEAF, [row for row, _ in rows])
+            database.executemany(INSERT_LEAF, [row for row, _ in rows])
             blobs = [blob for _, kept in rows for blob in kept]
             database.executemany("INSERT INTO blobs VALUES (?, ?, ?, ?)", blobs)
             for (_, leaf_hash, *_), _ in rows:

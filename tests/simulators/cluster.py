@@ -13,6 +13,7 @@ from placet.canonical import Digest
 from placet.history import History
 from placet.parents import RESOURCES, ParentUnavailable
 from placet.precedent import Precedent
+from placet.promotion import AdmittedElsewhere
 
 Json = dict[str, Any]
 _GROUPS = {kind: version for version, kind in RESOURCES} | {"Pod": "v1"}
@@ -83,6 +84,9 @@ class LowerHistory:
             environment=environment, namespace=namespace, group=group, kind=kind, name=name, template=template
         )
         return None if found is None else [replace(one, level=self.level) for one in found]
+
+    def admitted_elsewhere(self, *, environment: str, projection: Digest) -> Sequence[AdmittedElsewhere] | None:
+        return self.history.admitted_elsewhere(environment=environment, projection=projection)
 
 
 def owned(obj: Json, parent: Json) -> Json:

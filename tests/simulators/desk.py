@@ -47,11 +47,13 @@ from placet.breakglass.statement import (
     render_token,
 )
 from placet.canonical import Digest, render_canonical
-from placet.evidence.predicates import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
+from placet.evidence.kinds import COVERAGE_TYPE, CYCLONEDX_TYPE, PLAN_TYPE, TEST_RESULT_TYPE
 from placet.evidence.statement import coverage_predicate, model_predicate, plan_predicate, rollback_predicate
 from placet.evidence.verify import EvidenceContext
 from placet.model import BINDINGS, ROLES, Image, ModelIdentity, Projection, Workload
+from placet.policy.data import load_policy_data
 
+SHIPPED_KINDS: Final = load_policy_data(None).evidence
 NOON: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 ENVIRONMENTS: Final = ("development", "staging", "production")
 _KEYS: Final = Path(__file__).resolve().parents[1] / "data" / "keys"
@@ -424,6 +426,7 @@ class ApprovalDesk:
             "images": workload.images,
             "model": workload.model,
             "now": self.now,
+            "kinds": SHIPPED_KINDS,
         }
         return EvidenceContext(**(fields | changes))
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from placet.audit.merkle import Frontier
+from placet.audit.segments import Segment
 from placet.audit.stores import Entry, Reader, Store, StoredCheckpoint, StoredLeaf, Transaction
 from placet.audit.stores.failure import unavailable
 from placet.audit.terms import TermBlock
@@ -53,11 +54,15 @@ class FaultyStore:
     def origin(self) -> str:
         return self._store.origin
 
-    def begin(self, *, deadline_s: float) -> Transaction:
+    @property
+    def remote(self) -> bool:
+        return self._store.remote
+
+    def begin(self, *, deadline_s: float, supposed: Frontier | None = None) -> Transaction:
         if self._away is not None:
             raise self._away
         self.strike("begin", after=False)
-        transaction = FaultyTransaction(self, self._store.begin(deadline_s=deadline_s))
+        transaction = FaultyTransaction(self, self._store.begin(deadline_s=deadline_s, supposed=supposed))
         try:
             self.strike("begin", after=True)
         except BaseException:
@@ -74,6 +79,16 @@ class FaultyStore:
         if self._away is not None:
             raise self._away
         return self._store.add_block(block)
+
+    def add_segment(self, segment: Segment, *, pruned: int) -> bool:
+        if self._away is not None:
+            raise self._away
+        return self._store.add_segment(segment, pruned=pruned)
+
+    def add_terms(self, number: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        if self._away is not None:
+            raise self._away
+        self._store.add_terms(number, rows)
 
     def close(self) -> None:
         self._store.close()

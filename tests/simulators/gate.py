@@ -117,7 +117,7 @@ class GateDesk:
             exemptions=exemptions,
             namespaces=spaces,
             remembered=remembered,
-            glass=LogGlass(log, cluster=desk.cluster),
+            glass=LogGlass(log, cluster=desk.cluster, persons=persons),
         )
         gate.ledger = Ledger(data, spaces)
         return cls(desk, gate, log, trust, engine, data, kept, gate.ledger, spaces)

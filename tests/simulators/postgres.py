@@ -51,9 +51,10 @@ class PostgresServer:
     Args:
         folder: empty; its owner is whom the server runs as.
         programs: folder of ``initdb`` and ``postgres``.
+        more: lines of its configuration, which come last and so decide.
     """
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, *, more: str = "") -> None:
         self.folder = folder
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +66,7 @@ class PostgresServer:
             self._as = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
-            settings.write(_SETTINGS.format(folder=folder))
+            settings.write(_SETTINGS.format(folder=folder) + more)
 
     @property
     def _data(self) -> Path:
@@ -197,15 +198,15 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresServer]:
-    """A server that is gone afterwards, with everything in it."""
+def running_server(*, settings: str = "") -> Iterator[PostgresServer]:
+    """A server that is gone afterwards, with everything in it; ``settings`` are lines of its configuration."""
     folder = Path(tempfile.mkdtemp(prefix="placet-pg-"))  # a socket's path may have 107 bytes
     try:
         programs = _find_programs(folder)
         home = folder / "server"
         folder.chmod(0o755)
         home.mkdir()
-        server = PostgresServer(home, programs)
+        server = PostgresServer(home, programs, more=settings)
         server.start()
         try:
             yield server

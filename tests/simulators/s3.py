@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -28,6 +28,20 @@ _START_S: Final = 30.0
 _TRIES: Final = 5
 
 
+class ServedBy(NamedTuple):
+    """Files of a server's certificate.
+
+    Attributes:
+        certificate: PEM.
+        key: PEM.
+        authority: PEM of who signed it.
+    """
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
 class S3Server:
     """One server.
 
@@ -36,9 +50,11 @@ class S3Server:
         client: of boto3, with the credentials that may do everything.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, tls: ServedBy | None = None) -> None:
         self.port = port
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
+        self._ca = None if tls is None else str(tls.authority)
+        certificate = () if tls is None else ("--cert", tls.certificate, "--key", tls.key)
         self.client: Any = self.make_client()
         self._count = itertools.count(1)
         for name in ("data", "versions"):
@@ -47,7 +63,7 @@ class S3Server:
             "versitygw",
             [
                 program_path("versitygw"),
-                *("--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "posix"),
+                *("--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", *certificate, "posix"),
                 *("--versioning-dir", folder / "versions", folder / "data"),
             ],
             folder / "log",
@@ -62,6 +78,7 @@ class S3Server:
             region_name=REGION,
             aws_access_key_id=access,
             aws_secret_access_key=secret,
+            verify=self._ca,
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
         )
 
@@ -70,6 +87,10 @@ class S3Server:
         name = f"records-{next(self._count)}"
         self.client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
         return Bucket(f"s3://{name}/prod", self.client)
+
+    def bucket(self, url: str) -> Bucket:
+        """A prefix that is there."""
+        return Bucket(url, self.client)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -148,12 +169,12 @@ class Intruder:
 
 
 @contextlib.contextmanager
-def running_s3(folder: Path) -> Iterator[S3Server]:
-    """A server below a folder; ended afterwards."""
+def running_s3(folder: Path, tls: ServedBy | None = None) -> Iterator[S3Server]:
+    """A server below a folder, over TLS where it has a certificate; ended afterwards."""
     for _ in range(_TRIES):  # somebody else may take the port that was found free
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            server = S3Server(folder, free.getsockname()[1])
+            server = S3Server(folder, free.getsockname()[1], tls)
         server.process.wait_until(server.ready, "answers", _START_S)
         if server.process.running:
             break

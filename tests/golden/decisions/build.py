@@ -17,7 +17,17 @@ from typing import Any, Final
 from placet.policy.bundle import shipped_bundle
 from placet.policy.data import load_policy_data
 from placet.policy.document import render_document
-from tests.policies.documents import Json, approval, image, passing_request, unchanged_request
+from tests.policies.documents import (
+    GOVERNANCE,
+    NOW_S,
+    Json,
+    approval,
+    governed_request,
+    image,
+    passing_request,
+    scan,
+    unchanged_request,
+)
 from tests.policies.programs import PLENTY, shipped_guest
 
 FOLDER: Final = Path(__file__).resolve().parent
@@ -77,11 +87,46 @@ def cases() -> Iterator[Case]:
     yield Case("denied-unchanged-but-revoked", _revoked(unchanged_request()))
     yield Case("denied-unchanged-but-key-compromised", _revoked(unchanged_request(), code="key_compromised"))
     yield Case("denied-environment-unknown", {**passing_request(), "environment": "moon"})
+    governance = GOVERNANCE.read_text("utf-8")
+    yield Case("allowed-with-all-evidence", governed_request(), governance)
+    yield Case("allowed-rolled-back-by-one-who-may", _rolled_back("sre-on-call"), governance)
+    yield Case("denied-rolled-back-by-somebody", _rolled_back("system:authenticated"), governance)
+    yield Case("denied-without-evidence", _bare(governed_request()), governance)
+    yield Case("denied-by-the-worst-of-two-scans", _rescanned(NOW_S - 900, scanner="b"), governance)
+    yield Case("allowed-by-a-newer-scan", _rescanned(NOW_S - 900), governance)
+    yield Case("allowed-without-evidence-in-what-ships", _bare(governed_request()))
     yield Case(
         "denied-by-a-rule-with-a-mode-of-its-own",
         _without("security"),
         "environments: {production: {mode: audit}}\nrules: {approvals.required: {mode: enforce}}\n",
     )
+
+
+def _bare(request: Json) -> Json:
+    return request | {
+        "evidence": [],
+        "history": {"known": True, "admitted": []},
+        "calendar": {"windows": [], "freezes": []},
+        "replicas": {"known": False, "ceiling": 0},
+    }
+
+
+def _rolled_back(group: str) -> Json:
+    return (
+        _bare(governed_request())
+        | _carried("rollback")
+        | {
+            "requester_groups": [group],
+            "change": {"kind": "rollback", "model_seen": True, "scale": "same"},
+        }
+    )
+
+
+def _rescanned(issued_s: int, scanner: str = "https://scanner.example/a") -> Json:
+    """A scan of the first image with a critical finding, besides the one without."""
+    request = governed_request()
+    found = scan(request["images"][0]["digest"], critical=1, scanner=scanner) | {"issued_s": issued_s}
+    return request | {"evidence": [*request["evidence"], found]}
 
 
 def _carried(kind: str, *, operation: str = "UPDATE", level: str = "high", decision_id: str = "earlier") -> Json:

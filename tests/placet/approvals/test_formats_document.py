@@ -10,8 +10,10 @@ import pytest
 
 from placet.approvals.rejections import render_meanings
 from placet.approvals.statement import ApprovalStatement, RevocationStatement, parse_statement
-from placet.evidence.predicates import TEST_RESULT_TYPE, read_predicate
+from placet.evidence.kinds import TEST_RESULT_TYPE
+from placet.evidence.predicates import read_predicate
 from scorer import Rollback
+from tests.simulators.desk import SHIPPED_KINDS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -35,4 +37,6 @@ def test_the_examples_are_read_by_the_verifier(text: str) -> None:
     statements = [parse_statement(block) for block in blocks if b"placet.dev/approval/v1" in block]
     assert [type(one) for one in statements] == [ApprovalStatement, RevocationStatement]
     (drill,) = [json.loads(block) for block in blocks if b"rollback-drill" in block]
-    assert read_predicate(TEST_RESULT_TYPE, drill).facts == {"rollback": Rollback(available=True, minutes=3)}
+    assert read_predicate(SHIPPED_KINDS, TEST_RESULT_TYPE, drill).facts == {
+        "rollback": Rollback(available=True, minutes=3)
+    }

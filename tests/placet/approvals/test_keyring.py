@@ -204,7 +204,7 @@ def document(**members: Any) -> Callable[[ApprovalDesk], object]:
         bob(lambda entry: entry.update(admin=True)),
         bob(lambda entry: entry.update(usernames="bob")),
         bob(lambda entry: entry.pop("grants")),
-        bob(lambda entry: entry.update(attests=[{"facts": ["weather"], "models": ["*"]}])),
+        bob(lambda entry: entry.update(attests=[{"facts": ["the weather"], "models": ["*"]}])),
         bob(lambda entry: entry.update(attests=[{"facts": [], "models": ["*"]}])),
         bobs_key(fingerprint="0" * 64),
         bobs_key(scheme="ecdsa-p256-sha256"),

@@ -37,7 +37,9 @@ def raw() -> bytes:
 
 def test_a_proof_of_version_2_still_verifies_and_says_the_same(raw: bytes) -> None:
     key = parse_vkey((FOLDER / "log.vkey").read_text(encoding="ascii"))
-    judged = judge_case(verify_file(raw, [key]).case, Roots(load_roots([FOLDER]), 2))
+    case = verify_file(raw, [key]).case
+    assert case.document["schema"] == "placet.dev/policy-input/v1"  # evidence of the four kinds of that time
+    judged = judge_case(case, Roots(load_roots([FOLDER]), 2))
     found = [[one.part, str(one.outcome), one.code] for one in judged.verdict.findings]
     assert render_canonical(found) + b"\n" == (FOLDER / "v2.verdict.json").read_bytes()
     assert judged.verdict.outcome is Outcome.PROVED

@@ -50,7 +50,8 @@ def test_an_admission_is_proved_part_by_part(desk: CaseDesk) -> None:
     judged = desk.judge(desk.prove(desk.decide(review(attested(desk)))))
     assert judged.verdict.outcome is Outcome.PROVED, judged.verdict.findings
     facts = {f"evidence {one}" for one in ("parameters", "data_classification", "coverage", "rollback", "strategy")}
-    assert proved(judged) == {"input", "keyring", "replay", *(f"approval {role}" for role in ROLES), *facts}
+    said = {f"statement {one}" for one in ("coverage", "deployment_plan", "model_bom", "rollback_drill")}
+    assert proved(judged) == {"input", "keyring", "replay", *(f"approval {role}" for role in ROLES), *facts, *said}
     assert judged.answer is not None
     assert judged.answer.allowed
 
@@ -329,6 +330,26 @@ def test_an_owner_of_the_log_who_invents_an_admission_is_found(desk: CaseDesk) -
             {"body": lambda one: one["evidence"].append({"fact": "tested", "statement": "sha256:" + "0" * 64})},
             "evidence_invalid",
         ),
+        "a statement of nobody": (
+            allowed,
+            {
+                "document": lambda one: one["evidence"].append(
+                    one["evidence"][0] | {"statement": "sha256:" + "0" * 64, "claims": {"lines_covered": 100}}
+                )
+            },
+            "evidence_invalid",
+        ),
+        "a statement left out": (allowed, {"document": lambda one: one["evidence"].pop()}, "evidence_invalid"),
+        "a claim that nobody signed": (
+            allowed,
+            {"document": lambda one: one["evidence"][0]["claims"].update(lines_covered=100)},
+            "evidence_differs",
+        ),
+        "another attester": (
+            allowed,
+            {"document": lambda one: one["evidence"][0].update(attester="mallory@example.org")},
+            "evidence_differs",
+        ),
         "nonsense": (allowed, {"document": lambda one: one.update(images="none")}, "input_unreadable"),
     }
     for name, (raw, changes, code) in forged.items():
@@ -356,19 +377,19 @@ def desk_and_proof(
     desk.log.close()
 
 
-@given(data=st.data(), odd=ODD)
+@given(steps=st.lists(st.integers(0, 99), min_size=1, max_size=4), odd=ODD)
 @settings(max_examples=40, deadline=None)
 def test_an_owner_of_the_log_who_writes_nonsense_is_found_and_stops_nobody(
-    desk_and_proof: tuple[CaseDesk, Dossier], data: st.DataObject, odd: Any
+    desk_and_proof: tuple[CaseDesk, Dossier], steps: list[int], odd: Any
 ) -> None:
     desk, dossier = desk_and_proof
 
     def spoil(value: Json) -> None:
-        while True:
-            name = data.draw(st.sampled_from(sorted(value)))
+        for depth, step in enumerate(steps, start=1):
+            name = sorted(value)[step % len(value)]
             inner = value[name]
             inner = inner[0] if isinstance(inner, list) and inner and isinstance(inner[0], dict) else inner
-            if not isinstance(inner, dict) or not inner or data.draw(st.booleans()):
+            if not isinstance(inner, dict) or not inner or depth == len(steps):
                 value[name] = odd
                 return
             value = inner

@@ -49,6 +49,20 @@
 {{- $problems = append $problems "record.logKey.existingSecret and record.logKey.pem are both given: choose one" -}}
 {{- end -}}
 {{- $file := include "placet.hasRecordFile" . -}}
+{{- if $v.record.archive.enabled -}}
+{{- if not $v.record.archive.url -}}
+{{- $problems = append $problems "record.archive.enabled without record.archive.url: say s3://BUCKET/PREFIX" -}}
+{{- end -}}
+{{- if not $v.record.archive.logKeys -}}
+{{- $problems = append $problems "record.archive.enabled without record.archive.logKeys: give what `placet audit key` shows, the log's verifier key" -}}
+{{- end -}}
+{{- if and $file (not $v.record.persistence.enabled) -}}
+{{- $problems = append $problems "record.archive.enabled and record.persistence.enabled is false: no other Pod could read the record" -}}
+{{- end -}}
+{{- if and $file (eq $v.record.persistence.accessMode "ReadWriteOncePod") -}}
+{{- $problems = append $problems "record.archive.enabled and record.persistence.accessMode is ReadWriteOncePod: the archive's Pod could not mount the record" -}}
+{{- end -}}
+{{- end -}}
 {{- if and $file (gt (int $v.replicaCount) 1) (not $v.record.persistence.enabled) -}}
 {{- $problems = append $problems "replicaCount is more than 1 and record.persistence.enabled is false: each replica would write a record of its own" -}}
 {{- end -}}

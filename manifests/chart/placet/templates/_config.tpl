@@ -8,6 +8,15 @@
 {{- if .Values.record.checkpoints.existingClaim -}}{{- $_ := set $record "checkpoints" "../checkpoints/signed" -}}{{- end -}}
 {{- if .Values.record.persons.existingClaim -}}{{- $_ := set $record "persons" (dict "folder" "../persons" "key_file" "../persons-key/persons.key") -}}{{- end -}}
 {{- $_ := set $record "retention" (dict "model_artifacts_days" (int .Values.record.retention.modelArtifactsDays) "approval_records_days" (int .Values.record.retention.approvalRecordsDays) "audit_logs_days" (int .Values.record.retention.auditLogsDays)) -}}
+{{- with .Values.record.archive -}}
+{{- if .enabled -}}
+{{- $archive := dict "url" .url -}}
+{{- with .endpointUrl -}}{{- $_ := set $archive "endpoint_url" . -}}{{- end -}}
+{{- with .region -}}{{- $_ := set $archive "region" . -}}{{- end -}}
+{{- if .ca.existingConfigMap -}}{{- $_ := set $archive "ca_file" "archive-ca.crt" -}}{{- end -}}
+{{- $_ := set $record "archive" $archive -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.record.publish -}}
 {{- if .enabled -}}
 {{- $_ := set $record "publish" (dict "namespace" (include "placet.publishNamespace" $) "events" .events "decisions" (int .decisions) "max_config_maps" (int .maxConfigMaps) "reports" .reports) -}}
@@ -69,6 +78,13 @@
     items:
       - key: {{ $.Values.opa.ca.key }}
         path: opa-ca.crt
+{{- end }}
+{{- if and .Values.record.archive.enabled .Values.record.archive.ca.existingConfigMap }}
+- configMap:
+    name: {{ .Values.record.archive.ca.existingConfigMap }}
+    items:
+      - key: {{ .Values.record.archive.ca.key }}
+        path: archive-ca.crt
 {{- end }}
 - secret:
     name: {{ include "placet.logKeySecret" . }}

@@ -21,6 +21,29 @@
 {{- if $affinity -}}{{- toYaml $affinity -}}{{- end -}}
 {{- end -}}
 
+{{- /* What connecting to the record's database takes; "" for none. */ -}}
+{{- define "placet.postgresVariables" -}}
+{{- with .Values.record.postgres -}}
+{{- if .passwordKey }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .passwordKey }}
+{{- end }}
+{{- range $name, $key := dict "PGSSLROOTCERT" .caKey "PGSSLCERT" .certKey "PGSSLKEY" .privateKeyKey "PGSERVICEFILE" .serviceKey }}
+{{- if $key }}
+- name: {{ $name }}
+  value: /placet/postgres/{{ $key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "placet.postgresEnvironment" -}}
+{{- include "placet.postgresVariables" . | trim -}}
+{{- end -}}
+
 {{- define "placet.environment" -}}
 - name: TMPDIR
   value: /placet/tmp
@@ -38,20 +61,8 @@
       key: {{ $.Values.record.logKey.passphraseKey }}
 {{- end }}
 {{- end }}
-{{- with .Values.record.postgres }}
-{{- if .passwordKey }}
-- name: PGPASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .passwordKey }}
-{{- end }}
-{{- range $name, $key := dict "PGSSLROOTCERT" .caKey "PGSSLCERT" .certKey "PGSSLKEY" .privateKeyKey "PGSERVICEFILE" .serviceKey }}
-{{- if $key }}
-- name: {{ $name }}
-  value: /placet/postgres/{{ $key }}
-{{- end }}
-{{- end }}
+{{- with include "placet.postgresEnvironment" . }}
+{{ . }}
 {{- end }}
 {{- if .Values.webhook.pathToken }}
 - name: PLACET_PATH_TOKEN
