@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,13 @@ class PolicyConfig:
     bundle_poll_s: float = 60.0
     bundle_ca: Path | None = None
     shadow: ShadowConfig = _NO_SHADOW
+
+    @property
+    def tried(self) -> PolicyConfig:
+        """What would be in force, were what ``shadow`` names in its place; fetched from where it says alone."""
+        tried = self.shadow
+        source = tried.source if tried.wanted else ""
+        return replace(self, bundle=tried.bundle or self.bundle, data=tried.data or self.data, bundle_source=source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from placet.canonical import Digest
-from placet.config import Config, PolicyConfig
+from placet.config import Config
 from placet.config_shadow import ShadowConfig
 from placet.errors import PlacetError
 from placet.policy.bundle import MANIFEST, SOURCES, WASM
-from placet.policy.chosen import choose_policies
-from placet.policy.package import MAX_PACKAGE_BYTES, save_package
 from placet.policy.signed import SIGNATURE
+from placet.shadow.chosen import choosing
 from webhook import logs
 from webhook.fetching import PolicyFetcher
 from webhook.generation import digest_file
@@ -132,25 +128,13 @@ class CandidateLoader:
         if source and now_s < self._fetch_s:
             return
         self._fetch_s = now_s + config.policy.bundle_poll_s
-        if result := self._fetcher.look(_as_in_force(config)):
+        if result := self._fetcher.look(replace(config, policy=config.policy.tried)):
             self._counts.fetched(result)
-
-
-def _as_in_force(config: Config) -> Config:
-    """A configuration that would put the candidate in force; with no source where there is none for candidates."""
-    shadow = config.policy.shadow
-    source = shadow.source if shadow.wanted else ""
-    return replace(config, policy=replace(_policy_of(config), bundle_source=source))
-
-
-def _policy_of(config: Config) -> PolicyConfig:
-    policy, shadow = config.policy, config.policy.shadow
-    return replace(policy, bundle=shadow.bundle or policy.bundle, data=shadow.data or policy.data)
 
 
 def fingerprint(config: Config) -> dict[str, str]:
     """Digests of all that makes a candidate, by path."""
-    policy = _policy_of(config)
+    policy = config.policy.tried
     files = [*policy.bundle_keys, *filter(None, [policy.data])]
     if policy.bundle is not None:
         is_file = policy.bundle.is_file()
@@ -159,20 +143,8 @@ def fingerprint(config: Config) -> dict[str, str]:
 
 
 def _start(config: Config, now: datetime) -> JudgeProcess:
-    with _unpacked(_policy_of(config)) as policy:
-        chosen = choose_policies(policy, now=now)
+    with choosing(config.policy, now=now) as chosen:
         manifest = str(Digest.of(chosen.bundle.load_manifest()))
-        return JudgeProcess.start(chosen.bundle.folder, policy.data, manifest=manifest, version=chosen.version)
-
-
-@contextlib.contextmanager
-def _unpacked(policy: PolicyConfig) -> Iterator[PolicyConfig]:
-    """The same where the policies are a folder; a package is one for as long as this lasts."""
-    if policy.bundle is None or not policy.bundle.is_file():
-        yield policy
-        return
-    with tempfile.TemporaryDirectory(prefix="placet-shadow-") as aside:
-        folder = Path(aside) / "bundle"
-        with policy.bundle.open("rb") as content:
-            save_package(content.read(MAX_PACKAGE_BYTES + 1), folder)  # which refuses what is too large
-        yield replace(policy, bundle=folder)
+        return JudgeProcess.start(
+            chosen.bundle.folder, config.policy.tried.data, manifest=manifest, version=chosen.version
+        )

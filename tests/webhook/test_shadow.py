@@ -362,3 +362,13 @@ def test_keys_that_do_not_go_together_are_refused_with_their_line(own_team: Team
     with pytest.raises(ConfigError, match=fault) as caught:
         load_config(own_team.folder / "placet.yaml")
     assert "placet.yaml:" in str(caught.value)
+
+
+def test_a_check_of_the_configuration_says_what_is_tried_and_only_warns_of_a_broken_one(own_team: Team) -> None:
+    trying(own_team)
+    told = own_team.run("config", "check").stdout
+    assert "tries revision sha256:" in told
+    (own_team.folder / "candidate.yaml").write_text("environments: [broken]\n", "utf-8")
+    told = own_team.run("config", "check").stdout
+    assert "it can't be tried" in told
+    assert "candidate.yaml:1" in told

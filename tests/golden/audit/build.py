@@ -51,7 +51,7 @@ _MAGIC: Final = b"placet.dev/person-key/v1\n"
 def shadow_leaves() -> dict[str, bytes]:
     """One of each event of policies that are tried on live reviews."""
     digests = [str(Digest.of(word)) for word in (b"sources", b"manifest", b"data")]
-    candidate = Candidate(*digests, version=8, run="0123456789abcdef")
+    candidate = Candidate(digests[0], digests[1], digests[2], version=8, run="0123456789abcdef")
     before = Answer(allowed=True, required_roles=("technical", "security"))
     after = Answer(
         allowed=False,

@@ -113,11 +113,12 @@ def test_the_largest_leaf_fits() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100)), max_size=60))
 def test_every_sighting_is_counted_in_exactly_one_leaf(steps: list[tuple[int, float]]) -> None:
-    ledger, now_s, leaves = open_ledger(), 0.0, []
+    ledger, now_s = open_ledger(), 0.0
+    leaves: list[dict[str, Any]] = []
     for number, (place, later_s) in enumerate(steps):
         now_s += later_s
         leaves += ledger.due(now_s=now_s)
         leaves += ledger.disagree(sight(number, namespace=f"n-{place}"), now_s=now_s)
     leaves += ledger.end()
-    assert sum(count for count, _, _ in told(leaves)) == len(steps)
+    assert sum(one[0] for one in told(leaves)) == len(steps)
     assert sum(one["counts"]["stricter"] for one in leaves if one["event"] == "tally") == len(steps)
