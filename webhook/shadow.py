@@ -217,10 +217,11 @@ class Shadow:
             index=waiting.index,
             time=str(leaf["time"]),
         )
-        listed = list(self._ledger.disagree(sighting, now_s=time.monotonic()))
-        if not listed and not self._ledger.knows(sighting):
-            self._counts.left("unlisted")
-        self._keep(listed)
+        unlisted = self._ledger.unlisted
+        leaf_body = self._ledger.disagree(sighting, now_s=time.monotonic())
+        self._counts.left("unlisted", self._ledger.unlisted - unlisted)
+        if leaf_body is not None:
+            self._keep([leaf_body])
         return cpu_s
 
     def _hand_over(self, judge: JudgeProcess | None, settings: ShadowConfig) -> None:

@@ -29,6 +29,10 @@ class Ledger:
 
     The first sighting of a disagreement is a leaf at once, so that a process that is killed has not hidden it. Those
     that follow within the window are one more leaf, with their count, at its end; and so on for as long as it is seen.
+
+    Attributes:
+        candidate: that disagrees.
+        unlisted: disagreements so far that no leaf tells of.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Ledger:
             now_s: on the monotonic clock, as everywhere below.
         """
         self.candidate = candidate
+        self.unlisted = 0
         self._cluster = cluster
         self._window_s = window_s
         self._clock = clock
@@ -61,24 +66,23 @@ class Ledger:
         self.count("judged")
         self.count("agreed")
 
-    def disagree(self, sighting: Sighting, *, now_s: float) -> Iterator[dict[str, Any]]:
+    def disagree(self, sighting: Sighting, *, now_s: float) -> dict[str, Any] | None:
         """They did not; gives the leaf that is to be recorded at once, if any."""
         self.count("judged")
         self.count(sighting.difference.direction.value)
-        known = self._open.get(sighting.key)
+        key = sighting.key
+        known = self._open.get(key)
         if known is not None:
             known.first = known.first or sighting
             known.last = sighting
             known.count += 1
         elif len(self._open) >= MOST_OPEN:
             self.count("unlisted")
+            self.unlisted += 1
         else:
-            self._open[sighting.key] = _Open(now_s + self._window_s)
-            yield self._leaf(sighting, sighting, 1)
-
-    def knows(self, sighting: Sighting) -> bool:
-        """Whether a leaf tells of it, or will."""
-        return sighting.key in self._open
+            self._open[key] = _Open(now_s + self._window_s)
+            return self._leaf(sighting, sighting, 1)
+        return None
 
     def due(self, *, now_s: float) -> Iterator[dict[str, Any]]:
         """Leaves of the windows that have ended, and the tally when it is time."""
