@@ -67,7 +67,10 @@ class CandidateLoader:
     @property
     def problem(self) -> Finding | None:
         """See the class."""
-        return self._refused or self._fetcher.problem
+        refused, fetching = self._refused, self._fetcher.problem
+        if refused is None or fetching is None:
+            return refused or fetching
+        return replace(refused, also=fetching)
 
     def look(self, config: Config) -> None:
         """Begin, replace or end what is tried, as the configuration and the files that it names say."""

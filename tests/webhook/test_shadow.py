@@ -100,7 +100,7 @@ def test_what_would_newly_be_refused_is_recorded_with_both_answers(
         raw = b"".join(one.raw_leaf for one in reader.of_type("shadow", start=0))
         persons = ["deployer@example.org", *(one["person"] for one in decision["approvals"])]
         assert len(persons) == 5
-        assert not any(f'"{person}'.encode() in raw for person in persons)
+        assert not any(f'"{person}"'.encode() in raw for person in persons)
 
 
 def test_what_would_newly_be_admitted_is_recorded_and_stays_refused(
