@@ -157,6 +157,9 @@ class Shadow:
         if self._threads and self._threads[-1].is_alive():  # the one that judges; what the other starts, ends by itself
             logs.say(logging.ERROR, "the shadow did not stop in time, and what it has seen last is not recorded")
             return
+        with self._lock:
+            untaken, self._next = self._next, None
+        _close([untaken])
         self._install(None, ShadowConfig())
         self._keep(())
         if self._unkept:
@@ -226,12 +229,13 @@ class Shadow:
 
     def _hand_over(self, judge: JudgeProcess | None, settings: ShadowConfig) -> None:
         """Let the thread that judges go on with another process; called by the one that looks."""
+        handed: tuple[JudgeProcess | None, ShadowConfig] | None = (judge, settings)
         with self._lock:
-            untaken, self._next = self._next, (judge, settings)
+            untaken = [self._next]
             if self._stopping.is_set():
-                untaken, self._next = self._next, None
-        if untaken is not None and untaken[0] is not None:
-            untaken[0].close()
+                untaken, handed = [*untaken, handed], None
+            self._next = handed
+        _close(untaken)
 
     def _install(self, judge: JudgeProcess | None, settings: ShadowConfig) -> None:
         same = judge is not None and self._ledger is not None and judge.candidate.same_as(self._ledger.candidate)
@@ -310,3 +314,10 @@ class Shadow:
                 if words != self._failed:
                     logs.say(logging.ERROR, "the shadow failed and goes on", exc_info=True)
                 self._failed = words
+
+
+def _close(untaken: Iterable[tuple[JudgeProcess | None, ShadowConfig] | None]) -> None:
+    """End processes that nobody is going to ask."""
+    for one in untaken:
+        if one is not None and one[0] is not None:
+            one[0].close()

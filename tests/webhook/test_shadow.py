@@ -372,3 +372,19 @@ def test_a_check_of_the_configuration_says_what_is_tried_and_only_warns_of_a_bro
     told = own_team.run("config", "check").stdout
     assert "it can't be tried" in told
     assert "candidate.yaml:1" in told
+
+
+def test_a_process_that_nobody_asks_any_more_is_ended(own_team: Team) -> None:
+    trying(own_team)
+    with opened(own_team) as gate:
+        shadow, config = gate.runtime.shadow, gate.runtime.config
+        shadow.loader.look(config)
+        (first, _) = shadow._next or (None, None)
+        (own_team.folder / "candidate.yaml").write_text(SAME, "utf-8")
+        shadow.loader.look(config)
+        (second, _) = shadow._next or (None, None)
+        assert first is not None
+        assert second is not None
+        assert (first.end, second.end) == ("ended with signal 9", "goes on")
+    assert second.end == "ended with signal 9"
+    assert [one["event"] for one in recorded(own_team)] == []

@@ -60,7 +60,7 @@ def shadow_leaves() -> dict[str, bytes]:
         missing_roles=("business",),
     )
     difference = compare(before, after)
-    assert difference is not None  # noqa: S101 - of what stands here
+    assert difference is not None
     leaf = decision(4)
     subject = describe_subject({"environment": "production", "group": "apps", "projection": digests[0], **leaf})
     in_force = {"revision": digests[2], "data_digest": digests[1]}
