@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +13,12 @@ from placet.config_bundle import require_consistent_bundle
 from placet.config_publish import ExportConfig, PublishConfig
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
+from placet.config_shadow import ShadowConfig, build_shadow
 from placet.errors import InputError
 from placet.settings_file import Settings, load_settings
 
 CONFIG_VARIABLE: Final = "PLACET_CONFIG"
+_NO_SHADOW: Final = ShadowConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class PolicyConfig:
         bundle_source: where newer ones are fetched from into ``bundle``; "" for nowhere.
         bundle_poll_s: seconds between looks there.
         bundle_ca: authorities of the certificate there; None for the system's.
+        shadow: what is tried on live reviews beside all that.
     """
 
     engine: str
@@ -52,6 +55,14 @@ class PolicyConfig:
     bundle_source: str = ""
     bundle_poll_s: float = 60.0
     bundle_ca: Path | None = None
+    shadow: ShadowConfig = _NO_SHADOW
+
+    @property
+    def tried(self) -> PolicyConfig:
+        """What would be in force, were what ``shadow`` names in its place; fetched from where it says alone."""
+        tried = self.shadow
+        source = tried.source if tried.wanted else ""
+        return replace(self, bundle=tried.bundle or self.bundle, data=tried.data or self.data, bundle_source=source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +313,7 @@ def build_config(settings: Settings) -> Config:
             bundle_source=policy.get("bundle_source", ""),
             bundle_poll_s=float(policy["bundle_poll_seconds"]),
             bundle_ca=path(policy.get("bundle_ca")),
+            shadow=build_shadow(policy.get("shadow", {}), folder),
         ),
         autoscalers=top["autoscalers"],
         parents=top["parents"],

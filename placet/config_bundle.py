@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from placet.config_shadow import SHADOW_SCHEMA, require_consistent_shadow
 from placet.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ BUNDLE_SCHEMA: Final[dict[str, Any]] = {
         "default": 60,
         "description": "Seconds between two looks there.",
     },
+    "shadow": SHADOW_SCHEMA,
 }
 
 
@@ -62,8 +64,10 @@ def require_consistent_bundle(settings: Settings, policy: dict[str, Any]) -> Non
     """
     from placet.policy.locations import parse_location  # noqa: PLC0415 - few need it
 
+    require_consistent_shadow(settings, policy)
+    tried = "bundle" in policy.get("shadow", {})
     for key in ("bundle_keys", "bundle_rollback_to", "bundle_source"):
-        if key in policy and "bundle" not in policy:
+        if key in policy and "bundle" not in policy and not (key == "bundle_keys" and tried):
             raise settings.error(
                 ("policy", key),
                 f"{key} says something of policies in a folder, and none is named",

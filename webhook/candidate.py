@@ -26,7 +26,14 @@ from webhook.selftest import check_engine
 TIME_S: Final = 60.0
 MEMORY_BYTES: Final = 2 << 30
 """That can be written. Not of addresses: Wasm reserves far more of them than it ever uses."""
+HOME: Final = Path(__file__).resolve().parent.parent
+"""Where a child starts."""
 _MAX_ANSWER: Final = 64 * 1024
+
+
+def bare_environment() -> dict[str, str]:
+    """What a child is told of this process's environment: where programs and modules are."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def prove_candidate(config: Config, data: PolicyData, *, time_s: float = TIME_S) -> None:
@@ -50,8 +57,8 @@ def prove_candidate(config: Config, data: PolicyData, *, time_s: float = TIME_S)
             stderr=subprocess.DEVNULL,
             timeout=time_s,
             check=False,
-            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            cwd=Path(__file__).resolve().parent.parent,
+            env=bare_environment(),
+            cwd=HOME,
         )
     except subprocess.TimeoutExpired as exc:
         raise _failed(f"they were not ready within {time_s:g} s") from exc
@@ -83,9 +90,13 @@ def _read_answer(raw: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _try_out(folder: Path, operator_file: Path | None) -> dict[str, str]:
+def try_out(folder: Path, operator_file: Path | None) -> PolicyData:
+    """Compile policies in this process, and judge by them in every environment.
+
+    Raises:
+        EngineError: they can't be used.
+    """
     bundle = load_bundle(folder)
-    manifest = str(Digest.of(bundle.load_manifest()))
     data = load_policy_data(operator_file, bundle)
     engine = EmbeddedEngine(bundle, data)
     try:
@@ -94,19 +105,30 @@ def _try_out(folder: Path, operator_file: Path | None) -> dict[str, str]:
             check_engine(engine, data, environment, now=datetime.now(UTC))
     finally:
         engine.close()
-    return {"manifest": manifest, "data": str(data.digest)}
+    return data
+
+
+def describe_fault(error: PlacetError) -> dict[str, str]:
+    """What a child answers where policies can't be used."""
+    return {"code": error.code, "message": str(error)[:1000], "hint": error.hint}
+
+
+def limit_memory() -> None:
+    """Of this process, for good: what it may write to; and that it leaves no core."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
 
 
 def main(arguments: list[str]) -> int:
     """The child: a folder, and the operator's policy data or nothing; answers with one line of JSON."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    limit_memory()
     resource.setrlimit(resource.RLIMIT_CPU, (int(TIME_S), int(TIME_S)))
     folder, operator_file = arguments
     try:
-        answer: dict[str, str] = _try_out(Path(folder), Path(operator_file) if operator_file else None)
+        data = try_out(Path(folder), Path(operator_file) if operator_file else None)
+        answer = {"manifest": str(Digest.of(data.bundle.load_manifest())), "data": str(data.digest)}
     except PlacetError as error:
-        answer = {"code": error.code, "message": str(error)[:1000], "hint": error.hint}
+        answer = describe_fault(error)
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

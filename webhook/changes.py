@@ -64,6 +64,8 @@ _KEYS: Final = {
     "export.kubeconfig": "record.export.kubeconfig",
     "policy.opa_timeout_s": "policy.opa_timeout_seconds",
     "policy.bundle_poll_s": "policy.bundle_poll_seconds",
+    "policy.shadow.max_waiting": "policy.shadow.max_waiting_reviews",
+    "policy.shadow.window_s": "policy.shadow.window_seconds",
     "canary.interval_s": "canary.interval_seconds",
     "server.drain_s": "server.drain_seconds",
     "server.max_per_address": "server.max_connections_per_address",

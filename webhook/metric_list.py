@@ -210,6 +210,39 @@ EXPORT_CONFLICT: Final = Metric(
     Gauge, "placet_checkpoint_export_conflict", "1 where the exported checkpoint is none that the record led to: it "
     "was rolled back, or there are two. Nothing is written over it.",
 )  # fmt: skip
+SHADOW_INFO: Final = Metric(
+    Gauge, "placet_shadow_info", "1 for the policies (`revision`) and the policy data (`data`) that are tried on live "
+    "reviews; none where nothing is tried.", ("revision", "data"),
+)  # fmt: skip
+SHADOW_REVIEWS: Final = Metric(
+    Counter, "placet_shadow_reviews", "Reviews that were judged by what `policy.shadow` names, by what came of them: "
+    "`agreed`, `stricter`, `looser`, `mixed` (it asks for other things), `error` (it gave no answer).", ("outcome",),
+)  # fmt: skip
+SHADOW_SHED: Final = Metric(
+    Counter, "placet_shadow_shed", "Reviews that were not put to it, by reason: `full` (too many waited), `size` (too "
+    "large to wait), `stopped` (it was not its turn yet when the shadow ended).", ("reason",),
+)  # fmt: skip
+SHADOW_DISAGREEMENTS: Final = Metric(
+    Counter, "placet_shadow_disagreements", "Reviews that it answered otherwise, by the gravest thing that differs: "
+    "`newly_refused`, `newly_admitted`, `token_needless`, `roles`, `reasons`, `warnings`, `shadow_error`.",
+    ("change",),
+)  # fmt: skip
+SHADOW_LEAVES: Final = Metric(
+    Counter, "placet_shadow_leaves", "Records of what was tried: `recorded`; `unlisted` disagreements that are only "
+    "counted, since there were too many in one window; `lost` records that the store did not take.", ("outcome",),
+)  # fmt: skip
+SHADOW_LOADS: Final = Metric(
+    Counter, "placet_shadow_loads", "What became of candidates: `begun`, `ended`, `refused`, or `judge_lost`, where "
+    "the process that judges ended or did not answer and is started again.", ("result",),
+)  # fmt: skip
+SHADOW_FETCHES: Final = Metric(
+    Counter, "placet_shadow_fetches", "Looks at `policy.shadow.source`: `unchanged`, `fetched`, or `refused`.",
+    ("result",),
+)  # fmt: skip
+SHADOW_WAITING: Final = Metric(Gauge, "placet_shadow_waiting", "Reviews that wait to be put to it.")
+SHADOW_CPU: Final = Metric(
+    Counter, "placet_shadow_cpu_seconds", "Time of a processor that its judgements took, in a process of their own."
+)
 METRICS: Final = (
     REQUESTS, DURATION, POLICY, DRIFTS, SIGNATURES, EXPIRING, DENIALS, UNRECORDED, REFUSALS, RECORDS, APPEND,
     EXEMPTED, EXEMPTIONS, WRITE_FAILURES, CHECKPOINT_AGE, RELOADS, FETCHES, POLICY_INFO, KEYRING_EXPIRY,
@@ -218,6 +251,8 @@ METRICS: Final = (
     LOOKUP_AGE, LOOKUP_OBJECTS, LOOKUP_BYTES, LOOKUP_LEFT_OUT, LOOKUP_ANSWERS,
     BREAK_GLASS, BREAK_GLASS_WAITING, WOULD_DENY, SPOOL_WAITING, SPOOL_BYTES, SPOOL_FULL, SPOOL_DENIALS,
     PUBLISHED, PUBLISH_BEHIND, PUBLISH_FAILING, EXPORTED_SIZE, EXPORT_CONFLICT,
+    SHADOW_INFO, SHADOW_REVIEWS, SHADOW_SHED, SHADOW_DISAGREEMENTS, SHADOW_LEAVES, SHADOW_LOADS, SHADOW_FETCHES,
+    SHADOW_WAITING, SHADOW_CPU,
 )  # fmt: skip
 
 

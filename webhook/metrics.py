@@ -283,6 +283,18 @@ class Metrics:
         self._made[EXPORTED_SIZE.name].set(size)
         self._made[EXPORT_CONFLICT.name].set(int(conflict))
 
+    def add(self, metric: Metric, *labels: str, number: float = 1) -> None:
+        """Count so many of a metric whose labels are words of our source."""
+        (self._child(metric, *labels) if labels else self._made[metric.name]).inc(number)
+
+    def show(self, metric: Metric, *labels: str, number: float) -> None:
+        """Set a metric; labels that change are made anew, see :meth:`forget`."""
+        (self._made[metric.name].labels(*labels) if labels else self._made[metric.name]).set(number)
+
+    def forget(self, metric: Metric) -> None:
+        """Show none of a metric's series any more."""
+        self._made[metric.name].clear()
+
     def _ask_spool(self) -> None:
         if self._spool is None:
             return

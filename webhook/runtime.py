@@ -44,6 +44,8 @@ from webhook.recording import Recording, open_recording
 from webhook.selftest import SelfTestError
 from webhook.server_state import ServerState
 from webhook.settings import Access, HttpSettings, load_access
+from webhook.shadow import Shadow, ShadowedObserver
+from webhook.shadow_metrics import ShadowCounts
 from webhook.spooled import Draining
 from webhook.watch import Watcher
 
@@ -70,6 +72,7 @@ class Runtime:
         draining: records what waits in the spool; None without one.
         publishing: shows the cluster what is recorded.
         fetcher: looks for newer policies where the configuration says.
+        shadow: tries policies on live reviews beside those in force.
 
     Example::
 
@@ -143,12 +146,13 @@ class Runtime:
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
         self.fetcher = PolicyFetcher(clock=clock, newest_version=lambda: newest_policy_version(log))
         self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
+        self.shadow = Shadow(log, ShadowCounts(metrics), cluster=config.cluster, clock=clock)
         self.app: Flask = create_app(
             self._gates,
             ready=self._report,
             settings=limits,
             access=access,
-            observer=metrics,
+            observer=ShadowedObserver(metrics, self.shadow),
             metrics=self._scrape,
             canary=canary,
         )
@@ -225,6 +229,7 @@ class Runtime:
         self.publishing.start()
         self.canaries.start()
         self._fetching.start()
+        self.shadow.start(lambda: self.config)
 
     def problems(self) -> dict[str, str]:
         """Part -> why this gate can't decide rightly now; empty when it is ready."""
@@ -257,6 +262,7 @@ class Runtime:
                 return
             self._closed = True
         self._fetching.stop()
+        self.shadow.stop()
         self.canaries.stop()
         self.publishing.stop()
         self._watcher.stop()
@@ -386,6 +392,8 @@ class Runtime:
         found = self.publishing.warnings()
         if self.fetcher.problem is not None:
             found["policies"] = self.fetcher.problem
+        if (problem := self.shadow.problem) is not None:
+            found["shadow"] = problem
         if self._refused is not None:
             found["configuration"] = self._refused
         elif self._pending:

@@ -44,6 +44,7 @@ EXEMPTION: Final = "exemption"
 ERASURE: Final = "erasure"
 HOLD: Final = "hold"
 PRUNE: Final = "prune"
+SHADOW: Final = "shadow"
 LEAF_TYPES: Final = (
     DECISION,
     HEARTBEAT,
@@ -59,6 +60,7 @@ LEAF_TYPES: Final = (
     ERASURE,
     HOLD,
     PRUNE,
+    SHADOW,
 )
 PRUNED: Final = "pruned"
 """What stands in place of the type of a leaf whose bytes were removed; no leaf is of this type."""

@@ -13,7 +13,17 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from placet.audit.record import CONFIGURATION, DECISION, EXEMPTION, HEARTBEAT, KEYRING, OUTAGE, POLICY, SCAN
+from placet.audit.record import (
+    CONFIGURATION,
+    DECISION,
+    EXEMPTION,
+    HEARTBEAT,
+    KEYRING,
+    OUTAGE,
+    POLICY,
+    SCAN,
+    SHADOW,
+)
 
 MIN_DAYS: Final = 365
 """A gate remembers where contents are kept for as long as it runs; nothing that it may still name is pruned."""
@@ -59,6 +69,7 @@ LEAVES: Final[Mapping[str, RetentionClass]] = {
     HEARTBEAT: RetentionClass.AUDIT_LOGS,
     OUTAGE: RetentionClass.AUDIT_LOGS,
     SCAN: RetentionClass.AUDIT_LOGS,
+    SHADOW: RetentionClass.AUDIT_LOGS,
     KEYRING: RetentionClass.AUDIT_LOGS,
     POLICY: RetentionClass.AUDIT_LOGS,
     CONFIGURATION: RetentionClass.AUDIT_LOGS,

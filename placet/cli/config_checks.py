@@ -94,6 +94,7 @@ class _Checker:
             ("policy data", ("policy", "data"), self._policy_data),
             ("policies", ("policy", "engine"), self._policies),
             ("opa", ("policy", "opa_url"), self._opa),
+            ("shadow", ("policy", "shadow"), self._shadow),
             ("log key", ("record", "log_key"), self._log_key),
             ("record", ("record", "store"), self._record),
             ("certificate", ("server", "tls_cert"), self._certificate),
@@ -229,6 +230,29 @@ class _Checker:
         if self._version:
             sentence = f"{sentence}, signed version {self._version}"
         yield self._fine("policies", ("policy", "engine"), f"{self._config.policy.engine}: {sentence}")
+
+    def _shadow(self) -> Iterator[Check]:
+        """What is only tried keeps no gate from deciding, so that a fault in it is a warning."""
+        if not self._config.policy.shadow.wanted:
+            return
+        from placet.cli import clock
+        from placet.policy.data import load_policy_data
+        from placet.policy.wasm import EmbeddedEngine
+        from placet.shadow.chosen import choosing
+
+        steps = ("policy", "shadow")
+        try:
+            with choosing(self._config.policy, now=clock.now_utc()) as chosen:
+                data = load_policy_data(self._config.policy.tried.data, chosen.bundle)
+                engine = EmbeddedEngine(chosen.bundle, data)
+            engine.prepare()
+            engine.close()
+        except (PlacetError, OSError) as exc:
+            hint = exc.hint if isinstance(exc, PlacetError) else ""
+            yield self._check(WARNING, "shadow", steps, f"it can't be tried: {exc}", hint)
+            return
+        sentence = f"tries revision {chosen.bundle.revision} with policy data {data.digest}"
+        yield self._fine("shadow", steps, sentence)
 
     def _opa(self) -> Iterator[Check]:
         if self._config.policy.engine != "opa" or self._data is None:

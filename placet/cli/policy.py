@@ -16,6 +16,7 @@ from placet.cli.policy_matrix import matrix
 from placet.cli.policy_new import new
 from placet.cli.policy_profile import profile
 from placet.cli.policy_replay import replay
+from placet.cli.policy_shadow import shadow
 from placet.cli.policy_test import test
 
 
@@ -33,6 +34,7 @@ def policy() -> None:
       placet policy eval -i input.json
       placet policy profile governance
       placet policy replay --since 30d --bundle new/
+      placet policy shadow --since 7d
 
     \b
     See also: docs/policy-authors.md
@@ -51,3 +53,4 @@ policy.add_command(explain)
 policy.add_command(bench)
 policy.add_command(docs)
 policy.add_command(replay)
+policy.add_command(shadow)

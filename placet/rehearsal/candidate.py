@@ -88,12 +88,14 @@ class Opinion:
         incomparable: why the answer is none to what was recorded: a code of the guard, or ``older_input``; "" where it
             is one.
         unknown: members that the candidate reads and the recorded input does not have.
+        fault_code: code of the fault; "" where there is none.
     """
 
     decision: PolicyDecision | None
     fault: str = ""
     incomparable: str = ""
     unknown: tuple[str, ...] = ()
+    fault_code: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -166,9 +168,9 @@ class CandidateJudge:
                 value, uid=uid, data_digest=self._data_digest, expected_rules=len(self._bundle.rules)
             )
         except EngineError as exc:
-            return Opinion(None, f"{exc} ({exc.code})")
+            return Opinion(None, f"{exc} ({exc.code})", fault_code=exc.code)
         except (wasmtime.WasmtimeError, IndexError, ValueError, OverflowError) as exc:  # an answer beyond its memory
-            return Opinion(None, f"the policies can't be run: {type(exc).__name__}")
+            return Opinion(None, f"the policies can't be run: {type(exc).__name__}", fault_code="engine_aborted")
         guarded = {one.code for one in decision.violations if one.rule == _GUARD} & _NO_ANSWER
         return Opinion(decision, incomparable=min(guarded, default=""))
 
@@ -194,4 +196,5 @@ class CandidateJudge:
 def _mark(opinion: Opinion, unknown: tuple[str, ...]) -> Opinion:
     if not unknown:
         return opinion
-    return Opinion(opinion.decision, opinion.fault, opinion.incomparable or "older_input", unknown)
+    incomparable = opinion.incomparable or "older_input"
+    return Opinion(opinion.decision, opinion.fault, incomparable, unknown, opinion.fault_code)

@@ -33,6 +33,7 @@ COMMANDS = [
     "bench_lookups",
     "bench_find",
     "bench_replay",
+    "bench_shadow",
     "report",
 ]
 

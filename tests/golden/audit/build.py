@@ -34,6 +34,8 @@ from placet.audit.verify import verify_file
 from placet.canonical import Digest, render_canonical
 from placet.errors import PlacetError
 from placet.revoked import render_revocation
+from placet.shadow.answer import Answer, compare
+from placet.shadow.leaves import Candidate, Sighting, describe_subject, render_begun, render_disagreement, render_tally
 from tests.simulators.tampering import LOG_KEY, OTHER_KEY, START, build_log, decision, saved_notes
 from tests.simulators.tileslog import content_of
 
@@ -44,6 +46,36 @@ PERSON_NONCE: Final = bytes(range(16))
 _NAMES: Final = b"placet.dev/person-names/v1\n"
 _WRAP: Final = b"placet.dev/person-wrap/v1\n"
 _MAGIC: Final = b"placet.dev/person-key/v1\n"
+
+
+def shadow_leaves() -> dict[str, bytes]:
+    """One of each event of policies that are tried on live reviews."""
+    digests = [str(Digest.of(word)) for word in (b"sources", b"manifest", b"data")]
+    candidate = Candidate(digests[0], digests[1], digests[2], version=8, run="0123456789abcdef")
+    before = Answer(allowed=True, required_roles=("technical", "security"))
+    after = Answer(
+        allowed=False,
+        violations=("approvals.required/role_missing",),
+        required_roles=("technical", "security", "business"),
+        missing_roles=("business",),
+    )
+    difference = compare(before, after)
+    assert difference is not None
+    leaf = decision(4)
+    subject = describe_subject({"environment": "production", "group": "apps", "projection": digests[0], **leaf})
+    in_force = {"revision": digests[2], "data_digest": digests[1]}
+    sightings = [
+        Sighting(subject, in_force, before, after, difference, f"d-{number}", number, render_time(START))
+        for number in (4, 9)
+    ]
+    terms: dict[str, Any] = {"cluster": "prod-eu-1", "moment": START}
+    counts = {"judged": 20, "agreed": 17, "stricter": 3, "shed": 1}
+    bodies = {
+        "begun": render_begun(candidate, **terms),
+        "disagreement": render_disagreement(candidate, *sightings, count=3, **terms),
+        "tally": render_tally(candidate, counts, since=START, ended=True, **terms),
+    }
+    return {f"shadow-{name}.leaf": render_leaf(body).raw for name, body in bodies.items()}
 
 
 def files() -> dict[str, bytes]:
@@ -188,6 +220,7 @@ def files() -> dict[str, bytes]:
         "sealed.leaf": render_leaf(decision(4) | sealed | {"user": alice, "message": f"asked by {alice}"}).raw,
         "erasure.leaf": render_leaf(erasure).raw,
         **{f"sealed-{name}.leaf": render_leaf(body | event).raw for name, body in events.items()},
+        **shadow_leaves(),
         "persons.key": base64.b64encode(secret) + b"\n",
         f"persons/{file_name}": _MAGIC
         + bytes(12)
