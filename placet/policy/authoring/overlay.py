@@ -202,11 +202,13 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _line(file: DataFile, path: tuple[str, ...]) -> int:
+    # Of JSON the reader keeps no lines; behind a line of YAML it is YAML.
+    head = b"---\n" if file.raw.lstrip().startswith(b"{") else b""
     try:
-        (document,) = parse_documents(file.raw)
+        (document,) = parse_documents(head + file.raw)
     except (UnreadableError, ValueError):
         return 1
-    return nearest_line(document.lines, path)
+    return max(nearest_line(document.lines, path) - len(head.splitlines()), 1)
 
 
 # --- parts of one's own --------------------------------------------------------------------------------------------
