@@ -37,7 +37,7 @@ _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 @click.option("--check", is_flag=True, help="Write nothing: say whether the folder holds these very bytes.")
 @output_option("json", "yaml")
 def build(policies: tuple[Path, ...], folder: Path, program: Path | None, *, check: bool, output: str) -> None:
-    r"""Compile policies into a bundle: what ships with placet, and your own rules and data beside it.
+    r"""Compile policies into a bundle: what ships, with your own rules and data beside it.
 
     Your policies are checked first, as `placet policy check` does, and nothing is written while something is wrong with
     them. The same policies give the same bytes on every machine. The bundle is for the release of placet that built it;

@@ -55,14 +55,14 @@ def test_a_bundle_of_a_team_is_built_judged_by_and_compared() -> None:
     build("--policies", "team", "--out", "built", "--check")
     RULE.write_text(RULE.read_text("utf-8") + "\nnever := 1\n", "utf-8")
     differs = build("--policies", "team", "--out", "built", "--check", expect=1)
-    assert "is not what the policies give: bundle.tar.gz, manifest.json, policy.wasm" in differs.stderr
+    assert "is not what the policies give: bundle.tar.gz, manifest.json" in differs.stderr
 
 
 def test_nothing_is_written_while_something_is_wrong() -> None:
     run("new", "scale.modest", "--policies", "team")
     RULE.write_text(RULE.read_text("utf-8").replace("input.workload.namespace)", "input.workload.place)"), "utf-8")
     refused = build("--policies", "team", "--out", "built", expect=1)
-    assert f"{RULE}:25: rego_type_error: undefined ref: input.workload.place" in refused.stderr
+    assert f"{RULE}:26: rego_type_error: undefined ref: input.workload.place" in refused.stderr
     assert "nothing was written" in refused.stderr
     Path("team/config").mkdir()
     Path("team/config/team.yaml").write_text("limits:\n  default:\n    latency_p95_ms: 0\n", "utf-8")

@@ -77,6 +77,11 @@ BAD_DATA: dict[str, tuple[str, int, str]] = {
     "evidence about nothing that there is": (KIND.replace("about: model", "about: team"), 4, '"team" is not one of'),
     "an example that is none": (KIND.replace("example: {verdict: held}", "example: {verdict: fine}"), 7, "is none of"),
     "an example that says more": (KIND.replace("{verdict: held}", "{verdict: held, more: 1}"), 7, "example"),
+    "an example of what is read by others' rules": (
+        "evidence:\n  coverage:\n    example: {lines_total: 1}\n",
+        3,
+        "the kind has a reader",
+    ),
     "a list": ("- evidence\n", 1, "no mapping"),
     "no YAML": ("evidence: {\n", 2, "is not YAML"),
     "a key twice": ("limits: {}\nlimits: {}\n", 2, "is not YAML"),
