@@ -51,7 +51,7 @@ demo-cluster: setup-dev ## The story with kubectl and helm on a real control pla
 .PHONY: test
 test: lint programs policies bundle-check ## Everything that CI checks: lint, types, bundle, all tests, nothing skipped
 	$(call step,all tests)
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
+	@$(BIN)/python tools/suite.py --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25
 
 .PHONY: lint
 lint: types ## Lint and format checks of Python and Rego, and the layers of the imports

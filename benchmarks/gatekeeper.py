@@ -14,9 +14,10 @@ from typing import Any, Final
 import yaml
 
 from benchmarks.load import BenchmarkError, Server, ask
-from benchmarks.servers import PEERS, Site, free_port, is_ready, running
+from benchmarks.servers import PEERS, Site, is_ready, running
 from tests.e2e.controlplane import ControlPlane
 from tests.e2e.processes import clean_environment, poll_until, program_path
+from tests.simulators.ports import free_port
 from tools.build import TOOLS, find_go
 
 NAMESPACE: Final = "gatekeeper-system"

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from benchmarks.server_candidates import RELOADS_BY_HANGUP  # noqa: E402 - after the path is set
 from tests.e2e.authority import Authority, CertificateFiles  # noqa: E402
+from tests.simulators.ports import free_port  # noqa: E402
 from tests.simulators.serving import read_reply  # noqa: E402
 
 KEEP_ALIVE_S: Final = 101.0
@@ -46,9 +47,7 @@ class Candidate:
         self._authority = authority
         (self.folder / "ca.crt").write_bytes(authority.pem)
         self.install()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.context = ssl.create_default_context(cadata=authority.pem.decode())
         self.shown = ssl.create_default_context(cadata=authority.pem.decode())
         self.shown.load_cert_chain(client.certificate, client.key)

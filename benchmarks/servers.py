@@ -22,6 +22,7 @@ from benchmarks.machine import say
 from tests.e2e.authority import Authority, CertificateFiles
 from tests.e2e.gateprocess import Team
 from tests.e2e.processes import Process, clean_environment, program_path
+from tests.simulators.ports import free_port
 
 PEERS: Final = Path(__file__).resolve().parent / "peers"
 START_TIMEOUT_S: Final = 60.0
@@ -71,14 +72,6 @@ class Site:
     def server(self, name: str, process: Process, port: int, path: str) -> Server:
         """A server of this site that listens."""
         return Server(name, f"https://{self.host}:{port}{path}", process.pid, self.ca_file)
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(address: str, port: int) -> bool:

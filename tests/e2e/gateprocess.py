@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import yaml
 
 from tests.e2e.controlplane import ServingCertificate
 from tests.e2e.processes import poll_until
+from tests.simulators.ports import free_port
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 15.0
@@ -108,10 +108,7 @@ class Team:
         """
         certificate = certificate or self.certificate
         looked_at = "readyz" if ready else "healthz"
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            port = int(probe.getsockname()[1])
+        port = port or free_port()
         self.configure({"server": {"tls_cert": str(certificate.cert_path), "tls_key": str(certificate.key_path)}})
         with (self.folder / "webhook.log").open("ab") as log:
             process = subprocess.Popen(

@@ -33,6 +33,7 @@ from tests.e2e.controlplane import ControlPlane
 from tests.e2e.endpoints import Endpoints
 from tests.e2e.podfiles import ACCOUNT_FOLDER, MountError, PodFiles, field_of, provision_claims
 from tests.e2e.processes import Process, ProcessError, clean_environment
+from tests.simulators.ports import free_port
 
 NODE: Final = "test-node"
 POLL_S: Final = 0.1
@@ -63,12 +64,6 @@ def own_address() -> str:
             message = "this machine has no address but loopback; give it one: ip link add placet0 type dummy ..."
             raise ProcessError(message) from error
         return str(probe.getsockname()[0])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))  # noqa: S104 - the server will
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -232,7 +227,8 @@ class Kubelet:
     def _place(self, uid: str, pod: dict[str, Any]) -> _Pod:
         spec = pod["spec"]
         containers = [*spec.get("initContainers", ()), *spec["containers"]]
-        ports = {port["containerPort"]: _free_port() for container in containers for port in container.get("ports", ())}
+        exposed = [port["containerPort"] for container in containers for port in container.get("ports", ())]
+        ports = {port: free_port("0.0.0.0") for port in exposed}  # noqa: S104 - the server will
         root = self.folder / uid
         root.mkdir()
         return _Pod(PodFiles(self._api, pod, root, self.folder / "claims", ports), ports, root)

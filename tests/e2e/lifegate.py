@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import ssl
 import sys
@@ -23,6 +22,7 @@ from tests.e2e.authority import Authority
 from tests.e2e.gateprocess import Team
 from tests.e2e.lifeload import Outcome, write_lines
 from tests.e2e.processes import Process, clean_environment, poll_until
+from tests.simulators.ports import free_port
 from tests.simulators.serving import install
 
 PATIENCE_S: Final = 60.0
@@ -38,9 +38,7 @@ class Replica:
 
     def __init__(self, team: Team, number: int, *, launch: Sequence[str] = (sys.executable, "-m", "placet")) -> None:
         """Start it; ``launch`` is how the command line begins."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         config = team.folder / "placet.yaml"
         command: list[str | Path] = [*launch, "serve", "--config", config, "--port", str(self.port)]
         log = team.folder / f"replica-{number}.log"

@@ -27,9 +27,9 @@ from placet.policy.opa import OpaEngine
 from tests.e2e.authority import Authority
 from tests.e2e.processes import Process, clean_environment, poll_until
 from tests.policies.documents import Json, passing_request
-from tests.policies.programs import free_port
 from tests.simulators.gate import GateDesk, example, review
 from tests.simulators.opa import AUTHZ, TOKEN, OpaProcess
+from tests.simulators.ports import free_port
 from tools.bundle import build_artefact, find_opa, sources
 
 DATA = load_policy_data(None)

@@ -18,10 +18,10 @@ from placet.policy.package import parse_package, render_package
 from placet.policy.registry import MANIFEST_TYPE, PACKAGE_TYPE
 from tests.e2e.authority import Authority
 from tests.e2e.processes import poll_until
-from tests.policies.programs import free_port
 from tests.simulators.file_server import serving_file
 from tests.simulators.opa import OpaProcess
 from tests.simulators.policy_bundles import sign_bundle
+from tests.simulators.ports import free_port
 from tests.simulators.registry import PASSWORD, USER, Registry, basic_auth, running_registry
 from tests.simulators.token_server import serving_tokens
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -19,6 +18,7 @@ from opa_client.opa import OpaClient
 from placet.canonical import render_canonical
 from placet.policy.bundle import SHIPPED, shipped_bundle
 from placet.policy.guest import Guest, compile_module, wasm_engine
+from tests.simulators.ports import free_port
 from tools.bundle import NOT_POLICY, find_opa
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -81,10 +81,3 @@ def running_opa(bundle: Path = SHIPPED / "bundle.tar.gz", *, port: int = 0) -> I
             yield f"http://{address}"
         finally:
             server.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from placet.policy.bundle import SHIPPED
 from tests.e2e.processes import Process, clean_environment
-from tests.policies.programs import free_port
+from tests.simulators.ports import free_port
 from tools.bundle import find_opa
 
 AUTHZ: Final = Path(__file__).resolve().parents[2] / "manifests" / "opa" / "authz.rego"

@@ -15,7 +15,7 @@ import requests
 
 from tests.e2e.authority import CertificateFiles
 from tests.e2e.processes import Process, clean_environment, program_path
-from tests.policies.programs import free_port
+from tests.simulators.ports import free_port
 
 USER: Final = "releaser"
 PASSWORD: Final = "releaser-password"

@@ -20,12 +20,12 @@ from botocore.config import Config
 
 from placet.audit.archive.bucket import Bucket, split_url
 from tests.e2e.processes import Process, clean_environment, program_path
+from tests.simulators.ports import free_port
 
 ACCESS: Final = "test-writer"
 SECRET: Final = "test-writer-secret"
 REGION: Final = "us-east-1"
 _START_S: Final = 30.0
-_TRIES: Final = 5
 
 
 class ServedBy(NamedTuple):
@@ -171,13 +171,8 @@ class Intruder:
 @contextlib.contextmanager
 def running_s3(folder: Path, tls: ServedBy | None = None) -> Iterator[S3Server]:
     """A server below a folder, over TLS where it has a certificate; ended afterwards."""
-    for _ in range(_TRIES):  # somebody else may take the port that was found free
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            server = S3Server(folder, free.getsockname()[1], tls)
-        server.process.wait_until(server.ready, "answers", _START_S)
-        if server.process.running:
-            break
+    server = S3Server(folder, free_port(), tls)
+    server.process.wait_until(server.ready, "answers", _START_S)
     try:
         yield server
     finally:

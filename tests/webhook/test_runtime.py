@@ -18,7 +18,8 @@ from placet.policy.decision import PolicyDecision
 from placet.policy.wasm import EmbeddedEngine
 from tests.e2e.gateprocess import Team
 from tests.e2e.processes import poll_until
-from tests.policies.programs import free_port, running_opa
+from tests.policies.programs import running_opa
+from tests.simulators.ports import free_port
 from tests.webhook.gaterun import Clock, opened
 from webhook import readiness, selftest
 from webhook.app import create_app

@@ -11,9 +11,9 @@ from placet.policy import locations
 from placet.policy.locations import BUNDLE_TOKEN, fetch_package, parse_location, store_package
 from placet.policy.package import render_package
 from tests.e2e.authority import Authority
-from tests.policies.programs import free_port
 from tests.simulators.file_server import serving_file
 from tests.simulators.policy_bundles import make_bundle
+from tests.simulators.ports import free_port
 
 TAGGED = "oci://registry.example.org:5000/team/policies:7"
 FIXED = "oci://registry.example.org/policies@sha256:" + "0" * 64

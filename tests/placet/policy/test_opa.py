@@ -23,8 +23,9 @@ from placet.policy.opa import OpaEngine
 from placet.policy.sockets import Deadline
 from placet.policy.wasm import EmbeddedEngine
 from tests.policies.documents import passing_request, unchanged_request
-from tests.policies.programs import free_port, running_opa
+from tests.policies.programs import running_opa
 from tests.simulators.opa import OpaProcess
+from tests.simulators.ports import free_port
 from tools.bundle import build_artefact, find_opa, sources
 
 DATA = load_policy_data(None)
