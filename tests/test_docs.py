@@ -111,6 +111,29 @@ def test_blocks_of_one_document_share_a_folder_with_the_manifests(tmp_path: Path
     assert refresh(text, tmp_path) == text
 
 
+def test_a_story_apart_is_told_in_an_empty_folder_with_the_files_that_it_shows(tmp_path: Path) -> None:
+    text = _document(
+        "```yaml apart file=a/b.yaml",
+        "one: 1",
+        "```",
+        "```console run apart",
+        "$ ls; cat a/b.yaml",
+        "a",
+        "one: 1",
+        "```",
+    )
+    assert refresh(text, tmp_path, apart=True) == text
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_story_apart_is_left_to_itself(tmp_path: Path) -> None:
+    text = _document("```yaml apart file=a.yaml", "one: 1", "```", "```console run apart", "$ exit 3", "```")
+    assert refresh(text, tmp_path) == text
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DocumentError, match="ended with status 3"):
+        refresh(text, tmp_path, apart=True)
+
+
 def test_a_command_may_go_on_in_the_next_line(tmp_path: Path) -> None:
     text = _document("```console run", "$ echo one \\", "    two", "one two", "```")
     assert refresh(text, tmp_path) == text

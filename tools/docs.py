@@ -11,6 +11,9 @@ is its output, stdout and stderr together. Further words after ``run``:
     volatile    writing replaces what differs between runs by <time>, <digest>, <uuid>, <base64>, <days>,
                 <port>, <folder>
 
+A block with the word ``apart`` belongs to a story of its own, told in another empty folder without a copy of anything:
+``file=PATH`` writes the block there, as it stands, before what follows is executed.
+
 In any executed block a placeholder matches what it stands for, and a line of three dots matches any lines. Writing
 leaves a block alone that matches already. Other blocks are not executed, but their ``placet`` and ``make`` commands
 have to exist, as do those in code spans.
@@ -83,6 +86,16 @@ class Block:
         return self.words[:2] == ("console", "run")
 
     @property
+    def is_apart(self) -> bool:
+        """Whether it is told in a folder of its own."""
+        return "apart" in self.words
+
+    @property
+    def file(self) -> str:
+        """Where it is written before what follows is executed; empty for nowhere."""
+        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), "")
+
+    @property
     def status(self) -> int:
         """The exit status of its last command."""
         return next((int(word.removeprefix("exit=")) for word in self.words if word.startswith("exit=")), 0)
@@ -109,21 +122,29 @@ def find_documents(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def refresh(text: str, folder: Path) -> str:
+def refresh(text: str, folder: Path, *, apart: bool = False) -> str:
     """The document with the output of its executed blocks as it is now.
 
     Args:
         text: the document.
         folder: an empty one to run the commands in.
+        apart: whether the blocks of the story apart are meant, or all others.
 
     Raises:
         DocumentError: a command ended with another status than the document says, or not in time.
     """
-    blocks = [block for block in find_blocks(text) if block.is_run]
-    if blocks:
+    blocks = [
+        block for block in find_blocks(text) if block.is_apart == apart and (block.is_run or (apart and block.file))
+    ]
+    if blocks and not apart:
         shutil.copytree(ROOT / "manifests", folder / "manifests")
     parts, position = [], 0
     for block in blocks:
+        if not block.is_run:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.body, encoding="utf-8")
+            continue
         parts += [text[position : block.start], _run_block(block, folder)]
         position = block.end
     return "".join([*parts, text[position:]])
@@ -316,8 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for document in find_documents(options.paths):
             before = document.read_text(encoding="utf-8")
-            with tempfile.TemporaryDirectory(prefix="placet-docs-") as folder:
-                after = refresh(before, Path(folder).resolve())
+            after = before
+            for apart in (False, True):
+                with tempfile.TemporaryDirectory(prefix="placet-docs-") as folder:
+                    after = refresh(after, Path(folder).resolve(), apart=apart)
             if after != before:
                 changed = True
                 sys.stderr.write(f"docs: {document} {'is not' if options.check else 'was not'} up to date\n")

@@ -18,12 +18,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def policies_option(function: _F) -> _F:
-    """``--policies``."""
+    """``--policies``, repeatable."""
     return click.option(
         "--policies",
+        multiple=True,
         type=click.Path(path_type=Path, file_okay=False),
-        help="Folder of your policies: a whole tree, or an overlay of what ships with rules/CATEGORY/RULE in it. "
-        "policies by default.",
+        help="Folder of your policies: a whole tree, or an overlay of what ships with rules/CATEGORY/RULE in it "
+        "(repeatable for overlays). policies by default.",
     )(function)
 
 

@@ -32,7 +32,7 @@ _RUNS: Final = 21
 @click.option(
     "-o", "--output", type=click.Choice(("text", "json")), default="text", show_default=True, help="How to print it."
 )
-def bench(policies: Path | None, data_file: Path | None, source: str | None, output: str) -> None:
+def bench(policies: tuple[Path, ...], data_file: Path | None, source: str | None, output: str) -> None:
     r"""Measure what each rule costs in the embedded engine, and the decision as a whole.
 
     Fuel is counted in the engine's own instructions: it is the same on every machine and at every load, so that it can
@@ -58,16 +58,17 @@ def bench(policies: Path | None, data_file: Path | None, source: str | None, out
     """
     from placet.cli.policy_eval import read_input
     from placet.policy.authoring.cost import large_request, ordinary_request
+    from placet.policy.authoring.overlay import load_tree_data
     from placet.policy.authoring.tree import find_tree
-    from placet.policy.data import load_policy_data
     from placet.policy.document import check_document
 
-    data = load_policy_data(data_file)
+    tree = find_tree(*policies)
+    data = load_tree_data(tree, data_file)
     requests: dict[str, dict[str, Any]] = {"ordinary": ordinary_request(data), "large": large_request(data)}
     if source is not None:
         requests = {"input": read_input(source)}
         check_document(requests["input"])
-    costs = _measure(find_tree(policies), data, requests)
+    costs = _measure(tree, data, requests)
     if output == "json":
         values = {
             name: [{"rule": one.rule, "fuel": one.fuel, "time_s": one.time_s, "fault": one.fault} for one in found]

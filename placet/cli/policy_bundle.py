@@ -1,4 +1,4 @@
-"""``placet policy bundle``: sign compiled policies, check them, and carry them to where gates find them."""
+"""``placet policy bundle``: compile policies, sign them, check them, and carry them to where gates find them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from placet.cli.group import Group
 from placet.cli.options import key_options, output_option
 from placet.cli.output import print_result, safe, say, style
 from placet.cli.passphrase import passphrase_option, secrets_from
+from placet.cli.policy_build import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +42,14 @@ _CA: Final = click.option(
 
 @click.group(cls=Group)
 def bundle() -> None:
-    r"""Sign compiled policies, check them, and carry them to where gates find them.
+    r"""Compile policies, sign them, check them, and carry them to where gates find them.
 
     A bundle is a folder: the policies compiled for both engines, their defaults and schemas, and a manifest with the
     digest of each. Its signature says who stands for it, and its version which of two is newer.
 
     \b
     Examples:
+      placet policy bundle build --policies our-policies --out policies.d
       placet policy bundle sign policies.d --key release.key --version 7
       placet policy bundle push policies.d oci://registry.example.org/team/policies:7
       placet policy bundle pull oci://registry.example.org/team/policies:7 policies.d --verify-key release.pub
@@ -56,6 +58,9 @@ def bundle() -> None:
     \b
     See also: docs/policy-authors.md, docs/formats-policies.md
     """
+
+
+bundle.add_command(build)
 
 
 @bundle.command()

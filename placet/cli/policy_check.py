@@ -25,7 +25,7 @@ SCHEMA: Final = "placet.dev/policy-check/v1"
     show_default=True,
     help="How to print it.",
 )
-def check(policies: Path | None, data_file: Path | None, output: str) -> None:
+def check(policies: tuple[Path, ...], data_file: Path | None, output: str) -> None:
     r"""Say what is wrong with policies, each fault with its file and line.
 
     Looks for Rego that does not compile or needs a builtin that an engine lacks; for fields that the schemas of input
@@ -54,11 +54,11 @@ def check(policies: Path | None, data_file: Path | None, output: str) -> None:
     """
     from placet.policy.authoring.checking import find_faults
     from placet.policy.authoring.opa import find_opa
+    from placet.policy.authoring.overlay import load_tree_data
     from placet.policy.authoring.tree import find_tree
-    from placet.policy.data import load_policy_data
 
-    data = load_policy_data(data_file)
-    tree = find_tree(policies)
+    tree = find_tree(*policies)
+    data = load_tree_data(tree, data_file)
     found = find_faults(find_opa(), tree, data)
     if output == "json":
         print_result({"schema": SCHEMA, "good": not found, "findings": [finding_value(one) for one in found]}, output)

@@ -10,7 +10,7 @@ import click
 
 from placet.cli.options import output_option
 from placet.cli.output import print_result, print_table, safe
-from placet.cli.policy_source import find_data_file
+from placet.cli.policy_source import find_data_file, load_policies
 
 SCHEMA: Final = "placet.dev/policy-data-explained/v1"
 _FILE: Final = click.Path(path_type=Path)
@@ -27,10 +27,21 @@ _LONGEST: Final = 60
     show_envvar=True,
     help="The gate's configuration, which names the policy data; --data comes first.",
 )
+@click.option("--bundle", "folder", type=_FILE, help="Folder of a compiled bundle instead of the shipped one.")
+@click.option("--policies", multiple=True, type=_FILE, help="Overlay of policies with data of its own (repeatable).")
 @click.option("--key", default="", metavar="KEY", help="Only what is below this key, such as environments.production.")
 @click.option("--explain", is_flag=True, help="Say of each value which file and line it comes from.")
 @output_option("json", "yaml")
-def policy_config(data_file: Path | None, config_file: Path | None, key: str, *, explain: bool, output: str) -> None:
+def policy_config(
+    data_file: Path | None,
+    config_file: Path | None,
+    folder: Path | None,
+    policies: tuple[Path, ...],
+    key: str,
+    *,
+    explain: bool,
+    output: str,
+) -> None:
     r"""Show the policy data in force: what ships, with the operator's file merged over it.
 
     Mappings are merged key by key; a list or a single value is replaced as a whole. With --explain each value comes
@@ -40,6 +51,7 @@ def policy_config(data_file: Path | None, config_file: Path | None, key: str, *,
     Examples:
       placet policy config --data policy-data.yaml
       placet policy config --data policy-data.yaml --explain --key environments
+      placet policy config --policies team-policies --explain --key evidence
       placet policy config --explain -o json
 
     \b
@@ -55,8 +67,12 @@ def policy_config(data_file: Path | None, config_file: Path | None, key: str, *,
     See also: placet policy matrix, placet policy explain, docs/policy-authors.md
     """
     from placet.policy.authoring.provenance import Provenance
+    from placet.policy.authoring.tree import find_tree
 
-    provenance = Provenance(find_data_file(data_file, config_file))
+    if folder is not None and policies:
+        raise click.UsageError("--bundle names policies that are compiled, --policies their sources: name one of them.")
+    judged_by = find_tree(*policies) if policies else load_policies(folder)
+    provenance = Provenance(find_data_file(data_file, config_file), judged_by)
     under = tuple(part for part in key.split(".") if part)
     found = list(provenance.values(under))
     if not explain:

@@ -14,7 +14,7 @@ from placet.cli.policy_authoring import policies_option
 @click.command()
 @policies_option
 @click.option("--check", "expected", type=click.Path(path_type=Path), help="Compare with this file instead.")
-def docs(policies: Path | None, expected: Path | None) -> None:
+def docs(policies: tuple[Path, ...], expected: Path | None) -> None:
     r"""Print the reference of your rules as Markdown, or compare it.
 
     Title, reason, solution, severity and controls of each rule, from its METADATA.
@@ -42,7 +42,7 @@ def docs(policies: Path | None, expected: Path | None) -> None:
     from placet.policy.authoring.reference import render_own
     from placet.policy.authoring.tree import find_tree
 
-    text = render_own(find_opa(), find_tree(policies))
+    text = render_own(find_opa(), find_tree(*policies))
     if expected is None:
         click.echo(text, nl=False)
         return

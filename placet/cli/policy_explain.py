@@ -50,7 +50,7 @@ def explain(
     source: str | None,
     decision: str | None,
     store: StoreLocation | None,
-    policies: Path | None,
+    policies: tuple[Path, ...],
     data_file: Path | None,
     config_file: Path | None,
     *,
@@ -92,9 +92,9 @@ def explain(
 
     document = _find_input(source, decision, store)
     check_document(document)
-    provenance = Provenance(find_data_file(data_file, config_file))
-    whole = policies is not None or Path("policies").is_dir()
-    tree: Tree = find_tree(policies) if whole else shipped_tree()
+    whole = policies or Path("policies").is_dir()
+    tree: Tree = find_tree(*policies) if whole else shipped_tree()
+    provenance = Provenance(find_data_file(data_file, config_file), tree)
     found = explain_input(find_opa(), tree, provenance.data, document)
     if output == "json":
         print_result(_value(found, provenance), output)

@@ -7,12 +7,15 @@ from pathlib import Path
 import click
 
 from placet.cli.output import say
-from placet.cli.policy_authoring import policies_option
 
 
 @click.command()
 @click.argument("rule", metavar="CATEGORY.RULE")
-@policies_option
+@click.option(
+    "--policies",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of your policies: a whole tree, or an overlay of what ships. policies by default.",
+)
 def new(rule: str, policies: Path | None) -> None:
     r"""Write a new rule with its tests and METADATA, to be changed.
 

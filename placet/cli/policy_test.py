@@ -36,7 +36,7 @@ _LOOK_S: Final = 0.3
     show_default=True,
     help="How to print it.",
 )
-def test(policies: Path | None, pattern: str, threshold: int, *, watch: bool, output: str) -> None:
+def test(policies: tuple[Path, ...], pattern: str, threshold: int, *, watch: bool, output: str) -> None:
     r"""Run the tests of policies through OPA and through the embedded engine.
 
     Every test must pass in both. Without --run it is measured which lines the tests reach, and seen for each rule that
@@ -72,30 +72,30 @@ def test(policies: Path | None, pattern: str, threshold: int, *, watch: bool, ou
         sys.exit(EXIT_VIOLATIONS)
 
 
-def _test(policies: Path | None, pattern: str, threshold: int, output: str) -> Report:
+def _test(policies: tuple[Path, ...], pattern: str, threshold: int, output: str) -> Report:
     from placet.cli.policy_test_view import print_report
     from placet.policy.authoring.opa import find_opa
     from placet.policy.authoring.testing import run
     from placet.policy.authoring.tree import find_tree
 
-    report = run(find_opa(), find_tree(policies), pattern=pattern)
+    report = run(find_opa(), find_tree(*policies), pattern=pattern)
     print_report(report, output, threshold)
     return report
 
 
-def _watch(policies: Path | None, pattern: str, threshold: int, output: str) -> None:
+def _watch(policies: tuple[Path, ...], pattern: str, threshold: int, output: str) -> None:
     """Test again after each change; a fault is said, and the next change is waited for."""
     import time
 
     from placet.errors import PlacetError
 
-    root = policies or Path("policies")
-    if not root.is_dir():
+    roots = policies or (Path("policies"),)
+    if not all(root.is_dir() for root in roots):
         _test(policies, pattern, threshold, output)  # says what is missing
     seen: object = None
     try:
         while True:
-            now = _state(root)
+            now = _state(roots)
             if now == seen:
                 time.sleep(_LOOK_S)
                 continue
@@ -109,10 +109,10 @@ def _watch(policies: Path | None, pattern: str, threshold: int, output: str) -> 
         say()
 
 
-def _state(root: Path) -> dict[str, tuple[int, int]]:
+def _state(roots: tuple[Path, ...]) -> dict[str, tuple[int, int]]:
     """Size and time of each file that counts; one that is just being replaced is seen at the next look."""
     found = {}
-    for path in root.rglob("*"):
+    for path in (path for root in roots for path in root.rglob("*")):
         if path.suffix in {".rego", ".yaml", ".json"}:
             try:
                 stat = path.stat()

@@ -11,7 +11,7 @@ from placet.approvals.closed import ClosedObject
 from placet.approvals.times import render_time
 from placet.canonical import Digest, render_canonical
 from placet.errors import FormatError
-from placet.evidence.kinds import Claim, EvidenceKind
+from placet.evidence.kinds import Claim, EvidenceKind, EvidenceKinds
 
 MAX_LIFETIME: Final = timedelta(days=365)
 MAX_LISTED: Final = 64
@@ -46,6 +46,26 @@ def bounded_claims(claims: Mapping[str, ClaimValue]) -> Mapping[str, ClaimValue]
     if size > MAX_CLAIMS_BYTES:
         raise FormatError(f"the claims are {size} bytes, more than the {MAX_CLAIMS_BYTES} allowed")
     return MappingProxyType(dict(claims))
+
+
+def check_examples(kinds: EvidenceKinds) -> None:
+    """Hold the example of each kind against its own claims.
+
+    Raises:
+        FormatError: one is no such statement, or says anything more; the message starts with where it stands.
+    """
+    for name, kind in kinds.by_name.items():
+        if not kind.example:
+            continue
+        where = f"evidence.{name}.example"
+        if kind.reader:
+            raise FormatError(f"{where}: the kind has a reader, and no claims that it could be an example of")
+        example = ClosedObject(dict(kind.example), "example")
+        try:
+            read_claims(kind, example)
+            example.close()
+        except FormatError as exc:
+            raise FormatError(f"{where}: {exc}") from exc
 
 
 def plain_claims(claims: Mapping[str, ClaimValue]) -> dict[str, Any]:

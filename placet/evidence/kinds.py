@@ -76,6 +76,7 @@ class EvidenceKind:
         max_age: how old a statement may be.
         reader: of a form that others laid down; "" where ``claims`` say how it is read.
         claims: in the order of the data; empty where there is a reader.
+        example: claims with which nothing is lacking, as the data have them; empty where they have none.
         description: for people; may be "".
     """
 
@@ -86,6 +87,7 @@ class EvidenceKind:
     reader: str
     claims: Mapping[str, Claim]
     description: str = ""
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -149,6 +151,7 @@ def _read_kind(name: str, entry: Mapping[str, Any]) -> EvidenceKind:
         reader=reader,
         claims=MappingProxyType({key: _read_claim(name, key, one) for key, one in entry.get("claims", {}).items()}),
         description=str(entry.get("description", "")),
+        example=MappingProxyType(dict(entry.get("example", {}))),
     )
 
 

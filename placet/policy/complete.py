@@ -1,7 +1,8 @@
 """Evidence, history and calendar with which nothing is lacking, by the limits of some policy data.
 
 For the questions of the matrix: there every rule that an environment requires is satisfied, so that what is left to ask
-is who has approved. Made from the data, as an operator's limits are.
+is who has approved. Made from the data, as an operator's limits are; of a kind of evidence that does not ship it is the
+kind's own example.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ def _evidence(
         "model": _of_model(data, limits),
         "projection": _of_projection(data, limits),
     }
+    known = {kind for kinds in said.values() for kind, _ in kinds}
+    for kind, entry in data.get("evidence", {}).items():
+        if kind not in known and "example" in entry:
+            said[entry["about"]].append((kind, dict(entry["example"])))
     named = {"image": sorted(set(subjects.images)), "model": [subjects.model], "projection": [subjects.projection]}
     made = [
         {

@@ -6,7 +6,7 @@ import difflib
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from placet.canonical import MAX_DEPTH, Digest, render_canonical
 from placet.change_calendar import ChangeCalendar, parse_calendar
 from placet.errors import CanonicalError, EngineError, FormatError
+from placet.evidence.claims import check_examples
 from placet.evidence.kinds import EvidenceKinds, parse_evidence_kinds
 from placet.kubeyaml import UnreadableError, parse_documents
 from placet.policy.bundle import Bundle, shipped_bundle
@@ -29,7 +30,22 @@ from placet.settings_file import nearest_line
 
 DATA_SCHEMA: Final = "placet.dev/policy-data/v1"
 MAX_BYTES: Final = 256 * 1024
+OVERLAY: Final = "overlay/"
+"""Folder of a bundle with the data of the team that made it, over what ships."""
 _HINT: Final = "docs/policy-authors.md lists what a policy data file may say."
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of policy data.
+
+    Attributes:
+        name: for messages, as it was given.
+        raw: unverified.
+    """
+
+    name: str
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,43 +118,63 @@ def merge_policy_data(raw: bytes, *, name: str, bundle: Bundle | None = None) ->
     Raises:
         EngineError: as :func:`load_policy_data`.
     """
-    bundle = bundle or shipped_bundle()
+    return merge_data_files([DataFile(name, raw)], bundle or shipped_bundle())
+
+
+def merge_data_files(files: Sequence[DataFile], bundle: Bundle) -> PolicyData:
+    """A bundle's defaults with several files over them, each over those before it.
+
+    Args:
+        files: non-empty.
+        bundle: whose defaults, schemas and rules.
+
+    Raises:
+        EngineError: as :func:`load_policy_data`.
+    """
     merged = _load_defaults(bundle)
-    operator = parse_yaml(raw, name=name)
-    if operator is not None:
-        _require_valid(operator, "operator", bundle, name=name, raw=raw)
-        merged = _merge(merged, operator)
+    for file in files:
+        given = parse_yaml(file.raw, name=file.name)
+        if given is not None:
+            _require_valid(given, "operator", bundle, [file])
+            merged = _merge(merged, given)
     try:
         fill_demands(merged)
     except (KeyError, TypeError, AttributeError) as exc:
         raise _unfitting(bundle) from exc
-    _require_valid(merged, "", bundle, name=name, raw=raw)
+    _require_valid(merged, "", bundle, files)
     _require_shapes(merged, bundle)
-    known = {rule.id for rule in bundle.rules}
-    for rule in merged["rules"]:
-        if rule not in known:
-            where = f"{name}{_place(raw, ('rules', rule))}"
-            _refuse(where, f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
-    default = merged["namespaces"]["default_environment"]
-    if default not in merged["environments"]:
-        where = f"{name}{_place(raw, ('namespaces', 'default_environment'))}"
-        known_names = ", ".join(sorted(merged["environments"]))
-        _refuse(where, f"namespaces.default_environment: there is no environment {default!r}; known: {known_names}")
-    for found in find_nonsense(merged, bundle.rules):
-        meant = _suggest(found.given, found.known) if found.given else ""
-        _refuse(f"{name}{_place(raw, found.steps)}", f"{'.'.join(found.steps)}: {found.sentence}{meant}")
+    _require_sense(merged, bundle, files)
     try:
         kinds = parse_kinds(merged["kinds"])
     except FormatError as exc:
         key = str(exc).partition(":")[0].removeprefix("kinds.").rpartition(".")[0]
-        _refuse(f"{name}{_place(raw, ('kinds', key))}", str(exc), exc)
+        _refuse(_place(files, ("kinds", key)), str(exc), exc)
     try:
         evidence, calendar = parse_evidence_kinds(merged["evidence"]), parse_calendar(merged.get("change", {}))
+        check_examples(evidence)
     except FormatError as exc:
         steps = str(exc).partition(":")[0].split(".")
-        _refuse(f"{name}{_place(raw, tuple(steps))}", str(exc), exc)
+        _refuse(_place(files, tuple(steps)), str(exc), exc)
     digest = Digest.of(render_canonical(merged))
     return PolicyData(value=merged, digest=digest, kinds=kinds, evidence=evidence, calendar=calendar, bundle=bundle)
+
+
+def _require_sense(merged: Mapping[str, Any], bundle: Bundle, files: Sequence[DataFile]) -> None:
+    """What a schema can't see: names that lead nowhere, and demands that nothing can meet."""
+    known = {rule.id for rule in bundle.rules}
+    for rule in merged["rules"]:
+        if rule not in known:
+            _refuse(_place(files, ("rules", rule)), f"rules: there is no rule {rule!r}{_suggest(rule, known)}")
+    default = merged["namespaces"]["default_environment"]
+    if default not in merged["environments"]:
+        known_names = ", ".join(sorted(merged["environments"]))
+        _refuse(
+            _place(files, ("namespaces", "default_environment")),
+            f"namespaces.default_environment: there is no environment {default!r}; known: {known_names}",
+        )
+    for found in find_nonsense(merged, bundle.rules):
+        meant = _suggest(found.given, found.known) if found.given else ""
+        _refuse(_place(files, found.steps), f"{'.'.join(found.steps)}: {found.sentence}{meant}")
 
 
 def _require_shapes(merged: Mapping[str, Any], bundle: Bundle) -> None:
@@ -169,6 +205,11 @@ def _load_defaults(bundle: Bundle) -> dict[str, Any]:
     return defaults
 
 
+def default_files(bundle: Bundle) -> list[str]:
+    """The files of a bundle whose data are merged, in this order: what ships, and over it what a team added."""
+    return [name for folder in ("defaults/", OVERLAY) for name in sorted(bundle.files) if name.startswith(folder)]
+
+
 @functools.cache
 def _render_shipped() -> bytes:
     return _render_defaults(shipped_bundle())
@@ -176,7 +217,7 @@ def _render_shipped() -> bytes:
 
 def _render_defaults(bundle: Bundle) -> bytes:
     merged: dict[str, Any] = {"schema": DATA_SCHEMA}
-    for name in sorted(file for file in bundle.files if file.startswith("defaults/")):
+    for name in default_files(bundle):
         # As kubectl reads YAML, which is much quicker; of these files the manifest holds every byte.
         try:
             (document,) = parse_documents(bundle.load_file(name))
@@ -244,26 +285,38 @@ def _first_lines(exc: BaseException) -> str:
     return re.sub(r"\s+", " ", str(exc))[:200]
 
 
-def _require_valid(value: Any, definition: str, bundle: Bundle, *, name: str, raw: bytes = b"") -> None:
+def _require_valid(value: Any, definition: str, bundle: Bundle, files: Sequence[DataFile]) -> None:
     error = next(iter(bundle_validator(bundle, "data", definition).iter_errors(value)), None)
     if error is None:
         return
     where = ".".join(str(step) for step in error.instance_path)
-    _refuse(f"{name}{_line_of(raw, error)}", f"{where}: {_sentence(error)}" if where else _sentence(error))
-
-
-def _line_of(raw: bytes, error: Any) -> str:
     extra = error.kind.unexpected[:1] if error.kind.name == "additionalProperties" else []
-    return _place(raw, (*error.instance_path, *extra))
+    place = _place(files, (*error.instance_path, *extra))
+    _refuse(place, f"{where}: {_sentence(error)}" if where else _sentence(error))
 
 
-def _place(raw: bytes, steps: tuple[str | int, ...]) -> str:
-    """``:7``, the line of what is wrong in the operator's file; "" where it is not known."""
-    try:
-        (document,) = parse_documents(raw)
-    except (UnreadableError, ValueError):
-        return ""
-    return f":{nearest_line(document.lines, steps)}"
+def _place(files: Sequence[DataFile], steps: tuple[str | int, ...]) -> str:
+    """``data.yaml:7``: the line of what is wrong, in the last file that says most of it; a name alone without YAML."""
+    found, deepest = files[-1].name, -1
+    for file in files:
+        try:
+            (document,) = parse_documents(file.raw)
+        except (UnreadableError, ValueError):
+            continue
+        if (depth := _depth(document.value, steps)) >= deepest:
+            found, deepest = f"{file.name}:{nearest_line(document.lines, steps)}", depth
+    return found
+
+
+def _depth(value: Any, steps: tuple[str | int, ...]) -> int:
+    """How many of the steps a document follows."""
+    for at, step in enumerate(steps):
+        if isinstance(value, list):
+            value = dict(enumerate(value))
+        if not isinstance(value, Mapping) or step not in value:
+            return at
+        value = value[step]
+    return len(steps)
 
 
 def _sentence(error: Any) -> str:

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,16 @@ def save_package(raw: bytes, folder: Path) -> None:
         EngineError: ``bundle_invalid``: no package, or the folder is something else than a bundle.
         OSError: it can't be written.
     """
-    files = parse_package(raw)
+    save_files(parse_package(raw), folder)
+
+
+def save_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Put the files of a bundle into a folder at once; a bundle that was there goes, and its signature with it.
+
+    Raises:
+        EngineError: ``bundle_invalid``: the folder is something else than a bundle.
+        OSError: it can't be written.
+    """
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise EngineError(
             f"{folder} is not empty and holds no policy bundle", code="bundle_invalid", hint="Name another folder."

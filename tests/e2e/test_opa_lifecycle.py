@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from placet.errors import EngineError, EngineTimeout, EngineUnavailable
+from placet.policy.authoring.opa import Opa
 from placet.policy.bundle import SHIPPED
 from placet.policy.data import PolicyData, load_policy_data
 from placet.policy.failures import FAILURES
@@ -29,7 +30,7 @@ from tests.policies.documents import Json, passing_request
 from tests.simulators.gate import GateDesk, example, review
 from tests.simulators.opa import AUTHZ, TOKEN, OpaProcess
 from tests.simulators.ports import free_port
-from tools.bundle import _compile, find_opa, sources
+from tools.bundle import build_artefact, find_opa, sources
 
 DATA = load_policy_data(None)
 LOOK_S = 0.2
@@ -281,7 +282,7 @@ def other_bundle(folder: Path) -> Path:
     main.write_text(main.read_text("utf-8").replace("default allowed := false", "default allowed := true"), "utf-8")
     shutil.copy(Path(__file__).parents[2] / "policies" / "capabilities.json", folder)
     bundle = folder / "other.tar.gz"
-    bundle.write_bytes(_compile(find_opa(), stage, "sha256:" + "0" * 64, target="rego"))
+    bundle.write_bytes(build_artefact(Opa(find_opa()), stage, "sha256:" + "0" * 64, target="rego"))
     return bundle
 
 

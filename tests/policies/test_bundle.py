@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from placet.canonical import Digest
+from placet.errors import InputError
 from placet.policy.authoring.checking import find_faults
 from placet.policy.authoring.opa import Opa
 from placet.policy.authoring.tree import find_tree
@@ -158,5 +159,5 @@ def test_policies_that_do_not_compile_are_refused_with_file_and_line(tmp_path: P
     shutil.copytree(POLICIES, policies)
     broken = policies / "admission" / "rules" / "images" / "pinned" / "pinned.rego"
     broken.write_text(broken.read_text("utf-8") + "\nlate if time.now_ns() > 0\n", "utf-8")
-    with pytest.raises(bundle.BundleError, match=r"pinned\.rego:\d+: rego_type_error: undefined function time\.now_ns"):
+    with pytest.raises(InputError, match=r"pinned\.rego:\d+: rego_type_error: undefined function time\.now_ns"):
         bundle.build(bundle.find_opa(), policies)

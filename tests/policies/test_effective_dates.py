@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from placet.cli import root
-from placet.errors import EngineError
+from placet.errors import EngineError, InputError
 from placet.policy.bundle import Bundle, load_bundle
 from placet.policy.data import load_policy_data, merge_policy_data
 from placet.policy.wasm import EmbeddedEngine
@@ -107,19 +107,19 @@ def test_a_day_is_written_in_seconds_beside_it(day: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("day", ["soon", "31.01.2027", "2027-02-30", "2027-01-31T08:00:00", "2027-1-3", "", "20270131"])
 def test_what_is_no_day_is_refused_with_file_and_line(day: str, tmp_path: Path) -> None:
-    with pytest.raises(bundle.BundleError, match=r"pinned\.rego:\d+: effective_on"):
+    with pytest.raises(InputError, match=r"pinned\.rego:\d+: effective_on"):
         bundle.sources(announce(tmp_path, day))
 
 
 @pytest.mark.parametrize("line", ["", "effective_s := 4102444800", "effective_s := 1 if input.dry_run"])
 def test_a_day_that_the_rule_does_not_give_or_makes_up_is_refused(line: str, tmp_path: Path) -> None:
-    with pytest.raises(bundle.BundleError, match="a rule has this line"):
+    with pytest.raises(InputError, match="a rule has this line"):
         bundle.sources(announce(tmp_path, "2027-01-31", line=line))
 
 
 def test_a_rule_without_a_day_makes_none_up() -> None:
     for source in ("package a\n\neffective_s := 4102444800\n", "#   effective_s: 4102444800\npackage a\n"):
-        with pytest.raises(bundle.BundleError, match="and only then"):
+        with pytest.raises(InputError, match="and only then"):
             bundle.write_seconds("a.rego", source.encode())
 
 

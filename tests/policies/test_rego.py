@@ -154,7 +154,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_rule_on_the_page_for_policy_authors_works(tmp_path: Path) -> None:
     rule, test = blocks("rego")
-    folder = tmp_path / "rules" / "images" / "ours"
+    folder = tmp_path / "rules" / "registry" / "ours"
     folder.mkdir(parents=True)
     (folder / "ours.rego").write_text(rule, "utf-8")
     (folder / "ours_test.rego").write_text(test, "utf-8")

@@ -37,8 +37,6 @@ _STAMPS: Final[Mapping[str, Any]] = {
     "expected_rules": {"type": "integer"},
     "effective_time_s": {"type": "integer"},
 }
-# What a rule asks of the requirements: whether it is itself required, and no other one.
-_ASKS: Final = re.compile(r'requirements\.(?:asked|released)\("([^"]*)"\)')
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -54,7 +52,7 @@ def find_faults(opa: Opa, tree: Tree, data: PolicyData) -> list[Finding]:
         InputError: opa does not do what it is asked.
     """
     found = list(tree.strays)
-    if not tree.rules:
+    if not tree.rules and not tree.overlay:
         found.append(Finding(tree.root.as_posix(), 1, "no_rules", "there is no rule in rules/CATEGORY/RULE"))
     if found:
         return sorted(found)
@@ -64,7 +62,8 @@ def find_faults(opa: Opa, tree: Tree, data: PolicyData) -> list[Finding]:
             modules = parse_sources(opa, tree, folder, (source.name for source in tree.own))
         except SyntaxFault as fault:
             return sorted(fault.findings)
-        if found := [*_find_misplaced(tree, modules), *_find_twins(tree, modules)]:
+        misplaced = [*_find_misplaced(tree, modules), *_find_twins(tree, modules), *_find_shadows(tree, modules)]
+        if found := misplaced:
             return sorted(set(found))
         found = [*_compile(opa, tree, folder, Path(aside))]
         found += _find_unformatted(opa, tree, folder)
@@ -117,6 +116,35 @@ def _find_twins(tree: Tree, modules: Mapping[str, Module]) -> Iterator[Finding]:
             what = f"the rule {source.rule}" if source.rule and not source.is_test else f"the package {module.package}"
             yield Finding(source.shown, module.line, "duplicate_id", f"{what} is in {first} already")
         seen.setdefault(module.package, source.shown)
+
+
+def _find_shadows(tree: Tree, modules: Mapping[str, Module]) -> Iterator[Finding]:
+    """What would stand in, above or below a package that ships, or among the rules of a category that ships.
+
+    In Rego a second file of a package adds to each of its rules: one more ``passes`` admits what the first refuses.
+    """
+    shipped = sorted(
+        {
+            _packages(source)[-1 if source.name.startswith("tests/") else 0]
+            for source in tree.sources.values()
+            if not source.own
+        }
+    )
+    taken = {source.rule.partition(".")[0] for source in tree.sources.values() if source.rule and not source.own}
+    for name, module in modules.items():
+        source = tree.sources[name]
+        category = source.rule.partition(".")[0]
+        if category in taken:
+            message = f"placet's own rules are in {category}: take a category of your own"
+            yield Finding(source.shown, module.line, "shadows_shipped", message)
+        elif near := [one for one in shipped if _is_within(one, module.package)]:
+            message = f"placet ships the package {near[0]}: take one that is not in, above or below it"
+            yield Finding(source.shown, module.line, "shadows_shipped", message)
+
+
+def _is_within(one: str, other: str) -> bool:
+    """Whether two packages are one, or one of them is a part of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 # --- compiled ------------------------------------------------------------------------------------------------------
@@ -185,8 +213,7 @@ def _ask_conventions(
         if source.rule and not source.is_test:
             notes = annotated.get(module.package, {})
             defines = sorted({rule_name(rule) for rule in module.rules})
-            asks = sorted(set(_ASKS.findall(module.text)))
-            rules.append({"id": source.rule, "file": source.shown, "defines": defines, "asks": asks, **notes})
+            rules.append({"id": source.rule, "file": source.shown, "defines": defines, "asks": source.asks, **notes})
     tests = [
         {"package": module.package, "name": rule_name(rule)} for module in modules.values() for rule in module.rules
     ]
@@ -213,7 +240,7 @@ def _sentence(violation: Mapping[str, str]) -> str:
         case "no_test":
             return f"there is no test test_{field}_... in its test file"
         case "control_unknown":
-            return f"no framework is known to have {field}; checks/controls.json lists them"
+            return f"no framework is known to have {field}; config/controls.json adds some of your own"
         case "requirement_of_another":
             return f"it asks whether {field} is required, and is not {field}"
         case "part_missing":

@@ -1,4 +1,4 @@
-"""Where each value of the policy data comes from: the file and line of the operator, or of what ships."""
+"""Where each value of the policy data comes from: the file and line of the operator, of a team, or of what ships."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from placet.errors import EngineError
 from placet.kubeyaml import UnreadableError, parse_documents
-from placet.policy.bundle import shipped_bundle
-from placet.policy.data import PolicyData, load_policy_data
+from placet.policy.authoring.overlay import load_tree_data
+from placet.policy.authoring.tree import Tree
+from placet.policy.bundle import Bundle, shipped_bundle
+from placet.policy.data import OVERLAY, DataFile, PolicyData, default_files, load_policy_data
 from placet.settings_file import nearest_line
 
 SHIPPED_PREFIX: Final = "placet:"
@@ -62,22 +64,32 @@ class Source:
 class Provenance:
     """The data of one operator's file over what ships, each value with its source."""
 
-    def __init__(self, operator_file: Path | None) -> None:
+    def __init__(self, operator_file: Path | None, policies: Bundle | Tree | None = None) -> None:
         """Read both.
+
+        Args:
+            operator_file: over the others; None for none.
+            policies: whose data they are merged over, compiled or not yet; those that ship by default.
 
         Raises:
             EngineError: ``policy_data_invalid``.
         """
-        self.data: PolicyData = load_policy_data(operator_file)
-        bundle = shipped_bundle()
-        layers = [
-            _layer(f"{SHIPPED_PREFIX}{name}", bundle.load_file(name), shipped=True)
-            for name in sorted(bundle.files)
-            if name.startswith("defaults/")
-        ]
+        if isinstance(policies, Tree):
+            self.data: PolicyData = load_tree_data(policies, operator_file)
+            base, own = shipped_bundle(), list(policies.overlay.values())
+        else:
+            self.data = load_policy_data(operator_file, policies)
+            base, own = policies or shipped_bundle(), []
         if operator_file is not None:
-            layers.append(_layer(str(operator_file), operator_file.read_bytes(), shipped=False))
-        self._layers = layers
+            own.append(DataFile(str(operator_file), operator_file.read_bytes()))
+        prefix = SHIPPED_PREFIX if base == shipped_bundle() else f"{base.folder}/"
+        self._layers = [
+            *(
+                _layer(f"{prefix}{name}", base.load_file(name), shipped=not name.startswith(OVERLAY))
+                for name in default_files(base)
+            ),
+            *(_layer(one.name, one.raw, shipped=False) for one in own),
+        ]
 
     def source(self, path: Path_) -> Source | None:
         """Where the value at a path was said last; None of what no file says, such as the schema.

@@ -107,8 +107,10 @@ def write_rule(root: Path, rule: str) -> tuple[Path, ...]:
             hint="CATEGORY.RULE, of small letters, digits and _, each beginning with a letter, and no word of Rego.",
         )
     whole = (root / "admission" / "main" / "main.rego").is_file()
-    if not whole and rule in {one.id for one in shipped_bundle().rules}:
-        raise InputError(f"placet ships a rule {rule}", code="rule_exists", hint="Take another name.")
+    if not whole and found["category"] in {one.id.partition(".")[0] for one in shipped_bundle().rules}:
+        raise InputError(
+            f"placet's own rules are in {found['category']}", code="rule_exists", hint="Take a category of your own."
+        )
     folder = root / ("admission/rules" if whole or (root / "admission").is_dir() else "rules") / rule.replace(".", "/")
     parts = found.groupdict()
     files = {

@@ -7,22 +7,30 @@ Two layouts are read. A *whole tree* is laid out as placet's own ``policies/`` a
     rules/<category>/<name>/<name>_test.rego   its tests
     lib/<name>/<name>.rego                     what several rules share, package admission.lib.<name>
     tests/<name>.rego                          what several tests share, package tests.<name>
+    config/<name>.yaml                         policy data, merged over what ships
+    config/schemas/<part>.json                 JSON Schema of a part of the data that is the team's own
+    config/controls.json                       what else its rules may answer to: identifier -> title
 
-Only Rego is laid out: a JSON or YAML file in a folder of rules would stand where the policies look for a rule.
+An overlay may come in several folders: that of another team, or rules and config apart. What ships can't be changed by
+it: its packages, and the categories of its rules, are taken. Only Rego is laid out as code: a JSON or YAML file in a
+folder of rules would stand where the policies look for a rule.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from placet.errors import InputError
 from placet.policy.authoring.findings import Finding
+from placet.policy.authoring.overlay import read_overlay_data, with_data
 from placet.policy.bundle import shipped_bundle
+from placet.policy.data import DataFile
 
 CONFIG: Final = "admission/config"
 CONTROLS: Final = "checks/controls.json"
@@ -62,8 +70,14 @@ class Source:
         parts = PurePosixPath(self.name).parts
         return ".".join(parts[2:4]) if parts[:2] == ("admission", "rules") and len(parts) > _DEPTH else ""
 
+    @property
+    def asks(self) -> list[str]:
+        """Rules that it asks lib.requirements about: its own id where it is a rule that may be required."""
+        return sorted(set(_ASKS.findall(self.text)))
+
 
 _DEPTH: Final = 4
+_ASKS: Final = re.compile(r'requirements\.(?:asked|released)\("([^"]*)"\)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,9 @@ class Tree:
         whole: laid out as ``policies/``, with nothing that ships beside it.
         sources: name -> Rego file, sorted.
         config: name -> YAML of policy data, ``admission/config/defaults/risk.yaml``.
-        schemas: ``input`` and ``data`` -> JSON Schema.
+        overlay: name -> the team's own policy data, merged over those in the order of the names.
+        defaults: those and the overlay merged, as JSON; empty without an overlay of data.
+        schemas: ``input``, ``data`` and ``decision`` -> JSON Schema.
         conventions: the rules about rules.
         controls: identifiers in governance frameworks that rules may name, as JSON; empty where any may be.
         capabilities: builtins that both engines have.
@@ -91,6 +107,8 @@ class Tree:
     controls: bytes
     capabilities: bytes
     strays: tuple[Finding, ...] = ()
+    overlay: Mapping[str, DataFile] = field(default_factory=dict)
+    defaults: bytes = b""
 
     @property
     def own(self) -> tuple[Source, ...]:
@@ -122,25 +140,40 @@ class Tree:
         """Write everything into a folder."""
         texts = {name: source.text for name, source in self.sources.items()} | dict(changes or {})
         files = {name: text.encode() for name, text in texts.items()}
-        for name, raw in {**files, **self.config}.items():
+        for name, raw in {**files, **self._laid_config()}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(raw)
 
+    def _laid_config(self) -> Mapping[str, bytes]:
+        """The data that tests see. OPA refuses two files that say the same key, so an overlay is merged before."""
+        if not self.defaults:
+            return self.config
+        rest = {name: raw for name, raw in self.config.items() if not name.startswith(f"{CONFIG}/defaults/")}
+        return {**rest, f"{CONFIG}/defaults/merged.json": self.defaults}
 
-def find_tree(folder: Path | None) -> Tree:
-    """The policies of a folder; of ``policies`` where none is named.
+
+def find_tree(*folders: Path) -> Tree:
+    """The policies of a folder, of several overlays together, or of ``policies`` where none is named.
 
     Raises:
         InputError: ``policies_missing`` where there are none; ``policies_unreadable``.
+        EngineError: ``policy_data_invalid``: an overlay's data can't be used; the message has file and line.
     """
-    root = Path("policies") if folder is None else folder
-    if not root.is_dir():
+    roots = folders or (Path("policies"),)
+    for root in roots:
+        if not root.is_dir():
+            raise InputError(
+                f"there is no folder {root}",
+                code="policies_missing",
+                hint="Name the folder of your policies with --policies; `placet policy new CATEGORY.RULE` starts one.",
+            )
+    if not any((root / _MAIN).is_file() for root in roots):
+        return _overlay(roots)
+    if len(roots) > 1:
         raise InputError(
-            f"there is no folder {root}",
-            code="policies_missing",
-            hint="Name the folder of your policies with --policies; `placet policy new CATEGORY.RULE` starts one.",
+            "a whole tree of policies stands alone: name it without other folders", code="policies_missing"
         )
-    return _whole(root) if (root / _MAIN).is_file() else _overlay(root)
+    return _whole(roots[0])
 
 
 def _whole(root: Path) -> Tree:
@@ -151,7 +184,7 @@ def _whole(root: Path) -> Tree:
         whole=True,
         sources=sources,
         config={path.relative_to(root).as_posix(): path.read_bytes() for path in config},
-        schemas={name: (root / "schemas" / f"{name}.json").read_bytes() for name in ("input", "data")},
+        schemas={path.stem: path.read_bytes() for path in sorted((root / "schemas").glob("*.json"))},
         conventions=(root / CONVENTIONS).read_bytes(),
         controls=(root / CONTROLS).read_bytes() if (root / CONTROLS).is_file() else b"",
         capabilities=(root / CAPABILITIES).read_bytes(),
@@ -168,15 +201,27 @@ def shipped_tree() -> Tree:
     return _beside_shipped(Path(SHIPPED_PREFIX), {}, ())
 
 
-def _overlay(root: Path) -> Tree:
-    own, strays = _read_own(root, _OVERLAY)
-    if not own:
+def _overlay(roots: Sequence[Path]) -> Tree:
+    own: dict[str, Source] = {}
+    strays: tuple[Finding, ...] = ()
+    for root in roots:
+        found, more = _read_own(root, _OVERLAY)
+        strays = (*strays, *more, *_find_doubles(own, found))
+        own = {**found, **own}
+    config = read_overlay_data(roots)
+    if not own and not config.data:
         raise InputError(
-            f"{root} holds no policies",
+            f"{', '.join(map(str, roots))} holds no policies",
             code="policies_missing",
             hint="An overlay has a folder rules/CATEGORY/RULE; `placet policy new CATEGORY.RULE` makes one.",
         )
-    return _beside_shipped(root, own, strays)
+    return with_data(_beside_shipped(roots[0], own, strays), config)
+
+
+def _find_doubles(own: Mapping[str, Source], found: Mapping[str, Source]) -> tuple[Finding, ...]:
+    """Files of one name in two folders: two rules of one id, for one."""
+    both = [(source, own[name]) for name, source in found.items() if name in own]
+    return tuple(Finding(one.shown, 1, "duplicate_id", f"{other.shown} is this file already") for one, other in both)
 
 
 def _beside_shipped(root: Path, own: Mapping[str, Source], strays: tuple[Finding, ...]) -> Tree:
@@ -197,7 +242,9 @@ def _beside_shipped(root: Path, own: Mapping[str, Source], strays: tuple[Finding
         whole=False,
         sources=dict(sorted(sources.items())),
         config={f"{CONFIG}/{name}": bundle.load_file(name) for name in bundle.files if name.startswith(_SHIPPED_DATA)},
-        schemas={name: bundle.load_file(f"schemas/{name}.json") for name in ("input", "data")},
+        schemas={
+            PurePosixPath(name).stem: bundle.load_file(name) for name in bundle.files if name.startswith("schemas/")
+        },
         conventions=bundle.load_file(f"authoring/{CONVENTIONS}"),
         controls=bundle.load_file(f"authoring/{CONTROLS}") if f"authoring/{CONTROLS}" in bundle.files else b"",
         capabilities=bundle.load_file(f"authoring/{CAPABILITIES}"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from placet.errors import ConfigError, EngineError, EngineUnavailable
+from placet.policy.authoring.opa import Opa
 from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
 from placet.policy.data import load_policy_data
 from placet.policy.opa import OpaEngine
@@ -25,7 +26,7 @@ from tests.policies.documents import passing_request, unchanged_request
 from tests.policies.programs import running_opa
 from tests.simulators.opa import OpaProcess
 from tests.simulators.ports import free_port
-from tools.bundle import _compile, find_opa, sources
+from tools.bundle import build_artefact, find_opa, sources
 
 DATA = load_policy_data(None)
 
@@ -137,7 +138,7 @@ def test_a_server_without_our_bundle_is_a_mismatch(tmp_path: Path) -> None:
         (stage / name).write_bytes(content)
     shutil.copy(SHIPPED.parent.parent / "policies" / "capabilities.json", tmp_path)
     other = tmp_path / "other.tar.gz"
-    other.write_bytes(_compile(find_opa(), stage, "sha256:" + "0" * 64, target="rego"))
+    other.write_bytes(build_artefact(Opa(find_opa()), stage, "sha256:" + "0" * 64, target="rego"))
     with running_opa(other) as address:
         engine = OpaEngine(address, DATA)
         assert engine.problem().startswith("engine_unprepared: ")
