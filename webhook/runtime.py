@@ -31,8 +31,8 @@ from webhook import logs
 from webhook.app import create_app
 from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
-from webhook.fetching import FetcherThread, PolicyFetcher, fetch_first
-from webhook.foundations import newest_policy_version, record_policies
+from webhook.fetching import FetcherThread, PolicyFetcher
+from webhook.foundations import find_package, newest_policy_version, record_policies
 from webhook.gates import Gates
 from webhook.generation import Generation, GenerationBuilder, digest_log_keys, fingerprint, judges_otherwise
 from webhook.inspection import Inspector
@@ -45,6 +45,7 @@ from webhook.selftest import SelfTestError
 from webhook.server_state import ServerState
 from webhook.settings import Access, HttpSettings, load_access
 from webhook.spooled import Draining
+from webhook.told import ToldPolicies
 from webhook.watch import Watcher
 
 RETRY_S: Final = 15.0
@@ -112,7 +113,12 @@ class Runtime:
         self._builder = GenerationBuilder(
             log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool, persons=recording.persons
         )
-        fetch_first(config, clock=clock, newest_version=lambda: newest_policy_version(log))
+        self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
+        self._told = ToldPolicies(self.publishing.notices, clock=clock)
+        self.fetcher = PolicyFetcher(
+            clock=clock, newest_version=lambda: newest_policy_version(log), refused=self._told.refused
+        )
+        self.fetcher.look_first(config, lambda: find_package(log))
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_keys = digest_log_keys(config)
@@ -124,7 +130,6 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log, save=recording.save, persons=recording.persons)
-        self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
         self._inspector = Inspector(
             log,
             self.checkpointer,
@@ -141,7 +146,6 @@ class Runtime:
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
         self._watcher = Watcher([self.look_for_changes, self.look])
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
-        self.fetcher = PolicyFetcher(clock=clock, newest_version=lambda: newest_policy_version(log))
         self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
         self.app: Flask = create_app(
             self._gates,
@@ -340,8 +344,9 @@ class Runtime:
             AuditError: it could not be recorded, and must not count.
         """
         config, data, engine = generation.config, generation.data, generation.engine
-        record_policies(self._log, config.cluster, data.bundle, self._clock())
-        change = find_change(self._log, config, data, engine, roots=generation.roots, version=generation.version)
+        record_policies(self._log, config.cluster, data.bundle, self._clock(), version=generation.version)
+        roots, version, signers = generation.roots, generation.version, generation.signers
+        change = find_change(self._log, config, data, engine, roots=roots, version=version, signers=signers)
         if change is not None:
             kept = record_change(
                 self._log,
@@ -351,6 +356,7 @@ class Runtime:
                 engine,
                 roots=generation.roots,
                 version=generation.version,
+                signers=generation.signers,
                 moment=self._clock(),
                 cause=cause,
                 pending=self._pending,
@@ -363,6 +369,7 @@ class Runtime:
         self.metrics.judging_with(
             revision=engine.revision, data_digest=str(data.digest), environments=data.value["environments"]
         )
+        self._told.in_force(data.bundle, generation.version)
         return change is not None
 
     def _refuse(self, error: PlacetError) -> None:
@@ -371,6 +378,7 @@ class Runtime:
         if found != self._refused:
             logs.say(logging.ERROR, "reload refused", code=error.code, detail=logs.told(error), hint=error.hint)
             self.metrics.reloaded(f"refused_{_part_of(error)}")
+            self._told.refused(error)
         self._refused = found
         self._retry_s = time.monotonic() + RETRY_S  # the cause may lie elsewhere: an engine, the store, the clock
         self.look()
