@@ -222,8 +222,9 @@ def refused(location: Location, status: int) -> EngineError:
 
 
 def _headers() -> dict[str, str]:
+    """What every call says; a bundle service may send differences to who does not ask for a whole one."""
     token = os.environ.get(BUNDLE_TOKEN, "")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return {"Prefer": "modes=snapshot", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
 def _get(location: Location, ca_file: Path | None, tag: str) -> Fetched:
