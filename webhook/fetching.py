@@ -131,9 +131,7 @@ class PolicyFetcher:
             self._tag = got.tag
             return "unchanged"
         try:
-            with _unpacked(got.raw) as tried:
-                chosen = self._verify(config, tried)
-                prove_candidate(config, load_policy_data(policy.data, chosen.bundle))
+            chosen = self._try(config, got.raw)
         except PlacetError as error:
             self._failed = _Failed(self._attempt(config, got.raw), error, self._clock())
             raise
@@ -141,6 +139,16 @@ class PolicyFetcher:
         self._tag = got.tag
         logs.say(logging.INFO, "policies fetched", version=chosen.version, digest=str(Digest.of(files[MANIFEST])))
         return "fetched"
+
+    def _try(self, config: Config, raw: bytes) -> ChosenPolicies:
+        with _unpacked(raw) as tried:
+            try:
+                chosen = self._verify(config, tried)
+                prove_candidate(config, load_policy_data(config.policy.data, chosen.bundle))
+            except EngineError as error:  # where it was unpacked says nothing to anybody
+                message = str(error).replace(str(tried), config.policy.bundle_source)
+                raise EngineError(message, code=error.code, hint=error.hint) from error
+        return chosen
 
     def _verify(self, config: Config, folder: Path) -> ChosenPolicies:
         policy = replace(config.policy, bundle=folder)

@@ -144,7 +144,8 @@ class Runtime:
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
-        self._watcher = Watcher([self.look_for_changes, self.look])
+        # Apart: while policies are tried aside, which may take a minute, readiness goes on being looked at.
+        self._watchers = [Watcher([self.look_for_changes]), Watcher([self.look])]
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
         self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
         self.app: Flask = create_app(
@@ -225,7 +226,8 @@ class Runtime:
         self._keeper.start()
         if self.draining is not None:
             self.draining.start()
-        self._watcher.start()
+        for watcher in self._watchers:
+            watcher.start()
         self.publishing.start()
         self.canaries.start()
         self._fetching.start()
@@ -237,8 +239,10 @@ class Runtime:
     def look(self) -> None:
         """Look at every part now; /readyz answers with what was found."""
         with self._looking:
-            begun_s = time.monotonic()
-            report = self._inspector.look(self._generation, self._warnings())
+            generation, begun_s = None, time.monotonic()
+            while generation is not self._generation:  # what was replaced meanwhile, and closed, says nothing
+                generation, begun_s = self._generation, time.monotonic()
+                report = self._inspector.look(generation, self._warnings())
             self._readiness.update(report, at_s=begun_s)
         if not {"record", "checkpoint"} & report.problems.keys():
             self._complaints.clear()
@@ -263,7 +267,8 @@ class Runtime:
         self._fetching.stop()
         self.canaries.stop()
         self.publishing.stop()
-        self._watcher.stop()
+        for watcher in self._watchers:
+            watcher.stop()
         if self._informer is not None:
             self._informer.stop()
         if self._keeper.is_alive():

@@ -85,10 +85,12 @@ class Rollout:
         wanted = f'revision="{load_bundle(folder).revision}"'
         return len(lines) == len(self.pods()) and all(len(one) == 1 and wanted in one[0] for one in lines)
 
-    def settled(self, words: str) -> bool:
+    def settled(self, *words: str) -> bool:
         """Whether every Pod says so on /readyz, and is ready all the same."""
         texts = self.ask("/readyz")
-        return len(texts) == len(self.pods()) and all(text.startswith("ok\n") and words in text for text in texts)
+        return len(texts) == len(self.pods()) and all(
+            text.startswith("ok\n") and all(each in text for each in words) for text in texts
+        )
 
     def told(self, reason: str, *words: str) -> bool:
         """Whether an Event on each Pod says so."""
@@ -187,13 +189,12 @@ def test_a_bad_bundle_leaves_the_old_one_in_force(rollout: Rollout, own_policies
     before = rollout.pods()
     with rollout.cluster.honest_calls("deploy.yaml") as failures:
         raw = rollout.put(name)
-        offered = find_offer(raw).digest
-        assert poll_until(lambda: rollout.settled(offered), PATIENCE_S), rollout.explain()
+        offered = find_offer(raw).shown
+        assert poll_until(lambda: rollout.settled(f"warning policies: {code}", offered), PATIENCE_S), rollout.explain()
         assert poll_until(lambda: rollout.told("PoliciesRefused", code, offered, "stays"), PATIENCE_S), (
             rollout.explain()
         )
     assert failures == [], f"{failures[0]}\n{rollout.explain()}"
-    assert rollout.settled(f"warning policies: {code}"), rollout.explain()
     assert rollout.judge_by(own_policies)
     assert rollout.pods() == before
     for text in rollout.ask("/metrics"):
