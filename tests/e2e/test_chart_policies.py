@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,10 @@ class Rollout:
         before = self.pods()
         self.cluster.plane.kubectl("-n", SYSTEM, "delete", "pod", *before, "--wait=false")
         assert poll_until(lambda: not {*self.pods()} & {*before}, PATIENCE_S)
+
+    def logged(self, words: str) -> Callable[[], bool]:
+        """Whether every Pod has logged so."""
+        return lambda: all(words in self.cluster.kubelet.log(name) for name in self.pods())
 
     def versions(self) -> list[dict[str, Any]]:
         """Leaves that say what is in force, the newest first."""
@@ -212,9 +216,9 @@ def test_a_new_pod_takes_from_the_record_what_the_bad_bundle_does_not_replace(
         else:
             rollout.put("truncated")
         rollout.replace_pods()
+        assert poll_until(rollout.logged("policies taken from the record"), PATIENCE_S), rollout.explain()
         assert poll_until(lambda: rollout.settled("warning policies: bundle_"), PATIENCE_S), rollout.explain()
         assert rollout.judge_by(own_policies), rollout.explain()
-        assert "policies taken from the record" in rollout.cluster.kubelet.log(next(iter(rollout.pods())))
     rollout.put("second")
     assert poll_until(lambda: all("policies" not in text for text in rollout.ask("/readyz")), PATIENCE_S)
 
