@@ -16,16 +16,18 @@ import requests
 import yaml
 
 from placet.policy.bundle import SHIPPED, load_bundle
+from placet.policy.locations import parse_location, store_package
 from placet.policy.offer import find_offer
 from tests.e2e.chartcluster import SYSTEM, TIMEOUT_S, ChartCluster
 from tests.e2e.processes import poll_until
 from tests.policies.compiled import package
 from tests.simulators.desk import signer_of
+from tests.simulators.file_server import serving_file
+from tests.simulators.registry import PASSWORD, USER, basic_auth, running_registry
 
 PATIENCE_S = 2 * TIMEOUT_S
 ROLES = ("technical", "security", "business")
 CONFIG_MAPS = f"/api/v1/namespaces/{SYSTEM}/configmaps"
-BOUND = ("--set-string", "policy.bundle.existingConfigMap=policies")
 
 
 @dataclass
@@ -55,6 +57,12 @@ class Rollout:
         method, path = ("PUT", f"{CONFIG_MAPS}/policies") if there else ("POST", CONFIG_MAPS)
         status, body = self.cluster.plane.api.request(method, path, wanted)
         assert status in {200, 201}, body
+
+    def make_secret(self, name: str, data: dict[str, bytes], *, kind: str = "Opaque") -> None:
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        metadata = {"name": name, "namespace": SYSTEM}
+        secret = {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": encoded}
+        self.cluster.plane.api.create(f"/api/v1/namespaces/{SYSTEM}/secrets", secret)
 
     def ask(self, path: str) -> list[str]:
         """What each running Pod answers on its status port; "" for one that does not."""
@@ -137,6 +145,8 @@ def rollout(tmp_path_factory: pytest.TempPathFactory, own_policies: Path, open_p
         "first": package(SHIPPED, made / "first", 3),
         "second": package(own_policies, made / "second", 4),
         "third": package(own_policies, made / "third", 5),
+        "fourth": package(SHIPPED, made / "fourth", 6),
+        "fifth": package(own_policies, made / "fifth", 7),
         "of a stranger": package(SHIPPED, made / "stranger", 9, "ben"),
         "letting everything in": package(open_policies, made / "open", 10),
     }
@@ -247,3 +257,33 @@ def test_a_rollback_is_asked_for_by_its_version_and_recorded(rollout: Rollout, o
     assert {"key": "policy.version", "from": "4", "to": "3"} in downgrades
     rollout.put("third")
     assert poll_until(lambda: rollout.judge_by(own_policies), PATIENCE_S), rollout.explain()
+
+
+def test_policies_are_fetched_from_a_server_with_the_credentials_of_a_secret(
+    rollout: Rollout, own_policies: Path, tmp_path: Path
+) -> None:
+    """A web server that asks for a token, then a registry that asks for a password."""
+    with serving_file() as server, running_registry(tmp_path, auth=basic_auth(tmp_path)) as registry:
+        server.token, server.content = "not-a-secret-0123456789", rollout.packages["fourth"]
+        rollout.make_secret("pull", {"token": server.token.encode()})
+        rollout.upgrade(
+            *("--set", "policy.bundle.existingConfigMap=", "--set", f"policy.bundle.url={server.url}"),
+            *("--set", "policy.bundle.credentials.tokenSecret=pull"),
+        )
+        assert poll_until(lambda: rollout.judge_by(SHIPPED), PATIENCE_S), rollout.explain()
+        assert poll_until(lambda: 304 in server.answered, PATIENCE_S), server.answered
+        docker = tmp_path / "config.json"
+        registry.log_in(docker, USER, PASSWORD)
+        rollout.make_secret(
+            "registry", {".dockerconfigjson": docker.read_bytes()}, kind="kubernetes.io/dockerconfigjson"
+        )
+        place = parse_location(registry.reference("team/policies", "stable"))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DOCKER_CONFIG", str(tmp_path))
+            store_package(rollout.packages["fifth"], place)
+        rollout.upgrade(
+            *("--set", "policy.bundle.existingConfigMap=", "--set", f"policy.bundle.url={place.text}"),
+            *("--set", "policy.bundle.credentials.dockerConfigSecret=registry"),
+        )
+        assert poll_until(lambda: rollout.judge_by(own_policies), PATIENCE_S), rollout.explain()
+        assert all("policies" not in text for text in rollout.ask("/readyz"))
