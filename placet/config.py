@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from placet.audit.location import StoreLocation, parse_location
 from placet.audit.retention import Retention
-from placet.config_bundle import require_consistent_bundle
+from placet.config_bundle import place_source, require_consistent_bundle
 from placet.config_publish import ExportConfig, PublishConfig
 from placet.config_schema import SCHEMA
 from placet.config_server import require_consistent_server
@@ -310,7 +310,7 @@ def build_config(settings: Settings) -> Config:
             bundle_keys=tuple(folder / key for key in policy.get("bundle_keys", ())),
             bundle_threshold=policy["bundle_threshold"],
             bundle_rollback_to=policy.get("bundle_rollback_to", 0),
-            bundle_source=policy.get("bundle_source", ""),
+            bundle_source=place_source(policy.get("bundle_source", ""), folder),
             bundle_poll_s=float(policy["bundle_poll_seconds"]),
             bundle_ca=path(policy.get("bundle_ca")),
             shadow=build_shadow(policy.get("shadow", {}), folder),

@@ -8,6 +8,8 @@ from placet.config_shadow import SHADOW_SCHEMA, require_consistent_shadow
 from placet.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from placet.settings_file import Settings
 
 _PATH: Final[dict[str, Any]] = {"type": "string", "minLength": 1}
@@ -40,9 +42,9 @@ BUNDLE_SCHEMA: Final[dict[str, Any]] = {
     },
     "bundle_source": {
         "type": "string",
-        "pattern": "^(https?|oci|oci\\+http)://",
-        "description": "Where newer policies are fetched from into the folder: a URL, or oci://HOST/NAME:TAG. Needs "
-        "bundle_keys.",
+        "pattern": "^((https?|oci|oci\\+http)://|file:.)",
+        "description": "Where newer policies are fetched from into the folder: a URL, oci://HOST/NAME:TAG, or "
+        "file:PATH, a package that `placet policy bundle push` wrote, as in a mounted ConfigMap. Needs bundle_keys.",
     },
     "bundle_ca": {**_PATH, "description": "Authorities (PEM) of the certificate there; the system's without it."},
     "bundle_poll_seconds": {
@@ -54,6 +56,13 @@ BUNDLE_SCHEMA: Final[dict[str, Any]] = {
     },
     "shadow": SHADOW_SCHEMA,
 }
+
+
+def place_source(text: str, folder: Path) -> str:
+    """A source with the path of a file as it is from anywhere; others as they are."""
+    from placet.policy.locations import FILE_SCHEME  # noqa: PLC0415 - few need it
+
+    return f"{FILE_SCHEME}{folder / text.removeprefix(FILE_SCHEME)}" if text.startswith(FILE_SCHEME) else text
 
 
 def require_consistent_bundle(settings: Settings, policy: dict[str, Any]) -> None:

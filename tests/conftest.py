@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,7 @@ from hypothesis import settings
 import placet
 import scorer
 import webhook
+from tests.policies.compiled import compile_open, compile_strict
 
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be every program that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -29,6 +31,18 @@ for package in (scorer, placet, webhook):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+@pytest.fixture(scope="session")
+def own_policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ships and one rule of a team's own, compiled once in a session; not to be written to."""
+    return compile_strict(tmp_path_factory.mktemp("own-policies"))
+
+
+@pytest.fixture(scope="session")
+def open_policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Policies that let everything in, compiled once in a session; not to be written to."""
+    return compile_open(tmp_path_factory.mktemp("open-policies"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

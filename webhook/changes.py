@@ -29,6 +29,7 @@ _MAX_LISTED: Final = 64
 _LONGEST_KEY: Final = 160
 _MODES: Final = ("enforce", "warn", "audit")
 _ROOTS: Final = "keyring.roots"
+_SIGNERS: Final = "policy.bundle_keys"
 _NEEDS_RESTART: Final = ("cluster", "record.", "server.", "lookups.")
 # Attributes of Config whose keys in the file have other names.
 _KEYS: Final = {
@@ -132,7 +133,14 @@ def keep_restart_settings(before: Config, after: Config) -> Config:
 
 
 def find_change(
-    log: AuditLog, config: Config, data: PolicyData, engine: PolicyEngine, *, roots: Iterable[str], version: int = 0
+    log: AuditLog,
+    config: Config,
+    data: PolicyData,
+    engine: PolicyEngine,
+    *,
+    roots: Iterable[str],
+    version: int = 0,
+    signers: Iterable[str] = (),
 ) -> Change | None:
     """Compare with the newest record; None when nothing differs.
 
@@ -143,6 +151,7 @@ def find_change(
         engine: the same.
         roots: digests of the files that ``keyring.roots`` names; who may sign a keyring is what they say.
         version: of the signed policies; 0 where nobody has to sign.
+        signers: digests of the files that ``policy.bundle_keys`` names.
 
     Raises:
         AuditError: the record can't be read.
@@ -151,16 +160,18 @@ def find_change(
     if newest is None:
         return Change((), (), first=True)
     settings, rules = flatten_config(config), _policy(engine, version)
-    digests, pinned = (str(_digest(settings)), str(data.digest)), newest.get("roots") == _roots(roots)
+    digests = (str(_digest(settings)), str(data.digest))
+    given = {_ROOTS: (newest.get("roots"), _roots(roots)), _SIGNERS: (newest.get("bundle_keys", []), _roots(signers))}
+    others = [key for key, (before, after) in given.items() if before != after]
     same = (newest.get("settings_digest"), newest.get("data_digest")) == digests and newest.get("policy") == rules
-    if same and pinned:
+    if same and not others:
         return None
     old_settings = _read(log.newest_attachment(CONFIGURATION, SETTINGS_ATTACHMENT))
     old_data = _read(log.newest_attachment(CONFIGURATION, DATA_ATTACHMENT))
     former = newest.get("policy", {})
     keys = [key for key in ("revision", "version", "engine", "engine_version") if former.get(key) != rules.get(key)]
     changed = [f"policy.{key}" if key in {"revision", "version"} else key for key in keys]
-    changed += [] if pinned else [_ROOTS]
+    changed += others
     if old_settings is None or old_data is None:
         return Change(tuple(changed), (), compared=False)
     changed += _differing(old_settings, settings)
@@ -184,6 +195,7 @@ def record_change(
     moment: datetime,
     cause: str,
     version: int = 0,
+    signers: Iterable[str] = (),
     pending: Iterable[str] = (),
 ) -> Appended:
     """Make the change a record.
@@ -198,6 +210,7 @@ def record_change(
         moment: aware UTC.
         cause: ``start`` or ``reload``.
         version: as for :func:`find_change`.
+        signers: as for :func:`find_change`.
         pending: keys that have changed in the file and wait for a restart.
 
     Raises:
@@ -214,6 +227,7 @@ def record_change(
         "data_digest": str(data.digest),
         "policy": _policy(engine, version),
         "roots": _roots(roots),
+        **({"bundle_keys": keys} if (keys := _roots(signers)) else {}),
         "first": change.first,
         "compared": change.compared,
         "changed": _listed(change.keys),

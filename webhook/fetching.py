@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import threading
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,18 @@ from placet.canonical import Digest
 from placet.config import Config
 from placet.errors import EngineError, PlacetError
 from placet.policy.bundle import MANIFEST
-from placet.policy.chosen import choose_policies
+from placet.policy.chosen import ChosenPolicies, choose_policies
 from placet.policy.data import load_policy_data
 from placet.policy.locations import fetch_package, parse_location
+from placet.policy.offer import NOTHING, Offer, find_offer
 from placet.policy.package import parse_package, save_package
 from placet.policy.signed import SIGNATURE
 from webhook import logs
 from webhook.candidate import prove_candidate
 from webhook.readiness import Finding
 
+AGAIN: Final = timedelta(seconds=60)
+"""After which the same package is tried again: the clock, or a file beside it, may have been the cause."""
 _STOP_S: Final = 5.0
 
 
@@ -34,17 +38,27 @@ class PolicyFetcher:
         problem: why the last look brought nothing that can be used; None when all was well.
     """
 
-    def __init__(self, *, clock: Callable[[], datetime], newest_version: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime],
+        newest_version: Callable[[], int],
+        refused: Callable[[PlacetError | OSError, Offer], None] = lambda _error, _offer: None,
+    ) -> None:
         """Nothing is fetched yet.
 
         Args:
             clock: aware UTC.
             newest_version: of the signed policies that are in force.
+            refused: is told of each look that brings nothing for another reason, or from another offer, than the last.
         """
         self._clock = clock
         self._newest_version = newest_version
+        self._refused = refused
         self._source = ""
         self._tag = ""
+        self._offer = NOTHING
+        self._failed: _Failed | None = None
         self.problem: Finding | None = None
 
     def look(self, config: Config) -> str:
@@ -57,19 +71,51 @@ class PolicyFetcher:
         if not policy.bundle_source or policy.bundle is None:
             self.problem = None
             return ""
+        self._offer = NOTHING
         try:
             result = self._fetch(config, policy.bundle)
         except (PlacetError, OSError) as error:
             code = error.code if isinstance(error, PlacetError) else "bundle_unwritable"
-            found = Finding(code, f"{error}; what was in force before stays so")
+            found = Finding(code, f"{error}{self._offer.shown}; what was in force before stays so")
             if found != self.problem:
-                logs.say(logging.ERROR, "policies not fetched", code=code, detail=str(error))
+                logs.say(logging.ERROR, "policies not fetched", code=code, detail=logs.told(found.detail))
+                self._refused(error, self._offer)
             self.problem = found
             return "refused"
         if self.problem is not None:
             logs.say(logging.INFO, "policies can be fetched again")
         self.problem = None
         return result
+
+    def look_first(self, config: Config, kept: Callable[[], bytes | None]) -> None:
+        """Before the first gate: fetch what is new. Another replica may have put newer policies in force meanwhile.
+
+        Where the source has nothing that can be used, and neither has the folder, it is what was in force last, as the
+        record keeps it: verified like any other.
+
+        Args:
+            config: to start with.
+            kept: the package of the policies that were in force last, unverified; None for none.
+
+        Raises:
+            PlacetError: there are no policies, and none can be had.
+        """
+        policy = config.policy
+        if not policy.bundle_source or policy.bundle is None:
+            return
+        self.look(config)
+        fault = self._fault_of(config)
+        if fault is None:
+            return
+        raw = kept()
+        if raw is None:
+            raise fault if self.problem is None else EngineError(self.problem.detail, code=self.problem.code)
+        with _unpacked(raw) as tried:
+            chosen = self._verify(config, tried)
+        save_package(raw, policy.bundle)
+        logs.say(
+            logging.WARNING, "policies taken from the record", version=chosen.version, revision=chosen.bundle.revision
+        )
 
     def _fetch(self, config: Config, folder: Path) -> str:
         policy = config.policy
@@ -78,22 +124,71 @@ class PolicyFetcher:
         got = fetch_package(parse_location(policy.bundle_source), ca_file=policy.bundle_ca, tag=self._tag)
         if got.raw is None:
             return "unchanged"
+        self._offer = find_offer(got.raw)
+        self._raise_again(config, got.raw)
         files = parse_package(got.raw)
-        manifest = files[MANIFEST]
         if all(_read(folder / name) == files.get(name, b"") for name in (MANIFEST, SIGNATURE)):
             self._tag = got.tag
             return "unchanged"
-        with tempfile.TemporaryDirectory(prefix="placet-policies-") as aside:
-            tried = Path(aside) / "bundle"
-            save_package(got.raw, tried)
-            chosen = choose_policies(
-                replace(policy, bundle=tried), now=self._clock(), newest_version=self._newest_version()
-            )
-            prove_candidate(config, load_policy_data(policy.data, chosen.bundle))
+        try:
+            chosen = self._try(config, got.raw)
+        except PlacetError as error:
+            self._failed = _Failed(self._attempt(config, got.raw), error, self._clock())
+            raise
         save_package(got.raw, folder)
         self._tag = got.tag
-        logs.say(logging.INFO, "policies fetched", version=chosen.version, digest=str(Digest.of(manifest)))
+        logs.say(logging.INFO, "policies fetched", version=chosen.version, digest=str(Digest.of(files[MANIFEST])))
         return "fetched"
+
+    def _try(self, config: Config, raw: bytes) -> ChosenPolicies:
+        with _unpacked(raw) as tried:
+            try:
+                chosen = self._verify(config, tried)
+                prove_candidate(config, load_policy_data(config.policy.data, chosen.bundle))
+            except EngineError as error:  # where it was unpacked says nothing to anybody
+                message = str(error).replace(str(tried), config.policy.bundle_source)
+                raise EngineError(message, code=error.code, hint=error.hint) from error
+        return chosen
+
+    def _verify(self, config: Config, folder: Path) -> ChosenPolicies:
+        policy = replace(config.policy, bundle=folder)
+        return choose_policies(policy, now=self._clock(), newest_version=self._newest_version())
+
+    def _fault_of(self, config: Config) -> PlacetError | None:
+        """What keeps a gate from starting with what the folder holds."""
+        try:
+            choose_policies(config.policy, now=self._clock(), newest_version=self._newest_version())
+        except PlacetError as error:
+            return error
+        return None
+
+    def _attempt(self, config: Config, raw: bytes) -> tuple[object, ...]:
+        return Digest.of(raw), config.policy, self._newest_version()
+
+    def _raise_again(self, config: Config, raw: bytes) -> None:
+        """What was refused a moment ago, and is asked about in the same way, is not tried again at each look."""
+        failed = self._failed
+        if failed is None or failed.attempt != self._attempt(config, raw):
+            return
+        if timedelta() <= self._clock() - failed.moment < AGAIN:
+            raise failed.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An attempt that failed: with which bytes, keys and versions, how, and when."""
+
+    attempt: tuple[object, ...]
+    error: PlacetError
+    moment: datetime
+
+
+@contextlib.contextmanager
+def _unpacked(raw: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="placet-policies-") as aside:
+        tried = Path(aside) / "bundle"
+        save_package(raw, tried)
+        yield tried
 
 
 def _read(file: Path) -> bytes:
@@ -101,23 +196,6 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError:
         return b""
-
-
-def fetch_first(config: Config, *, clock: Callable[[], datetime], newest_version: Callable[[], int]) -> None:
-    """Before the first gate: fetch what is new. Another replica may have put newer policies in force meanwhile.
-
-    Where there are policies already, a source that can't be reached is no reason not to start.
-
-    Raises:
-        EngineError: there are none, and none can be had.
-    """
-    policy = config.policy
-    if not policy.bundle_source or policy.bundle is None:
-        return
-    fetcher = PolicyFetcher(clock=clock, newest_version=newest_version)
-    fetcher.look(config)
-    if fetcher.problem is not None and not (policy.bundle / MANIFEST).exists():
-        raise EngineError(fetcher.problem.detail, code=fetcher.problem.code)
 
 
 class FetcherThread(threading.Thread):

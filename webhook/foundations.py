@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from placet.approvals.keyring import VerifiedKeyring
-from placet.audit.log import AuditLog
+from placet.audit.log import MAX_ATTACHMENT_BYTES, AuditLog
 from placet.audit.record import CONFIGURATION, KEYRING, POLICY, SCHEMA, attachment_digests
 from placet.audit.stored import read_stored
 from placet.canonical import Digest
-from placet.policy.bundle import SOURCES, WASM, Bundle
+from placet.errors import EngineError
+from placet.policy.bundle import MANIFEST, SOURCES, WASM, Bundle
+from placet.policy.package import parse_package, render_package
 from placet.record import render_time
 from placet.replay import EVALUATION
 
@@ -23,6 +25,7 @@ ENVELOPE: Final = "envelope"
 MANIFEST_ATTACHMENT: Final = "manifest"
 SOURCES_ATTACHMENT: Final = "sources"
 WASM_ATTACHMENT: Final = "wasm"
+PACKAGE_ATTACHMENT: Final = "package"
 
 
 def newest_keyring_version(log: AuditLog) -> int:
@@ -75,16 +78,18 @@ def record_keyring(log: AuditLog, cluster: str, keyring: VerifiedKeyring, moment
     )
 
 
-def record_policies(log: AuditLog, cluster: str, bundle: Bundle, moment: datetime) -> None:
+def record_policies(log: AuditLog, cluster: str, bundle: Bundle, moment: datetime, *, version: int = 0) -> None:
     """The policies, with all that it takes to judge by them again; each bundle once in a log.
 
-    Which one is in force when, leaves of type ``configuration`` say, and each decision.
+    Which one is in force when, leaves of type ``configuration`` say, and each decision. Of signed ones the package is
+    kept too, with its signatures: a gate that has nothing else to start from takes it from there.
 
     Args:
         log: to append to.
         cluster: of the gate.
         bundle: of the engine.
         moment: aware UTC.
+        version: that was signed; 0 where nobody has to sign.
 
     Raises:
         AuditError: it could not be recorded.
@@ -95,6 +100,8 @@ def record_policies(log: AuditLog, cluster: str, bundle: Bundle, moment: datetim
         SOURCES_ATTACHMENT: bundle.load_file(SOURCES),
         WASM_ATTACHMENT: bundle.load_file(WASM),
     }
+    if version:
+        content |= _package(bundle, content[MANIFEST_ATTACHMENT])
     digests = {f"{name}_digest": str(Digest.of(raw)) for name, raw in content.items()}
     if _is_kept(log, digests, content):
         return
@@ -108,9 +115,40 @@ def record_policies(log: AuditLog, cluster: str, bundle: Bundle, moment: datetim
         "entry_point": bundle.entry_point,
         "rules": len(bundle.rules),
         "evaluation": EVALUATION,
+        **({"version": version} if version else {}),
         **digests,
     }
     log.append(body, attachments=content)
+
+
+def find_package(log: AuditLog) -> bytes | None:
+    """The package of the signed policies that were in force last, unverified; None where it was not kept.
+
+    Raises:
+        AuditError: the record can't be read.
+    """
+    newest = log.newest(CONFIGURATION) or {}
+    in_force = newest.get("policy", {})
+    version, revision = in_force.get("version", 0), in_force.get("revision")
+    if not version:
+        return None
+    with log.reading() as reader:
+        for stored in reversed(list(reader.of_type(POLICY, start=0))):
+            body = read_stored(stored).body
+            if (body.get("version"), body.get("revision")) != (version, revision):
+                continue
+            content = reader.attachment(stored.index, PACKAGE_ATTACHMENT)
+            if content is not None and body.get(f"{PACKAGE_ATTACHMENT}_digest") == str(Digest.of(content)):
+                return bytes(content)
+    return None
+
+
+def _package(bundle: Bundle, manifest: bytes) -> dict[str, bytes]:
+    """The package of a folder, where it is no larger than what the record keeps beside a leaf."""
+    package = render_package(bundle.folder)
+    if parse_package(package)[MANIFEST] != manifest:
+        raise EngineError("the policies were replaced while they were recorded", code="bundle_invalid")
+    return {PACKAGE_ATTACHMENT: package} if len(package) <= MAX_ATTACHMENT_BYTES else {}
 
 
 def _is_kept(log: AuditLog, digests: Mapping[str, str], content: Mapping[str, Any]) -> bool:

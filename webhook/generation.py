@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -61,6 +61,7 @@ class Generation:
         engine: prepared, or on its way to it.
         trust: keyring and revocations.
         roots: digests of the root files that ``trust`` was made with.
+        signers: digests of the files of those who may sign the policies.
         facts: what the cluster knows of autoscalers.
         parents: where objects are looked up that others belong to.
         residents: who counts what runs in a namespace.
@@ -81,6 +82,7 @@ class Generation:
     exemptions: Exemptions
     namespaces: Namespaces
     gate: Gate
+    signers: tuple[str, ...] = ()
 
 
 class GenerationBuilder:
@@ -119,6 +121,7 @@ class GenerationBuilder:
         Raises:
             PlacetError: a part can't be used.
         """
+        signers = tuple(digest_file(file) for file in _key_files(config.policy.bundle_keys))
         data, version = load_policies(config, now=self._clock(), newest_version=newest_policy_version(self._log))
         if former is not None and data.bundle != former.data.bundle:
             prove_candidate(config, data)  # in a process of its own: what it does to that does nothing to this one
@@ -153,7 +156,19 @@ class GenerationBuilder:
             engine.close()
             raise
         return Generation(
-            config, data, version, engine, trust, roots, facts, parents, residents, exemptions, namespaces, gate
+            config,
+            data,
+            version,
+            engine,
+            trust,
+            roots,
+            facts,
+            parents,
+            residents,
+            exemptions,
+            namespaces,
+            gate,
+            signers,
         )
 
     def _trust(self, config: Config, former: Generation | None, roots: tuple[str, ...]) -> FileTrust:
@@ -203,18 +218,19 @@ def fingerprint(config_file: Path, config: Config) -> dict[str, str]:
     optional = [file for file in (config.policy.data, config.next_log_key) if file is not None]
     if config.policy.bundle is not None:  # the manifest has the digests of all other files; these two judge
         optional += [config.policy.bundle / name for name in (MANIFEST, SIGNATURE, WASM, SOURCES)]
-        optional += config.policy.bundle_keys
+        optional += _key_files(config.policy.bundle_keys)
     files = [config_file, *_root_files(config), *optional, config.log_key]
     return {str(file): digest_file(file) for file in files}
 
 
 def judges_otherwise(former: Generation, generation: Generation) -> bool:
     """Whether what is judged with differs."""
-    return (former.config, former.data.digest, former.data.bundle, former.roots) != (
+    return (former.config, former.data.digest, former.data.bundle, former.roots, former.signers) != (
         generation.config,
         generation.data.digest,
         generation.data.bundle,
         generation.roots,
+        generation.signers,
     )
 
 
@@ -248,8 +264,12 @@ def _prepare(engine: PolicyEngine, *, may_wait: bool) -> bool:
 
 
 def _root_files(config: Config) -> list[Path]:
+    return _key_files(config.root_files)
+
+
+def _key_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
-    for path in config.root_files:
+    for path in paths:
         files += sorted([*path.glob("*.pub"), *path.glob("*.pem")]) if path.is_dir() else [path]
     return files
 

@@ -193,15 +193,15 @@ PUBLISHED: Final = Metric(
     Counter, "placet_published", "What this process has shown of the record in the cluster, by `kind` (`event`, "
     "`decisions`, `report`) and what became of it: `created`, `updated`, `unchanged`, `removed`, `left_out` (no room, "
     "or, of a `leaf`, too much to make up for), `gone` (the namespace or the kind), `forbidden`, `refused`, `failed`. "
-    "Shown with `record.publish`.", ("kind", "outcome"),
+    "Shown with `record.publish`, and of Events about the gate's own policies.", ("kind", "outcome"),
 )  # fmt: skip
 PUBLISH_BEHIND: Final = Metric(
     Gauge, "placet_publish_behind", "Leaves of the record that are not published yet; 0 where another replica "
     "publishes.",
 )  # fmt: skip
 PUBLISH_FAILING: Final = Metric(
-    Gauge, "placet_publish_failing", "1 where the last attempt failed: `publish`, or `export` of checkpoints. No "
-    "answer waits for either.", ("part",),
+    Gauge, "placet_publish_failing", "1 where the last attempt failed: `publish`, `export` of checkpoints, or "
+    "`notices`, Events about the gate's own policies. No answer waits for any.", ("part",),
 )  # fmt: skip
 EXPORTED_SIZE: Final = Metric(
     Gauge, "placet_checkpoint_exported_size", "Leaves under the newest checkpoint that is known to be exported."

@@ -273,7 +273,7 @@ class Metrics:
         self._child(PUBLISHED, self._known(kind), self._known(outcome)).inc(number)
 
     def publishing(self, part: str, *, failing: bool, behind: int | None = None) -> None:
-        """How publishing stands; ``part`` is ``publish`` or ``export``."""
+        """How publishing stands; ``part`` is ``publish``, ``export`` or ``notices``."""
         self._child(PUBLISH_FAILING, part).set(int(failing))
         if behind is not None:
             self._made[PUBLISH_BEHIND.name].set(behind)

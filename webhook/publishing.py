@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,9 @@ from placet.errors import PlacetError, TamperError
 from placet.publish.api import FORBIDDEN, ClusterObjects, Objects
 from placet.publish.checkpoints import ExportedCheckpoints
 from placet.publish.decisions import DecisionSink
-from placet.publish.events import EventSink
+from placet.publish.events import LEFT_OUT, EventSink
 from placet.publish.lease import LEASE_NAME, LostLease, PublisherLease
+from placet.publish.notices import Notices, OwnPod
 from placet.publish.publisher import Publisher, Sink
 from placet.publish.reports import ReportSink
 from webhook import logs
@@ -113,6 +114,7 @@ class Publishing:
         *,
         clock: Callable[[], datetime],
         connect: Callable[[Path | None, Callable[[float], object]], Objects] | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Put the parts together; nothing runs yet.
 
@@ -123,6 +125,7 @@ class Publishing:
             metrics: are told of everything.
             clock: aware UTC.
             connect: opens the way to the API server of a kubeconfig, given what waits between writes.
+            environment: names the Pod, where Events about its policies are wanted.
         """
         self._metrics = metrics
         self._said: set[tuple[str, str]] = set()
@@ -137,6 +140,7 @@ class Publishing:
             self.loops.append(self._build_publisher(config, log, clock))
         if config.export.namespace:
             self.loops.append(self._build_exporter(config, log, keys))
+        self.notices = self._build_notices(config, OwnPod.of(environment))
 
     def start(self) -> None:
         """Begin."""
@@ -196,6 +200,26 @@ class Publishing:
             lease.release()
 
         return Loop("publish", publish, self._metrics, stopping=self._stopping, close=close)
+
+    def _build_notices(self, config: Config, pod: OwnPod | None) -> Notices | None:
+        """Each replica tells of itself: what one has refused, another may have taken."""
+        if pod is None:
+            return None
+        for outcome in (FORBIDDEN, LEFT_OUT):
+            self._metrics.published("event", outcome, 0)
+        notices = Notices(
+            pod,
+            self._connect(config.kubeconfig, self._pause),
+            count=self._count,
+            left_out=lambda: self._metrics.published("event", LEFT_OUT, 1),
+        )
+
+        def tell() -> float:
+            notices.publish()
+            return IDLE_S
+
+        self.loops.append(Loop("notices", tell, self._metrics, stopping=self._stopping))
+        return notices
 
     def _build_exporter(self, config: Config, log: AuditLog, keys: Sequence[VerifierKey]) -> Loop:
         kubeconfig = config.export.kubeconfig or config.kubeconfig

@@ -17,7 +17,7 @@ from placet.text import clip, safe
 PROCESS: Final = "process"
 PARTS: Final = (
     PROCESS, "configuration", "keyring", "record", "checkpoint", "engine", "lookups", "certificate", "client_ca",
-    "publishing", "shadow",
+    "publishing", "policies", "shadow",
 )  # fmt: skip
 OLD_LOOK_S: Final = 15.0
 _LONGEST: Final = 400

@@ -31,8 +31,8 @@ from webhook import logs
 from webhook.app import create_app
 from webhook.canary import CanaryThread
 from webhook.changes import find_change, find_restart_keys, keep_restart_settings, record_change
-from webhook.fetching import FetcherThread, PolicyFetcher, fetch_first
-from webhook.foundations import newest_policy_version, record_policies
+from webhook.fetching import FetcherThread, PolicyFetcher
+from webhook.foundations import find_package, newest_policy_version, record_policies
 from webhook.gates import Gates
 from webhook.generation import Generation, GenerationBuilder, digest_log_keys, fingerprint, judges_otherwise
 from webhook.inspection import Inspector
@@ -47,6 +47,7 @@ from webhook.settings import Access, HttpSettings, load_access
 from webhook.shadow import Shadow, ShadowedObserver
 from webhook.shadow_metrics import ShadowCounts
 from webhook.spooled import Draining
+from webhook.told import ToldPolicies
 from webhook.watch import Watcher
 
 RETRY_S: Final = 15.0
@@ -115,7 +116,12 @@ class Runtime:
         self._builder = GenerationBuilder(
             log, metrics, kept=self._kept, clock=clock, informer=self._informer, spool=spool, persons=recording.persons
         )
-        fetch_first(config, clock=clock, newest_version=lambda: newest_policy_version(log))
+        self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
+        self._told = ToldPolicies(self.publishing.notices, clock=clock)
+        self.fetcher = PolicyFetcher(
+            clock=clock, newest_version=lambda: newest_policy_version(log), refused=self._told.refused
+        )
+        self.fetcher.look_first(config, lambda: find_package(log))
         self._watched = config
         self._seen = fingerprint(config.file, config)
         self._log_keys = digest_log_keys(config)
@@ -127,7 +133,6 @@ class Runtime:
             self._generation.engine.close()
             raise
         self.checkpointer = Checkpointer(log, save=recording.save, persons=recording.persons)
-        self.publishing = Publishing(config, log, recording.keys, metrics, clock=clock)
         self._inspector = Inspector(
             log,
             self.checkpointer,
@@ -142,9 +147,9 @@ class Runtime:
         )
         self._complaints: set[str] = set()
         self._keeper = CheckpointThread(self.checkpointer, failed=self._complain, clock=clock)
-        self._watcher = Watcher([self.look_for_changes, self.look])
+        # Apart: while policies are tried aside, which may take a minute, readiness goes on being looked at.
+        self._watchers = [Watcher([self.look_for_changes]), Watcher([self.look])]
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
-        self.fetcher = PolicyFetcher(clock=clock, newest_version=lambda: newest_policy_version(log))
         self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
         self.shadow = Shadow(log, ShadowCounts(metrics), cluster=config.cluster, clock=clock)
         self.app: Flask = create_app(
@@ -225,7 +230,8 @@ class Runtime:
         self._keeper.start()
         if self.draining is not None:
             self.draining.start()
-        self._watcher.start()
+        for watcher in self._watchers:
+            watcher.start()
         self.publishing.start()
         self.canaries.start()
         self._fetching.start()
@@ -238,8 +244,10 @@ class Runtime:
     def look(self) -> None:
         """Look at every part now; /readyz answers with what was found."""
         with self._looking:
-            begun_s = time.monotonic()
-            report = self._inspector.look(self._generation, self._warnings())
+            generation, begun_s = None, time.monotonic()
+            while generation is not self._generation:  # what was replaced meanwhile, and closed, says nothing
+                generation, begun_s = self._generation, time.monotonic()
+                report = self._inspector.look(generation, self._warnings())
             self._readiness.update(report, at_s=begun_s)
         if not {"record", "checkpoint"} & report.problems.keys():
             self._complaints.clear()
@@ -265,7 +273,8 @@ class Runtime:
         self.shadow.stop()
         self.canaries.stop()
         self.publishing.stop()
-        self._watcher.stop()
+        for watcher in self._watchers:
+            watcher.stop()
         if self._informer is not None:
             self._informer.stop()
         if self._keeper.is_alive():
@@ -346,8 +355,9 @@ class Runtime:
             AuditError: it could not be recorded, and must not count.
         """
         config, data, engine = generation.config, generation.data, generation.engine
-        record_policies(self._log, config.cluster, data.bundle, self._clock())
-        change = find_change(self._log, config, data, engine, roots=generation.roots, version=generation.version)
+        record_policies(self._log, config.cluster, data.bundle, self._clock(), version=generation.version)
+        roots, version, signers = generation.roots, generation.version, generation.signers
+        change = find_change(self._log, config, data, engine, roots=roots, version=version, signers=signers)
         if change is not None:
             kept = record_change(
                 self._log,
@@ -357,6 +367,7 @@ class Runtime:
                 engine,
                 roots=generation.roots,
                 version=generation.version,
+                signers=generation.signers,
                 moment=self._clock(),
                 cause=cause,
                 pending=self._pending,
@@ -369,6 +380,7 @@ class Runtime:
         self.metrics.judging_with(
             revision=engine.revision, data_digest=str(data.digest), environments=data.value["environments"]
         )
+        self._told.in_force(data.bundle, generation.version)
         return change is not None
 
     def _refuse(self, error: PlacetError) -> None:
@@ -377,6 +389,7 @@ class Runtime:
         if found != self._refused:
             logs.say(logging.ERROR, "reload refused", code=error.code, detail=logs.told(error), hint=error.hint)
             self.metrics.reloaded(f"refused_{_part_of(error)}")
+            self._told.refused(error)
         self._refused = found
         self._retry_s = time.monotonic() + RETRY_S  # the cause may lie elsewhere: an engine, the store, the clock
         self.look()

@@ -12,7 +12,7 @@ from placet.audit.record import attachment_digests
 
 # Beside a decision, or what it rests on, until it is erased.
 KEPT: Final = frozenset(
-    {"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources", "report"}
+    {"input", "content", "signed", "exemption", "envelope", "manifest", "wasm", "sources", "package", "report"}
 )
 
 

@@ -30,7 +30,7 @@ MAX_REASON: Final = 500
 MAX_LISTED: Final = 128
 _IN_FORCE: Final = (KEYRING, CONFIGURATION)
 # Nobody's words: the policies, compiled and as sources.
-_NAMELESS: Final = frozenset({"wasm", "sources"})
+_NAMELESS: Final = frozenset({"wasm", "sources", "package"})
 _BASE64: Final = re.compile(r'"([A-Za-z0-9+/_-]{8,}={0,2})"')
 _MAX_DEPTH: Final = 3  # an envelope, its payload, an envelope in that
 

@@ -89,6 +89,7 @@ WITH_THEIR_LEAF: Final = frozenset(
         (POLICY, "manifest"),
         (POLICY, "wasm"),
         (POLICY, "sources"),
+        (POLICY, "package"),
         (EXEMPTION, "envelope"),
         (SCAN, "report"),
         (CONFIGURATION, "settings"),

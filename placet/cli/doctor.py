@@ -213,6 +213,7 @@ def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCl
     from placet.config import load_config
     from placet.decide import Gate, NoHistory
     from placet.doctor.examination import Local
+    from placet.doctor.policies import check_policies
     from placet.doctor.publishing import needed_rights
     from placet.errors import InputError
     from placet.stored_history import StoredHistory
@@ -242,6 +243,7 @@ def _open_local(config_file: Path, record: StoreLocation | None, cluster: LiveCl
         open_judge=open_judge,
         exempted=_load_exempted(config, data, trust),
         rights=needed_rights(config.publish, config.export),
+        policies=tuple(check_policies(config.policy, clock.now_utc())),
     )
 
 

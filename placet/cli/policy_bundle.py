@@ -199,18 +199,22 @@ def show(folder: Path, output: str) -> None:
 @bundle.command()
 @click.argument("folder", type=_FOLDER)
 @click.argument("location")
+@click.option("--opa", "for_opa", is_flag=True, help="Put there what an OPA server loads, instead of the package.")
 @_CA
-def push(folder: Path, location: str, ca_file: Path | None) -> None:
+def push(folder: Path, location: str, for_opa: bool, ca_file: Path | None) -> None:
     r"""Put a bundle to where gates find it.
 
-    LOCATION is a folder, a URL that takes PUT, or oci://HOST/NAME:TAG. An OPA server that is configured with the same
-    reference of a registry loads the policies from it too. Nothing unsigned has to be refused here: gates refuse it.
+    LOCATION is a folder, file:PATH, a URL that takes PUT, or oci://HOST/NAME:TAG. An OPA server that is configured with
+    the same reference of a registry loads the policies from it too; from a file or a URL it loads what --opa puts
+    there. Nothing unsigned has to be refused here: gates refuse it.
 
     \b
     Examples:
       placet policy bundle push policies.d oci://registry.example.org/team/policies:7
       placet policy bundle push policies.d https://files.example.org/policies.tar.gz
       placet policy bundle push policies.d /srv/policies
+      placet policy bundle push policies.d file:policies.tar.gz
+      placet policy bundle push policies.d https://files.example.org/opa.tar.gz --opa
 
     \b
     Environment:
@@ -222,8 +226,11 @@ def push(folder: Path, location: str, ca_file: Path | None) -> None:
     from placet.policy.locations import parse_location, store_package
     from placet.policy.package import render_package
 
-    raw = render_package(folder)
-    fetched_as = store_package(raw, parse_location(location), ca_file=ca_file)
+    place = parse_location(location)
+    if for_opa and place.kind not in {"file", "http"}:
+        raise click.UsageError("--opa goes with a file or a URL; an artifact in a registry has what OPA loads in it.")
+    raw = _render_for_opa(folder) if for_opa else render_package(folder)
+    fetched_as = store_package(raw, place, ca_file=ca_file)
     say(f"{len(raw)} bytes, fetched again as")
     click.echo(fetched_as)
 
@@ -291,6 +298,13 @@ def pull(
     say(f"written to {folder}")
     if keys:
         _print(checked, output)
+
+
+def _render_for_opa(folder: Path) -> bytes:
+    """What an OPA server loads, as the manifest names it."""
+    from placet.policy.bundle import SOURCES, load_bundle
+
+    return load_bundle(folder).load_file(SOURCES)
 
 
 def _find_present(folder: Path, manifest: bytes, number: int | None) -> Any:

@@ -59,6 +59,7 @@ class Local:
         open_judge: makes the gate; it may raise PlacetError.
         exempted: the gate's exemptions.
         rights: what the gate's account needs to publish what it records.
+        policies: what was found about those that the configuration names.
     """
 
     environments: Collection[str]
@@ -68,6 +69,7 @@ class Local:
     open_judge: Callable[[], Judge]
     exempted: Exempted = field(default_factory=Exempted)
     rights: Sequence[Right] = ()
+    policies: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class Examination:
             return
         if not self.local.looks:
             yield Finding(Code.ENVIRONMENT_BELIEVED, "--config", "`environments` is none")
+        yield from self.local.policies
         yield from check_keyring(self.local.keys, self.now)
         workloads, unread = load_running(self.reader, served.plurals, find_forms(self.kinds, definitions))
         yield from unread

@@ -80,6 +80,11 @@ class Code(StrEnum):
     EXEMPTION_ENDS = "exemption_ends"
     EXEMPTION_UNUSABLE = "exemption_unusable"
     EXEMPTION_UNUSED = "exemption_unused"
+    POLICIES_OWN = "policies_own"
+    POLICIES_OFFERED = "policies_offered"
+    POLICIES_UNSIGNED = "policies_unsigned"
+    POLICIES_REFUSED = "policies_refused"
+    POLICIES_UNREACHABLE = "policies_unreachable"
     NO_CONFIG = "no_config"
     NOT_READ = "not_read"
 
@@ -348,6 +353,29 @@ MEANINGS: Final = {
         _NOTE,
         "It would let in what nobody runs: nobody would look twice when it comes.",
         "Take its file away, unless a rollout is about to need it.",
+    ),
+    Code.POLICIES_OWN: Meaning(
+        _NOTE, "These policies judge, and not those that ship.", "Compare version and digest with what was released."
+    ),
+    Code.POLICIES_OFFERED: Meaning(
+        _NOTE,
+        "The source holds other policies, signed as is asked for; a gate takes them once they stand its test.",
+        "Wait for the next look, or read the gate's Events and /readyz.",
+    ),
+    Code.POLICIES_UNSIGNED: Meaning(
+        _RISK,
+        "Whoever can write to the folder changes the policies, and can let anything in.",
+        "Sign them with `placet policy bundle sign`, and name the keys in `policy.bundle_keys`.",
+    ),
+    Code.POLICIES_REFUSED: Meaning(
+        _RISK,
+        "Gates refuse these policies; what was in force before stays so, and nothing newer gets in.",
+        "The code says why: docs/operations.md, Policies of your own.",
+    ),
+    Code.POLICIES_UNREACHABLE: Meaning(
+        _RISK,
+        "Nothing newer gets into force, and a gate with a new record could not start.",
+        "Look at the address, the network and the credentials.",
     ),
     Code.NO_CONFIG: Meaning(
         _NOTE,

@@ -1,6 +1,7 @@
-"""Where policy packages are kept: a folder, a web server, an OCI registry.
+"""Where policy packages are kept: a folder, a file, a web server, an OCI registry.
 
     policies/                            a bundle folder
+    file:/placet/policies.tar.gz         a package in a file, such as the one that a ConfigMap is mounted as
     https://host/path/policies.tar.gz    a file that GET gives and PUT takes
     oci://host/repository:tag            an artifact; @sha256:... instead of a tag never moves
 
@@ -13,15 +14,18 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from placet.audit.durable import replace_file
 from placet.errors import EngineError, InputError
 from placet.policy.package import MAX_PACKAGE_BYTES, render_package, save_package
 
 if TYPE_CHECKING:
     import requests
 
+FILE_SCHEME: Final = "file:"
 BUNDLE_TOKEN: Final = "PLACET_BUNDLE_TOKEN"  # noqa: S105 - the name of a variable
 TIMEOUT_S: Final = (5.0, 30.0)
 """Seconds to connect, and between two bytes."""
@@ -43,7 +47,7 @@ class Location:
     """A place of packages.
 
     Attributes:
-        kind: ``folder``, ``http`` or ``oci``.
+        kind: ``folder``, ``file``, ``http`` or ``oci``.
         text: as it was given.
         address: what comes after the scheme; the whole URL where ``kind`` is ``http``.
         plain: whether it is spoken to without TLS.
@@ -81,6 +85,8 @@ def parse_location(text: str) -> Location:
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if text.startswith(FILE_SCHEME):
+            return _parse_file(text)
         return Location("folder", text, text)
     if scheme in {"http", "https"}:
         if not rest or "@" in rest.partition("/")[0]:
@@ -96,7 +102,16 @@ def parse_location(text: str) -> Location:
                 f"{text!r} is no reference of a registry", hint="As in oci://registry.example.org/team/policies:3"
             )
         return Location("oci", text, rest, plain=scheme == "oci+http")
-    raise InputError(f"no place of policies is called {scheme[:32]!r}", hint="Known: a folder, https:// and oci://.")
+    raise InputError(
+        f"no place of policies is called {scheme[:32]!r}", hint="Known: a folder, file:, https:// and oci://."
+    )
+
+
+def _parse_file(text: str) -> Location:
+    path = text.removeprefix(FILE_SCHEME)
+    if not path.strip():
+        raise InputError("file: names no file", hint="As in file:/placet/policies/policies.tar.gz")
+    return Location("file", text, path)
 
 
 def fetch_package(location: Location, *, ca_file: Path | None = None, tag: str = "") -> Fetched:
@@ -113,6 +128,8 @@ def fetch_package(location: Location, *, ca_file: Path | None = None, tag: str =
     match location.kind:
         case "folder":
             return Fetched(render_package(Path(location.address)), "")
+        case "file":
+            return _read_file(location, tag)
         case "http":
             return _get(location, ca_file, tag)
         case _:
@@ -129,6 +146,7 @@ def store_package(raw: bytes, location: Location, *, ca_file: Path | None = None
 
     Raises:
         EngineError: ``bundle_unreachable``, or the place does not take it.
+        StoreUnavailable: the file can't be written.
         InputError: the place is a fixed one.
     """
     match location.kind:
@@ -139,6 +157,9 @@ def store_package(raw: bytes, location: Location, *, ca_file: Path | None = None
                 message = f"can't write {location.address}: {exc.strerror or exc}"
                 raise EngineError(message, code="bundle_unreachable") from exc
             return location.text
+        case "file":
+            replace_file(Path(location.address), raw, mode=0o644)
+            return location.text
         case "http":
             _put(raw, location, ca_file)
             return location.text
@@ -146,6 +167,20 @@ def store_package(raw: bytes, location: Location, *, ca_file: Path | None = None
             from placet.policy.registry import store_artifact  # noqa: PLC0415 - slow to import, and few need it
 
             return store_artifact(raw, location, ca_file=ca_file)
+
+
+def _read_file(location: Location, tag: str) -> Fetched:
+    """The content itself says whether it changed: a kubelet replaces the files of a ConfigMap by another folder."""
+    try:
+        with Path(location.address).open("rb") as file:
+            raw = file.read(MAX_PACKAGE_BYTES + 1)
+    except FileNotFoundError as exc:
+        raise refused(location, _NOT_FOUND) from exc
+    except OSError as exc:
+        message = f"{location.text} can't be read: {exc.strerror or exc}"
+        raise EngineError(message, code="bundle_unreachable", hint="Look at the file and at who may read it.") from exc
+    found = sha256(raw).hexdigest()
+    return Fetched(None if found == tag else raw, found)
 
 
 def read_limited(answer: requests.Response, location: Location) -> bytes:
@@ -187,8 +222,9 @@ def refused(location: Location, status: int) -> EngineError:
 
 
 def _headers() -> dict[str, str]:
+    """What every call says; a bundle service may send differences to who does not ask for a whole one."""
     token = os.environ.get(BUNDLE_TOKEN, "")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return {"Prefer": "modes=snapshot", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
 def _get(location: Location, ca_file: Path | None, tag: str) -> Fetched:

@@ -22,6 +22,9 @@ MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 _MAX_FILES: Final = 500
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/){0,4}[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _COMPRESSION: Final = 9
+# How `opa build` names what it puts at the top of a bundle; packages hold such a bundle, and have no such names.
+_OF_OPA: Final = frozenset({"/data.json", "/.manifest", "data.json", ".manifest"})
+_PUSH: Final = "Put the package there: `placet policy bundle push FOLDER LOCATION`, without --opa."
 
 
 def render_package(folder: Path) -> bytes:
@@ -61,6 +64,10 @@ def parse_package(raw: bytes) -> dict[str, bytes]:
         inner = _decompress(raw)
         with tarfile.open(fileobj=io.BytesIO(inner), mode="r:") as archive:
             for entry in archive:
+                if entry.name in _OF_OPA:
+                    raise EngineError(
+                        "this is a bundle for OPA, and no policy package", code="bundle_invalid", hint=_PUSH
+                    )
                 if not entry.isreg() or _NAME.fullmatch(entry.name) is None or entry.name in files:
                     raise _invalid("holds an entry that no package has")
                 if len(files) >= _MAX_FILES:

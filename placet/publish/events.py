@@ -7,7 +7,7 @@ core/v1 rather than events.k8s.io/v1: the same objects, whose count, time and me
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -24,7 +24,7 @@ LEFT_OUT: Final = "left_out"
 EACH: Final = 20
 TOGETHER: Final = 200
 _MOST_KNOWN: Final = 2000
-_MAX_COUNT: Final = 2**31 - 1
+MAX_COUNT: Final = 2**31 - 1
 Count = Callable[[str, str, int], None]
 
 
@@ -142,7 +142,7 @@ def render_event(
         "reportingInstance": COMPONENT,
         "firstTimestamp": str(first or _seconds(fresh[0].time)),
         "lastTimestamp": _seconds(newest.time),
-        "count": min(_MAX_COUNT, (before if isinstance(before, int) and before > 0 else 0) + len(fresh)),
+        "count": min(MAX_COUNT, (before if isinstance(before, int) and before > 0 else 0) + len(fresh)),
     }
 
 
@@ -177,6 +177,11 @@ def _counted(there: Object | None) -> int:
     """The newest index that an Event counts, -1 for none; what is no number of ours counts nothing."""
     text = str(((there or {}).get("metadata") or {}).get("annotations", {}).get(INDEX, ""))
     return int(text) if text.isascii() and text.isdigit() and len(text) < len(str(2**63)) else -1
+
+
+def render_second(moment: datetime) -> str:
+    """A moment as metav1.Time has it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _seconds(time: str) -> str:

@@ -164,7 +164,8 @@ class PodFiles:
         found = self._require(f"{resource}/{name}", f'{resource.removesuffix("s")} "{name}" not found')
         if resource == "secrets":
             return {key: base64.b64decode(value) for key, value in found.get("data", {}).items()}
-        return {key: self._rewrite_ports(value).encode() for key, value in found.get("data", {}).items()}
+        binary = {key: base64.b64decode(value) for key, value in found.get("binaryData", {}).items()}
+        return {key: self._rewrite_ports(value).encode() for key, value in found.get("data", {}).items()} | binary
 
     def _require(self, place: str, message: str) -> dict[str, Any]:
         found = self._api.find(f"{self._base}/{place}")
@@ -177,10 +178,11 @@ class PodFiles:
         if "items" not in described:
             return {key: Content(raw, mode) for key, raw in data.items()}
         missing = [item["key"] for item in described["items"] if item["key"] not in data]
-        if missing:
+        if missing and not described.get("optional"):
             message = f'volume "{volume}" references non-existent key: {", ".join(missing)}'
             raise MountError(message)
-        return {item["path"]: Content(data[item["key"]], item.get("mode", mode)) for item in described["items"]}
+        there = [item for item in described["items"] if item["key"] in data]
+        return {item["path"]: Content(data[item["key"]], item.get("mode", mode)) for item in there}
 
     def _token(self, described: Mapping[str, Any]) -> bytes:
         """A token as the kubelet asks for it: bound to the Pod."""

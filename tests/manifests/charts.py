@@ -104,6 +104,23 @@ SETS: Final[dict[str, dict[str, Any]]] = {
             "networkPolicy": {"postgresCidrs": ["10.0.7.12/32"]},
         },
     ),
+    "policies in a ConfigMap": merged(
+        BASE, {"policy": {"bundle": {"existingConfigMap": "policies", "signers": {"keys": {"release.pub": PEM}}}}}
+    ),
+    "policies in a registry": merged(
+        BASE,
+        {
+            "policy": {
+                "bundle": {
+                    "url": "oci://registry.example.org/team/policies:stable",
+                    "signers": {"existingSecret": "signers", "files": ["alice.pub", "bob.pub"], "threshold": 2},
+                    "credentials": {"dockerConfigSecret": "registry"},
+                    "ca": {"existingConfigMap": "registry-ca"},
+                }
+            },
+            "networkPolicy": {"bundleCidrs": ["10.0.7.13/32"]},
+        },
+    ),
     "archived": merged(
         BASE,
         {

@@ -33,6 +33,20 @@ POSTGRES: Final = SETS["postgres"]
 CERTIFIED: Final = SETS["postgres by certificates and services"]
 DATABASE: Final = "postgresql://placet_gate@db.example.com/placet"
 
+IN_A_MAP: Final = SETS["policies in a ConfigMap"]
+IN_A_REGISTRY: Final = SETS["policies in a registry"]
+IN_THE_WEB: Final = merged(
+    IN_A_MAP,
+    {
+        "policy": {
+            "bundle": {
+                "existingConfigMap": "",
+                "url": "https://files.example.org/p.tar.gz",
+                "credentials": {"tokenSecret": "policies"},
+            }
+        }
+    },
+)
 PUBLISHING = merged(BASE, {"record": {"publish": {"enabled": True}}})
 ARCHIVING = SETS["archived"]
 EXPORTING = merged(BASE, {"record": {"export": {"enabled": True, "namespace": "witness"}}})
@@ -58,6 +72,28 @@ CHANGES: Final[dict[str, Any]] = {
     "exemptions": {"a.dsse.json": "{}"},
     "policy.engine": ("opa", merged(BASE, {"opa": {"token": {"existingSecret": "opa"}}})),
     "policy.data": "environments: {production: {max_level: low}}",
+    "policy.bundle.existingConfigMap": (TEXT, IN_A_MAP),
+    "policy.bundle.existingSecret": (TEXT, IN_A_MAP, {"policy": {"bundle": {"existingConfigMap": ""}}}),
+    "policy.bundle.key": ("other", IN_A_MAP),
+    "policy.bundle.url": ("oci://registry.example.org/team/policies:7", IN_A_REGISTRY),
+    "policy.bundle.pollSeconds": (5, IN_A_MAP),
+    "policy.bundle.rollbackTo": (3, IN_A_MAP),
+    "policy.bundle.events": (False, IN_A_MAP),
+    "policy.bundle.signers.keys": ({"other.pub": PEM}, IN_A_MAP),
+    "policy.bundle.signers.existingConfigMap": (
+        TEXT,
+        IN_A_REGISTRY,
+        {"policy": {"bundle": {"signers": {"existingSecret": ""}}}},
+    ),
+    "policy.bundle.signers.existingSecret": (TEXT, IN_A_REGISTRY),
+    "policy.bundle.signers.files": (["alice.pub", "carl.pub"], IN_A_REGISTRY),
+    "policy.bundle.signers.threshold": (1, IN_A_REGISTRY),
+    "policy.bundle.credentials.tokenSecret": (TEXT, IN_THE_WEB),
+    "policy.bundle.credentials.tokenKey": (TEXT, IN_THE_WEB),
+    "policy.bundle.credentials.dockerConfigSecret": (TEXT, IN_A_REGISTRY),
+    "policy.bundle.credentials.dockerConfigKey": ("other", IN_A_REGISTRY),
+    "policy.bundle.ca.existingConfigMap": (TEXT, IN_A_REGISTRY),
+    "policy.bundle.ca.key": ("other.crt", IN_A_REGISTRY),
     "opa.url": ("https://opa.example.com", OPA),
     "opa.bundle": ("push", OPA_ELSEWHERE),
     "opa.timeoutSeconds": (1, OPA),
@@ -208,6 +244,8 @@ CHANGES: Final[dict[str, Any]] = {
     "networkPolicy.metricsFrom": [{"podSelector": {}}],
     "networkPolicy.postgresCidrs": (["10.0.0.0/8"], POSTGRES),
     "networkPolicy.postgresPort": (6432, POSTGRES),
+    "networkPolicy.bundleCidrs": (["10.0.0.0/8"], IN_A_REGISTRY),
+    "networkPolicy.bundlePort": (5000, IN_A_REGISTRY),
     "networkPolicy.extraEgress": [{"ports": [{"port": 1}]}],
     "serviceMonitor.enabled": True,
     "serviceMonitor.labels": ({"a": "b"}, MONITORED),

@@ -23,6 +23,8 @@ class FileServer:
         status: answered instead of anything else; 0 for nothing.
         location: where a redirect leads.
         asked: methods, in order.
+        answered: statuses, in order.
+        preferred: what callers said in `Prefer`, in order.
     """
 
     url: str = ""
@@ -31,6 +33,8 @@ class FileServer:
     status: int = 0
     location: str = ""
     asked: list[str] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    preferred: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -44,6 +48,7 @@ def serving_file(certificate: tuple[Path, Path] | None = None) -> Iterator[FileS
 
         def _refuse(self) -> int:
             kept.asked.append(self.command)
+            kept.preferred.append(self.headers.get("Prefer", ""))
             if kept.status:
                 return kept.status
             if kept.token and self.headers.get("Authorization") != f"Bearer {kept.token}":
@@ -51,6 +56,7 @@ def serving_file(certificate: tuple[Path, Path] | None = None) -> Iterator[FileS
             return 0
 
         def _answer(self, status: int, content: bytes = b"", tag: str = "") -> None:
+            kept.answered.append(status)
             self.send_response(status)
             if kept.location:
                 self.send_header("Location", kept.location)

@@ -19,45 +19,11 @@ from placet.policy.data import load_policy_data
 from placet.policy.package import render_package
 from placet.policy.signed import SIGNATURE
 from tests.e2e.gateprocess import Team
-from tests.policies.programs import POLICIES
 from tests.simulators.desk import signer_of
 from tests.simulators.file_server import serving_file
 from tests.simulators.policy_bundles import sign_bundle
 from tests.webhook.gaterun import Gate, approved, opened
-from tools import bundle as builder
 from webhook.candidate import prove_candidate
-
-RULE = """# METADATA
-# title: Nobody deploys on behalf of mallory
-# description: A rule of a team's own.
-# custom:
-#   severity: high
-#   solution: Ask the team.
-#   controls:
-#     - NIST SP 800-53 AC-3
-package admission.rules.team.strict
-
-severity := rego.metadata.chain()[1].annotations.custom.severity
-
-passes if input.workload.namespace != "forbidden"
-
-report contains {"code": "namespace_forbidden"} if input.workload.namespace == "forbidden"
-"""
-
-
-@pytest.fixture(scope="module")
-def own_policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ships and one rule of a team's own, compiled."""
-    folder = tmp_path_factory.mktemp("policies")
-    shutil.copytree(POLICIES, folder / "sources")
-    rule = folder / "sources" / "admission" / "rules" / "team" / "strict" / "strict.rego"
-    rule.parent.mkdir(parents=True)
-    rule.write_text(RULE, "utf-8")
-    for name, content in builder.build(builder.find_opa(), folder / "sources").items():
-        path = folder / "built" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder / "built"
 
 
 def put(team: Team, source: Path, version: int, *people: str) -> Path:

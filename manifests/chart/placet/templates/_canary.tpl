@@ -14,5 +14,5 @@
 
 {{- /* Whether the Pods ask the API server anything: look-ups, canaries, and what is published. */ -}}
 {{- define "placet.asksCluster" -}}
-{{- if or (include "placet.hasLookups" .) .Values.record.publish.enabled .Values.record.export.enabled (fromYaml (include "placet.canaryNamespaces" .)) -}}true{{- end -}}
+{{- if or (include "placet.hasLookups" .) .Values.record.publish.enabled .Values.record.export.enabled (include "placet.tellsPolicies" .) (fromYaml (include "placet.canaryNamespaces" .)) -}}true{{- end -}}
 {{- end -}}

@@ -3,7 +3,7 @@
 {{- $problems := list -}}
 {{- $v := .Values -}}
 {{- if $v.config.existingConfigMap -}}
-{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "server.clientSans" $v.server.clientSans "opa.url" $v.opa.url -}}
+{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "server.clientSans" $v.server.clientSans "opa.url" $v.opa.url "policy.bundle.url" $v.policy.bundle.url "policy.bundle.rollbackTo" $v.policy.bundle.rollbackTo -}}
 {{- if $given -}}
 {{- $problems = append $problems (printf "%s has no effect with config.existingConfigMap: say it in that ConfigMap, or drop one of the two" $name) -}}
 {{- end -}}
@@ -105,6 +105,9 @@
 {{- end -}}
 {{- if and $v.opa.url (ne $v.policy.engine "opa") -}}
 {{- $problems = append $problems "opa.url goes with policy.engine: opa" -}}
+{{- end -}}
+{{- range without (splitList "\n" (include "placet.bundleProblems" .)) "" -}}
+{{- $problems = append $problems . -}}
 {{- end -}}
 {{- if has .Release.Namespace (list "default" "kube-system") -}}
 {{- $problems = append $problems (printf "the release's namespace is left out of admission, and would be %s: install into one of its own (-n placet-system --create-namespace)" .Release.Namespace) -}}

@@ -64,6 +64,11 @@
 {{- with include "placet.postgresEnvironment" . }}
 {{ . }}
 {{- end }}
+{{- if include "placet.hasBundle" . }}
+{{- with include "placet.bundleEnvironment" . | trim }}
+{{ . }}
+{{- end }}
+{{- end }}
 {{- if .Values.webhook.pathToken }}
 - name: PLACET_PATH_TOKEN
   valueFrom:
