@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from placet.decision import GUARD, Decision
+from placet.evidence.commands import find_kind, make_command
 from placet.model import ROLES
 from placet.policy.catalog import catalog
 from placet.policy.decision import Violation
@@ -40,10 +41,17 @@ def render_refusal(decision: Decision) -> str:
         return ""
     if (before := decision.told_before) is not None:
         return str(before["message"])
+    told = [violation for violation in _in_order(decision) if not _told_by_another(violation, decision)]
     lines = [_headline(decision)]
-    lines += [line for violation in _in_order(decision)[:_MAX_LINES] for line in _explain(violation, decision)]
-    if len(decision.violations) > _MAX_LINES:
-        lines.append(f"- and {len(decision.violations) - _MAX_LINES} more; the record has them all")
+    known: set[str] = set()
+    for violation in told[:_MAX_LINES]:
+        first, *advice = _explain(violation, decision)
+        sentence = first.partition(": ")[2]
+        # Two rules may lack the same evidence, and one rule lack several things: what to do about it is said once.
+        lines += [first] if sentence in known else [first, *(line for line in advice if line not in lines)]
+        known.add(sentence)
+    if len(told) > _MAX_LINES:
+        lines.append(f"- and {len(told) - _MAX_LINES} more; the record has them all")
     return "\n".join(lines)
 
 
@@ -96,17 +104,39 @@ def _footer(decision: Decision) -> str:
     return f"decision {decision.decision_id}, not in the record"
 
 
-def _explain(violation: Violation, decision: Decision) -> Iterator[str]:
+def _told_by_another(violation: Violation, decision: Decision) -> bool:
+    """Whether a line of another rule says the same and what to do about it."""
     if (violation.rule, violation.code) == ("approvals.separation", "approvals_missing"):
-        return  # approvals.required names each missing role already
+        # approvals.required names each missing role, where it refuses.
+        return any(one.code == "role_missing" for one in decision.violations)
+    if violation.code != "role_missing" or violation.details.get("needed", 1) != 1:
+        return False
+    role = violation.details.get("role")
+    return any(one.code == "binding_missing" and one.details.get("role") == role for one in decision.violations)
+
+
+def _explain(violation: Violation, decision: Decision) -> Iterator[str]:
     name = f"{violation.rule}/{violation.code}" if violation.rule.startswith("gate.") else violation.rule
     yield f"- {name}: {_sentence(violation, decision)}"
-    if violation.code == "role_missing":
+    if violation.code in {"role_missing", "binding_missing"}:
         role = str(violation.details.get("role", ""))
         yield from _rejections(role, decision)
         yield f"  next, by someone who may sign as {safe(role)}: {_approve_command(role, decision)}"
-    elif advice := _advice(violation):
+        return
+    if advice := _advice(violation):
         yield f"  {advice}"
+    yield from _attest_command(violation, decision)
+
+
+def _attest_command(violation: Violation, decision: Decision) -> Iterator[str]:
+    kind = find_kind(violation.rule, violation.code, str(violation.details.get("kind", "")))
+    if not kind or violation.rule.startswith("gate."):
+        return
+    images = () if decision.workload is None else decision.workload.images
+    named = [one.name for one in images if one.reference == violation.details.get("reference")]
+    image = shlex.quote(named[0]) if named and len({one.name for one in images}) > 1 else ""
+    kind = safe(clip(kind, 64))
+    yield f"  next, by someone who may attest {kind}: {safe(make_command(kind, image=image))}"
 
 
 def _rejections(role: str, decision: Decision) -> Iterator[str]:
@@ -219,6 +249,9 @@ def _risk_inputs_differ(details: Mapping[str, Any], _decision: Decision) -> str:
 _SENTENCES: Final[Mapping[str, Sentence]] = {
     "role_missing": _role_missing,
     "persons_too_few": _persons_too_few,
+    "approvals_missing": lambda _details, _decision: (
+        "approvals are missing, so it is not known whether different persons gave them"
+    ),
     "binding_missing": _binding_missing,
     "image_not_pinned": _image_not_pinned,
     "model_unknown": _model_unknown,

@@ -13,6 +13,10 @@ from typing import Any, Final
 from placet.text import clip, safe
 
 _MAX_TEXT: Final = 160
+_CONTROLS: Final[Mapping[str, str]] = {
+    "dpia": "impact assessment of data protection (dpia)",
+    "masking": "masking of personal data (masking)",
+}
 
 SHORTFALLS: Final[Mapping[str, str]] = {
     "accuracy_low": "the accuracy is {found} thousandths, the limit is {limit}",
@@ -30,7 +34,7 @@ SHORTFALLS: Final[Mapping[str, str]] = {
     "frozen": "the freeze {freeze} is in force",
     "history_unknown": "there is no record to ask where this content ran before",
     "images_missing": "the workload names no image",
-    "incidents_open": "the model has {found} open incidents",
+    "incidents_open": "the model has open incidents: {found}",
     "latency_above_objective": "the latency is {found} ms, {objective} ms are promised",
     "latency_high": "the latency is {found} ms, the limit is {limit} ms",
     "licence_not_allowed": "training data have the licence {licence}, which is not allowed",
@@ -50,7 +54,7 @@ SHORTFALLS: Final[Mapping[str, str]] = {
     "scan_missing": "no scan that counts of {reference}{rejected}",
     "soaking": "{before} has had this content since {since_s}, {hours} hours are asked for",
     "status_old": "the word on incidents and the error budget is older than {minutes} minutes",
-    "ticket_malformed": "{ticket} is no change ticket",
+    "ticket_malformed": "{ticket} is no change ticket of the form that the policy data describe",
     "ticket_not_approved": "the change ticket {ticket} is {state}",
     "vulnerabilities_critical": "a scan of {reference} counts {critical} critical findings, the limit is {limit}",
     "window_closed": "no change window is open",
@@ -74,6 +78,8 @@ def _shown(name: str, value: Any) -> str:
         return f" (offered, and not accepted: {codes})" if codes else ""
     if name == "since_s" and isinstance(value, int):
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M} UTC"
+    if name == "control":
+        value = _CONTROLS.get(str(value), value)
     if isinstance(value, list):
         return ", ".join(safe(clip(str(each), _MAX_TEXT)) for each in value) or "nothing"
     return safe(clip(str(value), _MAX_TEXT)) or "?"

@@ -21,8 +21,10 @@ from placet.cli import root
 from placet.cli.reference import render_commands
 from placet.config_schema import SCHEMA
 from placet.doctor.findings import render_doctor
+from placet.evidence.commands import JUDGES, make_command
 from placet.exemptions.verify import render_meanings as render_exemption_codes
 from placet.policy.bundle import shipped_bundle
+from placet.policy.data import load_policy_data
 from placet.policy.failures import render_failures
 from webhook.metric_list import render_table
 
@@ -103,14 +105,29 @@ def _type(value: Mapping[str, Any]) -> str:
 
 
 def render_areas() -> str:
-    """The governance framework's map, and the rules that hold each part of it."""
+    """The governance framework's map: the rules that hold each part of it, and what they judge."""
     rules = [rule.id for rule in shipped_bundle().rules]
     rows = "\n".join(
-        f"| {area} | {part} | {_linked([rule for rule in rules if rule.startswith(starts)]) or _RECORD} |"
+        f"| {area} | {part} | {held} | {f'`{JUDGES[rule]}`' if rule in JUDGES else _ANSWERS[rule]} |"
         for area, parts in AREAS.items()
         for part, starts in parts.items()
+        for rule, held in _held_by([rule for rule in rules if rule.startswith(starts)])
     )
-    return f"| area | part | held by |\n|---|---|---|\n{rows}\n"
+    return f"| area | part | held by | answered by |\n|---|---|---|---|\n{rows}\n"
+
+
+def _held_by(rules: Sequence[str]) -> Sequence[tuple[str, str]]:
+    return [(rule, _linked([rule])) for rule in rules] or [("", _RECORD)]
+
+
+def render_evidence_commands() -> str:
+    """Each kind of evidence that ships: what it is about, which rules judge it, and what makes it."""
+    rows = "\n".join(
+        f"| `{kind.name}` | {kind.about} | {_linked([rule for rule, judged in JUDGES.items() if judged == kind.name])} "
+        f"| `{make_command(kind.name, manifest='deploy.yaml')}` |"
+        for kind in load_policy_data(None).evidence.by_name.values()
+    )
+    return f"| kind | about | judged by | made with |\n|---|---|---|---|\n{rows}\n"
 
 
 def render_checklist() -> str:
@@ -127,6 +144,21 @@ def _linked(rules: Sequence[str]) -> str:
     return ", ".join(f"[{rule}](rules.md#{rule.replace('.', '')})" for rule in rules)
 
 
+# What answers the rules that judge no evidence.
+_ANSWERS: Final[Mapping[str, str]] = {
+    "": "this decision's own record",
+    "approvals.binding": "an approval of now: `placet approve`",
+    "approvals.required": "an approval in each role: `placet approve`",
+    "approvals.revoked": "a new approval instead: `placet approve`",
+    "approvals.separation": "an approval by a further person: `placet approve`",
+    "capacity.bound": "the workload or its autoscaler: fewer replicas",
+    "change.window": "the policy data: `change.windows`, `change.freezes`",
+    "images.pinned": "the workload: images by digest",
+    "model.identified": "the workload: label and annotations of its model",
+    "promotion.staged": "the record: the same content, admitted to `promotes_from` for `soak_hours`",
+    "risk.assessed": "the gate: the score by the table of the policy data",
+    "risk.ceiling": "evidence that lowers the score: `placet score`",
+}
 _RECORD: Final = "the record: nothing is let in before it is recorded ([operations.md](operations.md))"
 
 
@@ -137,6 +169,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration": render_configuration,
     "doctor": render_doctor,
     "engine-failures": render_failures,
+    "evidence-commands": render_evidence_commands,
     "exemption-codes": render_exemption_codes,
     "metrics": render_table,
     "rejections": render_meanings,
