@@ -21,9 +21,14 @@ from placet.audit.terms import (
     UNSAID,
     VIOLATIONS,
     Gathered,
+    digest_terms,
     gather_member,
     hash_values,
+    member_texts,
+    named_terms,
+    split_image,
     term_of,
+    text_terms,
     violation_terms,
 )
 
@@ -43,9 +48,10 @@ class Gathering:
         self._count = count
         self._every = list(range(self._base, self._base + count))
         self._found: dict[int, Sequence[int]] = {}
-        self._alone: defaultdict[int, list[int]] = defaultdict(list)
-        self._together: defaultdict[frozenset[int], list[int]] = defaultdict(list)
         self._twice: set[int] = set()
+        # member -> what no other leaf says in it, as JSON or read, and the places that do
+        self._fragments: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        self._values: defaultdict[str, list[tuple[Any, int]]] = defaultdict(list)
 
     def add_columns(self, columns: Sequence[Sequence[Any]]) -> None:
         """The search columns of all leaves: for each column one value of each leaf."""
@@ -63,45 +69,63 @@ class Gathering:
             places: of the leaves among these.
             fragments: the canonical JSON of its value in each.
         """
-        every = self._every
+        every, lone = self._every, self._fragments[member]
         for fragment, where in self._where(fragments, [every[place] for place in places]).items():
             if len(where) > 1 and len(fragment) <= _MAX_REMEMBERED:
                 self._add_all(_fragment_terms(member, fragment), where)
-            elif value := orjson.loads(fragment):
-                for place in where:
-                    self._add_value(place, member, value)
+            else:
+                lone += [(fragment, place) for place in where]
 
     def add_body(self, place: int, body: Mapping[str, Any]) -> None:
         """The body of one leaf, of which there are no fragments."""
         for member in MEMBERS.intersection(body):
-            self._add_value(self._base + place, member, body[member])
+            self._values[member].append((body[member], self._base + place))
 
     def gathered(self, times: Sequence[str]) -> Gathered:
         """All of it, with the times of the leaves."""
-        for term, places in self._alone.items():
-            self._add(term, places if len(places) == 1 else sorted(set(places)))
-        for terms, places in self._together.items():
-            self._add_all(terms, places if len(places) == 1 else sorted(set(places)))
+        said: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for member, lone in self._fragments.items():
+            values = orjson.loads(f"[{','.join([fragment for fragment, _ in lone])}]")  # one call for all of them
+            self._values[member] += zip(values, (place for _, place in lone), strict=True)
+        for member, alone in self._values.items():
+            places = [place for _, place in alone]
+            for field, at, text in member_texts(member, [value for value, _ in alone]):
+                said[field][text].append(places[at])
+        for field, texts in said.items():
+            self._add_texts(field, texts)
         found = self._found
         for term in self._twice:
             found[term] = sorted(set(found[term]))
         return Gathered(self._count, min(times), max(times), found)
 
-    def _add_value(self, place: int, member: str, value: Any) -> None:
-        alone: set[int] = set()
-        together: set[frozenset[int]] = set()
-        gather_member(member, value, alone, together)
-        for term in alone:
-            self._alone[term].append(place)
-        for terms in together:
-            self._together[terms].append(place)
+    def _add_texts(self, field: str, texts: Mapping[str, Sequence[int]]) -> None:
+        """Texts of a field, with the places that say them, in any order and more than once."""
+        if field == "image":
+            self._add_images(texts)
+        elif field == "text":
+            for text, places in texts.items():
+                self._add_all(text_terms(text), _in_order(places))
+        else:
+            self._add_each(hash_values(field, list(texts)), list(map(_in_order, texts.values())))
+
+    def _add_images(self, images: Mapping[str, Sequence[int]]) -> None:
+        names: defaultdict[str, list[int]] = defaultdict(list)
+        digests: defaultdict[str, list[int]] = defaultdict(list)
+        for image, places in images.items():
+            name, digest = split_image(image)
+            names[name] += places
+            if digest is not None:
+                digests[digest] += places
+        for name, places in names.items():
+            self._add_all(named_terms(name), _in_order(places))
+        where = list(map(_in_order, digests.values()))
+        for terms in zip(*digest_terms(list(digests)), strict=True):
+            self._add_each(terms, where)
 
     def _add_values(self, field: str, values: Sequence[Any]) -> None:
         distinct = set(values)
         if len(distinct) == len(values) and distinct.isdisjoint(UNSAID):
-            terms = hash_values(field, [str(value) for value in values])
-            for term, place in zip(terms, self._every, strict=True):
-                self._alone[term].append(place)
+            self._add_each(hash_values(field, list(map(str, values))), [(place,) for place in self._every])
             return
         for value, places in self._where(values, self._every).items():
             if value not in UNSAID:
@@ -125,11 +149,24 @@ class Gathering:
         for term in terms:
             self._add(term, places)
 
+    def _add_each(self, terms: Sequence[int], places: Sequence[Sequence[int]]) -> None:
+        """One term for each of many places, mostly terms that nothing else has."""
+        made = dict(zip(terms, places, strict=True))
+        if len(made) == len(terms) and self._found.keys().isdisjoint(made):
+            self._found.update(made)
+            return
+        for term, where in zip(terms, places, strict=True):
+            self._add(term, where)
+
     def _add(self, term: int, places: Sequence[int]) -> None:
         there = self._found.setdefault(term, places)
         if there is not places:
             self._found[term] = [*there, *places]
             self._twice.add(term)
+
+
+def _in_order(places: Sequence[int]) -> Sequence[int]:
+    return places if len(places) == 1 else sorted(set(places))
 
 
 @functools.lru_cache(maxsize=512)

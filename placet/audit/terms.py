@@ -23,7 +23,7 @@ BLOCK: Final = 1024
 _DENSE: Final = BLOCK // 8  # bytes of a bitmap; a list of two bytes each is always shorter
 _WORD: Final = re.compile(r"\w+")
 _ALGORITHM: Final = "sha256"
-_PINNED: Final = re.compile(rf"(.*)@{_ALGORITHM}:(\w++)", re.DOTALL)
+_PINNED: Final = f"@{_ALGORITHM}:"
 
 # Where leaves of every type say such things.
 _ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
@@ -147,7 +147,9 @@ class BlockMaker:
         """The block, where its last place is taken."""
         if self._place < BLOCK:
             return None
-        rows = tuple((term, render_members(places)) for term, places in sorted(self._places().items()))
+        there = self._places()
+        terms = sorted(there)
+        rows = tuple(zip(terms, _render_each(map(there.__getitem__, terms)), strict=True))
         done = TermBlock(self.number, self._earliest, self._latest, rows)
         self.number += 1
         self._begin()
@@ -159,8 +161,10 @@ class BlockMaker:
         twice = set()
         together = (dict.fromkeys(terms, places) for terms, places in self._together.items())
         for part in (*together, *self._gathered):
-            for term, places in part.items():
-                there = found.setdefault(term, places)
+            before = {term: found[term] for term in found.keys() & part.keys()}
+            found.update(part)
+            for term, there in before.items():
+                places = part[term]
                 if there is not places:
                     found[term] = [*there, *places]
                     if there[-1] >= places[0]:
@@ -208,6 +212,12 @@ def render_members(places: Sequence[int]) -> bytes:
     if 2 * len(places) < _DENSE:
         return struct.pack(f">{len(places)}H", *places)
     return _ALL if len(places) == BLOCK else _render_bits(tuple(places))
+
+
+def _render_each(lists: Iterable[Sequence[int]]) -> list[bytes]:
+    """``render_members`` of each; most terms of a block are those of one leaf."""
+    alone = _ALONE
+    return [alone[places[0]] if len(places) == 1 else render_members(places) for places in lists]
 
 
 _ALONE: Final = tuple(struct.pack(">H", place) for place in range(BLOCK))
@@ -259,19 +269,36 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
 
 def gather_member(key: str, value: Any, alone: set[int], together: set[frozenset[int]]) -> None:
     """The same of what one of ``MEMBERS`` says, added to what was gathered before."""
-    field = _OUTER.get(key)
-    if field is None:
+    for field, _, text in member_texts(key, (value,)):
+        if terms := _WORDS_OF.get(field):
+            together.update(terms(text))
+        else:
+            alone.add(_hashed(field, text))
+
+
+def member_texts(key: str, values: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
+    """What one of ``MEMBERS`` says in some leaves: field, which of the leaves, and text.
+
+    Args:
+        key: the member.
+        values: what stands in it, of each leaf.
+    """
+    outer, inner = _OUTER.get(key), _INNER.get(key, ())
+    for place, value in enumerate(values):
+        if outer is not None:
+            for text in _texts(value):
+                yield outer, place, text
+            continue
         for entry in value if isinstance(value, list) else (value,):
             if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
-                for inner_field, name in _INNER[key]:
-                    if type(inner := entry.get(name)) is str and inner:
-                        alone.add(_hashed(inner_field, inner))
-                    elif inner:
-                        alone.update(_hashed(inner_field, one) for one in _texts(inner))
-    elif terms := _WORDS_OF.get(field):
-        together.update(itertools.chain.from_iterable(map(terms, _texts(value))))
-    else:
-        alone.update(_hashed(field, one) for one in _texts(value))
+                for field, name in inner:
+                    said = entry.get(name)
+                    if type(said) is str:
+                        if said:
+                            yield field, place, said
+                    elif said:
+                        for text in _texts(said):
+                            yield field, place, text
 
 
 def violation_terms(column: str) -> set[int]:
@@ -291,15 +318,27 @@ def image_terms(image: str) -> frozenset[int]:
 
 def _image_parts(image: str) -> tuple[frozenset[int], ...]:
     """The same, of what comes before a digest apart: many leaves say that."""
-    pinned = _PINNED.fullmatch(image)
-    if pinned is None:
-        return (_named_terms(image),)
-    name, digest = pinned.groups()
-    return _named_terms(f"{name} {_ALGORITHM}"), _digest_terms(digest)
+    name, digest = split_image(image)
+    return (named_terms(name),) if digest is None else (named_terms(name), _digest_terms(digest))
+
+
+def split_image(image: str) -> tuple[str, str | None]:
+    """What comes before the digest of a reference, and the digest; whose terms are together those of the reference."""
+    name, pinned, digest = image.rpartition(_PINNED)
+    if not (pinned and digest.isalnum()):
+        return image, None
+    return f"{name} {_ALGORITHM}", digest
+
+
+def digest_terms(digests: Sequence[str]) -> list[tuple[int, int]]:
+    """Of each digest the terms that say it."""
+    words, pairs = hash_values("image", digests), hash_values("image", [f"{_ALGORITHM} {one}" for one in digests])
+    return list(zip(words, pairs, strict=True))
 
 
 @functools.lru_cache(maxsize=1024)
-def _named_terms(image: str) -> frozenset[int]:
+def named_terms(image: str) -> frozenset[int]:
+    """Of the words of a reference without its digest, and of each two that stand side by side."""
     words = image_words(image)
     pairs = (" ".join(pair) for pair in itertools.pairwise(words))
     return frozenset(_hashed("image", word) for word in (*words, *pairs))
@@ -307,7 +346,7 @@ def _named_terms(image: str) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=1024)
 def _digest_terms(digest: str) -> frozenset[int]:
-    return frozenset(hash_values("image", (digest, f"{_ALGORITHM} {digest}")))
+    return frozenset(digest_terms([digest])[0])
 
 
 @functools.lru_cache(maxsize=1024)
