@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
 
+from placet.audit.members import MEMBERS, member_texts
 from placet.audit.terms import (
     BLOCK,
-    MEMBERS,
     PLACES,
     UNSAID,
     VIOLATIONS,
@@ -24,7 +25,6 @@ from placet.audit.terms import (
     digest_terms,
     gather_member,
     hash_values,
-    member_texts,
     named_terms,
     split_image,
     term_of,
@@ -83,30 +83,29 @@ class Gathering:
 
     def gathered(self, times: Sequence[str]) -> Gathered:
         """All of it, with the times of the leaves."""
-        said: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for member, lone in self._fragments.items():
             values = orjson.loads(f"[{','.join([fragment for fragment, _ in lone])}]")  # one call for all of them
             self._values[member] += zip(values, (place for _, place in lone), strict=True)
         for member, alone in self._values.items():
-            places = [place for _, place in alone]
-            for field, at, text in member_texts(member, [value for value, _ in alone]):
-                said[field][text].append(places[at])
-        for field, texts in said.items():
-            self._add_texts(field, texts)
+            alone.sort(key=itemgetter(1))
+            values, places = [value for value, _ in alone], [place for _, place in alone]
+            for field, texts, where in member_texts(member, values, places):
+                if texts:
+                    self._add_texts(field, self._where(texts, where))
         found = self._found
         for term in self._twice:
             found[term] = sorted(set(found[term]))
         return Gathered(self._count, min(times), max(times), found)
 
     def _add_texts(self, field: str, texts: Mapping[str, Sequence[int]]) -> None:
-        """Texts of a field, with the places that say them, in any order and more than once."""
+        """Texts of a field that one member says, with the places that do."""
         if field == "image":
             self._add_images(texts)
         elif field == "text":
             for text, places in texts.items():
-                self._add_all(text_terms(text), _in_order(places))
+                self._add_all(text_terms(text), places)
         else:
-            self._add_each(hash_values(field, list(texts)), list(map(_in_order, texts.values())))
+            self._add_each(hash_values(field, list(texts)), list(texts.values()))
 
     def _add_images(self, images: Mapping[str, Sequence[int]]) -> None:
         names: defaultdict[str, list[int]] = defaultdict(list)
@@ -133,17 +132,18 @@ class Gathering:
 
     @staticmethod
     def _where(values: Sequence[Any], places: Sequence[int]) -> dict[Any, Sequence[int]]:
-        """Value -> places of the leaves that have it."""
+        """Value -> places of the leaves that have it, ascending and each once; the places given are ascending."""
         first = values[0]
         if values.count(first) == len(values):
-            return {first: places}
-        found: dict[Any, list[int]] = {}
+            return {first: places if len(set(places)) == len(places) else list(dict.fromkeys(places))}
+        lists: dict[Any, list[int]] = {}
         for value, place in zip(values, places, strict=True):
-            if value in found:
-                found[value].append(place)
-            else:
-                found[value] = [place]
-        return {**found}
+            there = lists.get(value)
+            if there is None:
+                lists[value] = [place]
+            elif there[-1] != place:
+                there.append(place)
+        return {**lists}
 
     def _add_all(self, terms: Iterable[int], places: Sequence[int]) -> None:
         for term in terms:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from placet.audit.members import FIELDS, IN_ORDER, member_texts
 from placet.audit.record import Columns, parse_body, search_values
 from placet.errors import FormatError
 
@@ -25,12 +26,6 @@ _WORD: Final = re.compile(r"\w+")
 _ALGORITHM: Final = "sha256"
 _PINNED: Final = f"@{_ALGORITHM}:"
 
-# Where leaves of every type say such things.
-_ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
-_PERSONS: Final = (("approvals", "person"), ("exemption", "persons"), ("signers", "person"), ("person",))
-_APPROVALS: Final = (("approvals", "approval_id"), ("rejected", "approval_id"), ("approval_id",))
-_IMAGES: Final = (("images",),)
-_TEXTS: Final = (("message",), ("advice",), ("reason",), ("ticket",), ("conclusion",))
 # field -> column; other types than decisions have none but the first
 _COLUMNS: Final = {
     "type": "leaf_type",
@@ -43,17 +38,6 @@ _COLUMNS: Final = {
     "projection": "projection",
     "allowed": "allowed",
 }
-_FIELDS: Final = {"role": _ROLES, "person": _PERSONS, "approval": _APPROVALS, "image": _IMAGES, "text": _TEXTS}
-# The same by where it stands, so that a body is gone through once: member -> (field, its member), and member -> field.
-_SAID: Final = tuple((field, place) for field, places in _FIELDS.items() for place in places)
-_INNER: Final = {
-    key: tuple((field, place[-1]) for field, place in _SAID if place[0] == key and len(place) > 1)
-    for key in sorted({place[0] for _, place in _SAID if len(place) > 1})
-}
-_OUTER: Final = {place[0]: field for field, place in _SAID if len(place) == 1}
-_IN_ORDER: Final = (*_INNER, *_OUTER)
-MEMBERS: Final = frozenset(_IN_ORDER)
-"""Members of a body that have terms beside those of the search columns."""
 UNSAID: Final = ("", None)
 _NAMES: Final = tuple(Columns.__dataclass_fields__)
 # field -> where its column stands
@@ -261,7 +245,7 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
     together: set[frozenset[int]] = set()
     if columns[VIOLATIONS]:
         alone.update(violation_terms(columns[VIOLATIONS]))
-    for key in _IN_ORDER:
+    for key in IN_ORDER:
         if value := body.get(key):
             gather_member(key, value, alone, together)
     return alone, together
@@ -269,46 +253,16 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
 
 def gather_member(key: str, value: Any, alone: set[int], together: set[frozenset[int]]) -> None:
     """The same of what one of ``MEMBERS`` says, added to what was gathered before."""
-    for field, _, text in member_texts(key, (value,)):
+    for field, texts, _ in member_texts(key, (value,), (0,)):
         if terms := _WORDS_OF.get(field):
-            together.update(terms(text))
+            together.update(itertools.chain.from_iterable(map(terms, texts)))
         else:
-            alone.add(_hashed(field, text))
-
-
-def member_texts(key: str, values: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
-    """What one of ``MEMBERS`` says in some leaves: field, which of the leaves, and text.
-
-    Args:
-        key: the member.
-        values: what stands in it, of each leaf.
-    """
-    outer, inner = _OUTER.get(key), _INNER.get(key, ())
-    for place, value in enumerate(values):
-        if outer is not None:
-            for text in _texts(value):
-                yield outer, place, text
-            continue
-        for entry in value if isinstance(value, list) else (value,):
-            if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
-                for field, name in inner:
-                    said = entry.get(name)
-                    if type(said) is str:
-                        if said:
-                            yield field, place, said
-                    elif said:
-                        for text in _texts(said):
-                            yield field, place, text
+            alone.update(_hashed(field, text) for text in texts)
 
 
 def violation_terms(column: str) -> set[int]:
     """The terms of what stands in the column ``violations``."""
     return {_hashed("violation", word) for word in column.split("|") if word}
-
-
-def _texts(value: object) -> list[str]:
-    """A text, or each text in a list, but for empty ones."""
-    return [one for one in (value if isinstance(value, list) else (value,)) if isinstance(one, str) and one]
 
 
 def image_terms(image: str) -> frozenset[int]:
@@ -373,7 +327,7 @@ def text_words(text: str) -> set[str]:
 
 def said_in(body: Mapping[str, Any], field: str) -> Iterator[str]:
     """Every text that a body says in a field: ``role``, ``person``, ``approval``, ``image``, ``text``."""
-    return said(body, _FIELDS[field])
+    return said(body, FIELDS[field])
 
 
 def said(body: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> Iterator[str]:
