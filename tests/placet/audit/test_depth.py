@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from placet.audit import verify
 from placet.audit.depth import Depth, fewer_collections
 from placet.audit.findings import Verification
-from placet.audit.location import open_reader
+from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
 from placet.audit.verify import verify_file
 from placet.cli import root
@@ -26,6 +26,7 @@ from tests.simulators.tampering import (
     ORIGIN,
     SIZE,
     Attack,
+    allow,
     build_log,
     copy_of,
     saved_notes,
@@ -165,3 +166,14 @@ def test_collections_are_as_often_as_before_afterwards() -> None:
         with fewer_collections():
             assert gc.get_threshold()[0] >= before[0]
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("depth", Depth)
+def test_either_store_is_verified_at_each_depth(depth: Depth, location: StoreLocation) -> None:
+    build_log(location)
+    assert verify_file(location, KEYS, depth=depth).verified
+    with surgery(location) as database:
+        allow(database, 8)
+    result = verify_file(location, KEYS, depth=depth)
+    assert "leaf_changed" in result.kinds
+    assert result.first_bad_index == 8
