@@ -10,8 +10,10 @@ In one run, by one thread of one process, in turns, of one store in the page cac
 * read and hashed: both, which is the floor of what reads a store;
 * parsing: JSON of each leaf to Python values and back with sorted keys, which is one way to see that it is canonical;
 * pages: the store's own check of its pages and indexes, which is SQLite's work;
-* verifying: all else that `placet audit verify` does, of a store with terms; without terms: of one that has none;
-  strictly: as *verifying* without the quick way through plain leaves;
+* verifying: all else that `placet audit verify` does, of a store with all that records are found by; blocks alone: of
+  one without segments, so that the difference is what these cost; records: with `--depth records`, nothing that
+  records are found by; strictly: as *verifying* without the quick way through plain leaves;
+* leaves: with `--depth leaves`; leaves, read and hashed: the floor of that;
 * whole: all of `placet audit verify`, pages and terms too;
 * tiles, read and hashed: the floor of what reads tiles;
 * tiles: all of `placet audit verify --tiles` over the same leaves, published.
@@ -46,6 +48,7 @@ from benchmarks.machine import say  # noqa: E402
 from benchmarks.results import Spread, bench, parser, render_table, run_command  # noqa: E402
 from placet.audit import verify as verifier  # noqa: E402
 from placet.audit.certify import STRETCH  # noqa: E402
+from placet.audit.depth import Depth  # noqa: E402
 from placet.audit.findings import Verification  # noqa: E402
 from placet.audit.indexing import add_blocks  # noqa: E402
 from placet.audit.location import open_store  # noqa: E402
@@ -65,6 +68,8 @@ _RATIOS: Final = (
     ("verifying", "strictly"),
     ("verifying", "hashing"),
     ("verifying", "read_and_hashed"),
+    ("records", "read_and_hashed"),
+    ("leaves", "leaves_read_and_hashed"),
     ("tiles", "hashing"),
     ("tiles", "tiles_read_and_hashed"),
 )
@@ -123,6 +128,7 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
         leaves = [leaf for (leaf,) in database.execute("SELECT leaf FROM leaves ORDER BY idx")]
         blobs = [blob for (blob,) in database.execute("SELECT content FROM blobs ORDER BY idx, name")]
     indexed = _with_terms(store)
+    blocks = _without_segments(indexed)
     steps: dict[str, Callable[[], object]] = {
         "hashing": lambda: _hash([(leaves, blobs)]),
         "reading": lambda: sum(1 for _ in _read(store)),
@@ -131,7 +137,10 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
         "pages": lambda: _check_pages(store),
         "strictly": lambda: _verify_strictly(indexed, records),
         "verifying": lambda: _verify(indexed, records),
-        "without_terms": lambda: _verify(store, records),
+        "blocks_alone": lambda: _verify(blocks, records),
+        "records": lambda: _verify(indexed, records, Depth.RECORDS),
+        "leaves_read_and_hashed": lambda: _hash(_read_leaves(indexed)),
+        "leaves": lambda: _verify(indexed, records, Depth.LEAVES),
         "whole": lambda: _require(verify_file(indexed, KEYS), records),
         "tiles_read_and_hashed": lambda: _hash(_read_tiles(tiles, records)),
         "tiles": lambda: _require(verify_tiles(tiles, KEYS), records),
@@ -168,6 +177,16 @@ def _with_terms(store: Path) -> Path:
     return copy
 
 
+def _without_segments(store: Path) -> Path:
+    """The same record with blocks alone, as it was before segments."""
+    copy = store.with_suffix(".blocks.db")
+    shutil.copy(store, copy)
+    with contextlib.closing(sqlite3.connect(copy)) as database, database:
+        database.execute("DELETE FROM postings")
+        database.execute("DELETE FROM segments")
+    return copy
+
+
 def _hash(parts: Iterable[tuple[Sequence[bytes], Sequence[bytes]]]) -> bytes:
     """The hashes that no verifier can leave out, of leaves and attachments; gives the root."""
     tree = Frontier()
@@ -185,6 +204,14 @@ def _read(store: Path) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
         for start in range(0, size, STRETCH):
             end = min(start + STRETCH, size)
             yield reader.stretch(start, end)[2], [row[3] for row in reader.raw_blobs(start, end)]
+
+
+def _read_leaves(store: Path) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """Every leaf, and nothing beside it."""
+    with open_readonly(store) as reader:
+        size = reader.state().size
+        for start in range(0, size, STRETCH):
+            yield reader.leaf_stretch(start, min(start + STRETCH, size))[2], ()
 
 
 def _read_tiles(root: Path, records: int) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
@@ -217,9 +244,9 @@ class _WithoutPages:
         return []
 
 
-def _verify(store: Path, records: int) -> None:
+def _verify(store: Path, records: int, depth: Depth = Depth.ALL) -> None:
     with open_readonly(store) as reader:
-        _require(verify_store(_WithoutPages(reader), KEYS), records)
+        _require(verify_store(_WithoutPages(reader), KEYS, depth=depth), records)
 
 
 def _verify_strictly(store: Path, records: int) -> None:
@@ -258,7 +285,7 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def _named(step: str) -> str:
-    return step.replace("_", " ").replace("tiles read", "tiles, read")
+    return step.replace("_", " ").replace("tiles read", "tiles, read").replace("leaves read", "leaves, read")
 
 
 def _hashed_bytes_per_s(row: dict[str, Any]) -> float:

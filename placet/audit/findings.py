@@ -111,7 +111,7 @@ class Verification:
         root: of the tree of these leaves, 32 bytes.
         by_type: leaf type -> number of leaves.
         allowed: decisions that allowed.
-        denied: decisions that denied.
+        denied: decisions that denied; None, as ``allowed``, where leaves were not read.
         checkpoints: checkpoints in the store whose signature and root are right.
         saved: names of the saved checkpoints that the store extends.
         saved_given: how many saved checkpoints there were to compare with.
@@ -122,14 +122,15 @@ class Verification:
         notes: what is not wrong but worth knowing.
         resumed_at: leaves at the beginning that were not read, since an earlier run had verified them.
         crosscheck: what came of holding it against an API server's log; None where none was given.
+        depth: what was verified, a value of ``placet.audit.depth.Depth``.
     """
 
     origin: str
     size: int
     root: bytes
     by_type: Mapping[str, int]
-    allowed: int
-    denied: int
+    allowed: int | None
+    denied: int | None
     checkpoints: int
     saved: tuple[str, ...]
     saved_given: int
@@ -140,6 +141,7 @@ class Verification:
     notes: tuple[str, ...]
     resumed_at: int = 0
     crosscheck: CrossCheck | None = None
+    depth: str = "all"
 
     @property
     def verified(self) -> bool:
@@ -157,6 +159,7 @@ class Verification:
         return {
             "schema": "placet.dev/audit-verification/v1",
             "verified": self.verified,
+            "depth": self.depth,
             "origin": self.origin,
             "size": self.size,
             "resumed_at": self.resumed_at,
@@ -181,7 +184,8 @@ class Verification:
         yield f"log          {self.origin}"
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(self.by_type.items())) or "none"
         yield f"leaves       {self.size} ({kinds})"
-        yield f"decisions    {self.allowed} allowed, {self.denied} denied"
+        if self.allowed is not None:
+            yield f"decisions    {self.allowed} allowed, {self.denied} denied"
         yield f"root         {self.root.hex()}"
         signed = f"{self.signed_size} of {self.size} leaves signed for"
         yield f"checkpoints  {self.checkpoints} in the store, {self._saved_words()}; {signed}"

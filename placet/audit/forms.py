@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from placet.audit.members import MEMBERS
 from placet.audit.patterns import ORDER, Asked, NotAForm, Pattern, ask_all
 from placet.audit.record import ATTACHMENT_FIELD, DECISION, MAX_LEAF_BYTES, violations_column
-from placet.audit.terms import MEMBERS
 
 MAX_FORMS: Final = 16
 TOGETHER: Final = 32  # leaves to fit at once: more fit into no processor's cache
@@ -51,7 +51,7 @@ class Form:
     Attributes:
         match: matches a text, or a part of one, as a whole.
         digests: name of an attachment -> the group that has its digest.
-        terms: those of ``placet.audit.terms.MEMBERS`` -> the group that has the JSON of it.
+        terms: those of ``placet.audit.members.MEMBERS`` -> the group that has the JSON of it.
         spooled: whether leaves of this form were decided while the store was away.
 
     Raises:

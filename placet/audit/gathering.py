@@ -10,20 +10,25 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
 
+from placet.audit.members import MEMBERS, member_texts
 from placet.audit.terms import (
     BLOCK,
-    MEMBERS,
     PLACES,
     UNSAID,
     VIOLATIONS,
     Gathered,
+    digest_terms,
     gather_member,
     hash_values,
+    named_terms,
+    split_image,
     term_of,
+    text_terms,
     violation_terms,
 )
 
@@ -43,9 +48,10 @@ class Gathering:
         self._count = count
         self._every = list(range(self._base, self._base + count))
         self._found: dict[int, Sequence[int]] = {}
-        self._alone: defaultdict[int, list[int]] = defaultdict(list)
-        self._together: defaultdict[frozenset[int], list[int]] = defaultdict(list)
         self._twice: set[int] = set()
+        # member -> what no other leaf says in it, as JSON or read, and the places that do
+        self._fragments: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        self._values: defaultdict[str, list[tuple[Any, int]]] = defaultdict(list)
 
     def add_columns(self, columns: Sequence[Sequence[Any]]) -> None:
         """The search columns of all leaves: for each column one value of each leaf."""
@@ -63,45 +69,62 @@ class Gathering:
             places: of the leaves among these.
             fragments: the canonical JSON of its value in each.
         """
-        every = self._every
+        every, lone = self._every, self._fragments[member]
         for fragment, where in self._where(fragments, [every[place] for place in places]).items():
             if len(where) > 1 and len(fragment) <= _MAX_REMEMBERED:
                 self._add_all(_fragment_terms(member, fragment), where)
-            elif value := orjson.loads(fragment):
-                for place in where:
-                    self._add_value(place, member, value)
+            else:
+                lone += [(fragment, place) for place in where]
 
     def add_body(self, place: int, body: Mapping[str, Any]) -> None:
         """The body of one leaf, of which there are no fragments."""
         for member in MEMBERS.intersection(body):
-            self._add_value(self._base + place, member, body[member])
+            self._values[member].append((body[member], self._base + place))
 
     def gathered(self, times: Sequence[str]) -> Gathered:
         """All of it, with the times of the leaves."""
-        for term, places in self._alone.items():
-            self._add(term, places if len(places) == 1 else sorted(set(places)))
-        for terms, places in self._together.items():
-            self._add_all(terms, places if len(places) == 1 else sorted(set(places)))
+        for member, lone in self._fragments.items():
+            values = orjson.loads(f"[{','.join([fragment for fragment, _ in lone])}]")  # one call for all of them
+            self._values[member] += zip(values, (place for _, place in lone), strict=True)
+        for member, alone in self._values.items():
+            alone.sort(key=itemgetter(1))
+            values, places = [value for value, _ in alone], [place for _, place in alone]
+            for field, texts, where in member_texts(member, values, places):
+                if texts:
+                    self._add_texts(field, self._where(texts, where))
         found = self._found
         for term in self._twice:
             found[term] = sorted(set(found[term]))
         return Gathered(self._count, min(times), max(times), found)
 
-    def _add_value(self, place: int, member: str, value: Any) -> None:
-        alone: set[int] = set()
-        together: set[frozenset[int]] = set()
-        gather_member(member, value, alone, together)
-        for term in alone:
-            self._alone[term].append(place)
-        for terms in together:
-            self._together[terms].append(place)
+    def _add_texts(self, field: str, texts: Mapping[str, Sequence[int]]) -> None:
+        """Texts of a field that one member says, with the places that do."""
+        if field == "image":
+            self._add_images(texts)
+        elif field == "text":
+            for text, places in texts.items():
+                self._add_all(text_terms(text), places)
+        else:
+            self._add_each(hash_values(field, list(texts)), list(texts.values()))
+
+    def _add_images(self, images: Mapping[str, Sequence[int]]) -> None:
+        names: defaultdict[str, list[int]] = defaultdict(list)
+        digests: defaultdict[str, list[int]] = defaultdict(list)
+        for image, places in images.items():
+            name, digest = split_image(image)
+            names[name] += places
+            if digest is not None:
+                digests[digest] += places
+        for name, places in names.items():
+            self._add_all(named_terms(name), _in_order(places))
+        where = list(map(_in_order, digests.values()))
+        for terms in zip(*digest_terms(list(digests)), strict=True):
+            self._add_each(terms, where)
 
     def _add_values(self, field: str, values: Sequence[Any]) -> None:
         distinct = set(values)
         if len(distinct) == len(values) and distinct.isdisjoint(UNSAID):
-            terms = hash_values(field, [str(value) for value in values])
-            for term, place in zip(terms, self._every, strict=True):
-                self._alone[term].append(place)
+            self._add_each(hash_values(field, list(map(str, values))), [(place,) for place in self._every])
             return
         for value, places in self._where(values, self._every).items():
             if value not in UNSAID:
@@ -109,27 +132,41 @@ class Gathering:
 
     @staticmethod
     def _where(values: Sequence[Any], places: Sequence[int]) -> dict[Any, Sequence[int]]:
-        """Value -> places of the leaves that have it."""
+        """Value -> places of the leaves that have it, ascending and each once; the places given are ascending."""
         first = values[0]
         if values.count(first) == len(values):
-            return {first: places}
-        found: dict[Any, list[int]] = {}
+            return {first: places if len(set(places)) == len(places) else list(dict.fromkeys(places))}
+        lists: dict[Any, list[int]] = {}
         for value, place in zip(values, places, strict=True):
-            if value in found:
-                found[value].append(place)
-            else:
-                found[value] = [place]
-        return {**found}
+            there = lists.get(value)
+            if there is None:
+                lists[value] = [place]
+            elif there[-1] != place:
+                there.append(place)
+        return {**lists}
 
     def _add_all(self, terms: Iterable[int], places: Sequence[int]) -> None:
         for term in terms:
             self._add(term, places)
+
+    def _add_each(self, terms: Sequence[int], places: Sequence[Sequence[int]]) -> None:
+        """One term for each of many places, mostly terms that nothing else has."""
+        made = dict(zip(terms, places, strict=True))
+        if len(made) == len(terms) and self._found.keys().isdisjoint(made):
+            self._found.update(made)
+            return
+        for term, where in zip(terms, places, strict=True):
+            self._add(term, where)
 
     def _add(self, term: int, places: Sequence[int]) -> None:
         there = self._found.setdefault(term, places)
         if there is not places:
             self._found[term] = [*there, *places]
             self._twice.add(term)
+
+
+def _in_order(places: Sequence[int]) -> Sequence[int]:
+    return places if len(places) == 1 else sorted(set(places))
 
 
 @functools.lru_cache(maxsize=512)

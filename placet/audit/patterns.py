@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from placet.audit.members import MEMBERS
 from placet.audit.record import ATTACHMENT_FIELD, DECISION, SCHEMA, SEALED_SCHEMA, TEXT_MEMBERS
-from placet.audit.terms import MEMBERS
 
 _MAX_DEPTH: Final = 8
 _MAX_PATTERN: Final = 16 * 1024

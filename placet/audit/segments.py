@@ -6,9 +6,9 @@ than 2 KB: the last part that begins at or before a term has what there is of it
 
 from __future__ import annotations
 
-import functools
 import itertools
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +27,9 @@ _ENTRY: Final = 10  # bytes of an entry beside its members: the term, and where 
 _HEAD: Final = 2
 _TERM: Final = struct.Struct(">q")
 _ONE: Final = struct.Struct(">H")
+_LIST_SIZES: Final = frozenset(range(0, _BLOCK_DENSE, 2))
+_HIGH: Final = tuple(bytes(range(place * BLOCK >> 8, (place + 1) * BLOCK >> 8)) for place in range(BLOCKS))
+"""The first bytes of the places of each block: the second ones are the same in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,48 +71,48 @@ class SegmentMaker:
         Raises:
             FormatError: the block is none.
         """
-        try:
-            self._add(block)
-            return self._close() if self._count == BLOCKS else None
-        except OverflowError:
-            raise FormatError("a block names a place beyond it", code="index_malformed") from None
+        self._add(block)
+        return self._close() if self._count == BLOCKS else None
 
     def _add(self, block: TermBlock) -> None:
         place, listed = self._count, self._listed
-        start = place * BLOCK
         if block.earliest:
             self._earliest = min(self._earliest or block.earliest, block.earliest)
             self._latest = max(self._latest, block.latest)
+        terms: list[int] = []
+        lists: list[bytes] = []
         for term, members in block.rows if self._bytes <= MAX_BYTES else ():
-            size = len(members)
-            if size > _BLOCK_DENSE or size % 2:
-                raise FormatError("what a term is found by is neither a bitmap nor a list", code="index_malformed")
-            if size == _BLOCK_DENSE:
-                self._bytes += size
+            if len(members) == _BLOCK_DENSE:
+                self._bytes += _BLOCK_DENSE
                 self._dense.setdefault(term, []).append((place, members))
-                continue
-            moved = (int.from_bytes(members, "big") + start * _each(size // 2)).to_bytes(size, "big")
-            there = listed.get(term)
-            self._bytes += size if there else size + _ENTRY
-            listed[term] = there + moved if there else moved
+            else:
+                terms.append(term)
+                lists.append(members)
+        moved = dict(zip(terms, _move(lists, place), strict=True))
+        again = listed.keys() & moved.keys()
+        self._bytes += sum(map(len, lists)) + _ENTRY * (len(moved) - len(again))
+        for term in again:
+            moved[term] = listed[term] + moved[term]
+        listed.update(moved)
         self._count += 1
 
     def _close(self) -> Segment:
         rows: tuple[tuple[int, bytes], ...] = ()
         if self._bytes <= MAX_BYTES:
-            found = [(term, self._members(term)) for term in sorted(self._listed.keys() | self._dense.keys())]
-            rows = tuple(_render_parts(found))
+            found = self._listed
+            for term in [*self._dense, *(term for term, listed in found.items() if len(listed) >= _DENSE)]:
+                found[term] = self._members(term)
+            terms = sorted(found)
+            rows = tuple(_render_parts(terms, list(map(found.__getitem__, terms))))
         done = Segment(self.number, self._earliest, self._latest, rows)
         self.number += 1
         self._begin()
         return done
 
     def _members(self, term: int) -> bytes:
-        """Places in the segment: a list, or a bitmap where that is no longer."""
+        """Places in the segment of a term that has many: a list, or a bitmap where that is no longer."""
         listed = self._listed.get(term, b"")
         dense = self._dense.get(term)
-        if dense is None and len(listed) < _DENSE:
-            return listed
         bits = sum(int.from_bytes(members, "little") << place * BLOCK for place, members in dense or ())
         for (place,) in _ONE.iter_unpack(listed):
             bits |= 1 << place
@@ -119,32 +122,37 @@ class SegmentMaker:
         return struct.pack(f">{len(places)}H", *places)
 
 
-@functools.cache
-def _each(count: int) -> int:
-    """What adds 1 to each of so many numbers of two bytes at once."""
-    return int.from_bytes(b"\0\1" * count, "big")
+def _move(lists: Sequence[bytes], place: int) -> list[bytes]:
+    """Lists of places in a block as places in its segment, all at once.
+
+    Raises:
+        FormatError: one of them is none, or names a place beyond the block.
+    """
+    sizes = list(map(len, lists))
+    if not _LIST_SIZES.issuperset(sizes):
+        raise FormatError("what a term is found by is neither a bitmap nor a list", code="index_malformed")
+    moved = bytearray().join(lists)
+    high = bytes(moved[::2])
+    if high.translate(None, _HIGH[0]):
+        raise FormatError("a block names a place beyond it", code="index_malformed")
+    moved[::2] = high.translate(bytes.maketrans(_HIGH[0], _HIGH[place]))
+    raw, start = bytes(moved), 0
+    return [raw[start : (start := start + size)] for size in sizes]
 
 
-def _render_parts(found: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _render_parts(terms: Sequence[int], members: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
     """Entries in parts; one that is too long for a part has one of its own."""
-    part: list[tuple[int, bytes]] = []
-    size = _HEAD
-    for term, members in found:
-        added = _ENTRY + len(members)
-        if part and size + added > PART_BYTES:
-            yield part[0][0], _render_part(part)
-            part, size = [], _HEAD
-        part.append((term, members))
-        size += added
-    if part:
-        yield part[0][0], _render_part(part)
-
-
-def _render_part(part: Sequence[tuple[int, bytes]]) -> bytes:
-    count = len(part)
-    ends = itertools.accumulate(len(members) for _, members in part)
-    head = struct.pack(f">H{count}q{count}H", count, *(term for term, _ in part), *ends)
-    return head + b"".join(members for _, members in part)
+    ends = list(itertools.accumulate(map(len, members), initial=0))
+    sizes = [end + _ENTRY * count for count, end in enumerate(ends)]  # of all entries before
+    first = 0
+    while first < len(terms):
+        last = max(bisect_right(sizes, sizes[first] + PART_BYTES - _HEAD) - 1, first + 1)
+        begin = ends[first]
+        count = last - first
+        within = [end - begin for end in ends[first + 1 : last + 1]]
+        head = struct.pack(f">H{count}q{count}H", count, *terms[first:last], *within)
+        yield terms[first], head + b"".join(members[first:last])
+        first = last
 
 
 def find_entry(entries: bytes, term: int) -> bytes | None:

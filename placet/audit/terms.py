@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from placet.audit.members import FIELDS, IN_ORDER, member_texts
 from placet.audit.record import Columns, parse_body, search_values
 from placet.errors import FormatError
 
@@ -23,14 +24,8 @@ BLOCK: Final = 1024
 _DENSE: Final = BLOCK // 8  # bytes of a bitmap; a list of two bytes each is always shorter
 _WORD: Final = re.compile(r"\w+")
 _ALGORITHM: Final = "sha256"
-_PINNED: Final = re.compile(rf"(.*)@{_ALGORITHM}:(\w++)", re.DOTALL)
+_PINNED: Final = f"@{_ALGORITHM}:"
 
-# Where leaves of every type say such things.
-_ROLES: Final = (("approvals", "role"), ("rejected", "role"), ("role",))
-_PERSONS: Final = (("approvals", "person"), ("exemption", "persons"), ("signers", "person"), ("person",))
-_APPROVALS: Final = (("approvals", "approval_id"), ("rejected", "approval_id"), ("approval_id",))
-_IMAGES: Final = (("images",),)
-_TEXTS: Final = (("message",), ("advice",), ("reason",), ("ticket",), ("conclusion",))
 # field -> column; other types than decisions have none but the first
 _COLUMNS: Final = {
     "type": "leaf_type",
@@ -43,17 +38,6 @@ _COLUMNS: Final = {
     "projection": "projection",
     "allowed": "allowed",
 }
-_FIELDS: Final = {"role": _ROLES, "person": _PERSONS, "approval": _APPROVALS, "image": _IMAGES, "text": _TEXTS}
-# The same by where it stands, so that a body is gone through once: member -> (field, its member), and member -> field.
-_SAID: Final = tuple((field, place) for field, places in _FIELDS.items() for place in places)
-_INNER: Final = {
-    key: tuple((field, place[-1]) for field, place in _SAID if place[0] == key and len(place) > 1)
-    for key in sorted({place[0] for _, place in _SAID if len(place) > 1})
-}
-_OUTER: Final = {place[0]: field for field, place in _SAID if len(place) == 1}
-_IN_ORDER: Final = (*_INNER, *_OUTER)
-MEMBERS: Final = frozenset(_IN_ORDER)
-"""Members of a body that have terms beside those of the search columns."""
 UNSAID: Final = ("", None)
 _NAMES: Final = tuple(Columns.__dataclass_fields__)
 # field -> where its column stands
@@ -147,7 +131,9 @@ class BlockMaker:
         """The block, where its last place is taken."""
         if self._place < BLOCK:
             return None
-        rows = tuple((term, render_members(places)) for term, places in sorted(self._places().items()))
+        there = self._places()
+        terms = sorted(there)
+        rows = tuple(zip(terms, _render_each(map(there.__getitem__, terms)), strict=True))
         done = TermBlock(self.number, self._earliest, self._latest, rows)
         self.number += 1
         self._begin()
@@ -159,8 +145,10 @@ class BlockMaker:
         twice = set()
         together = (dict.fromkeys(terms, places) for terms, places in self._together.items())
         for part in (*together, *self._gathered):
-            for term, places in part.items():
-                there = found.setdefault(term, places)
+            before = {term: found[term] for term in found.keys() & part.keys()}
+            found.update(part)
+            for term, there in before.items():
+                places = part[term]
                 if there is not places:
                     found[term] = [*there, *places]
                     if there[-1] >= places[0]:
@@ -210,6 +198,12 @@ def render_members(places: Sequence[int]) -> bytes:
     return _ALL if len(places) == BLOCK else _render_bits(tuple(places))
 
 
+def _render_each(lists: Iterable[Sequence[int]]) -> list[bytes]:
+    """``render_members`` of each; most terms of a block are those of one leaf."""
+    alone = _ALONE
+    return [alone[places[0]] if len(places) == 1 else render_members(places) for places in lists]
+
+
 _ALONE: Final = tuple(struct.pack(">H", place) for place in range(BLOCK))
 _ALL: Final = b"\xff" * _DENSE
 
@@ -251,7 +245,7 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
     together: set[frozenset[int]] = set()
     if columns[VIOLATIONS]:
         alone.update(violation_terms(columns[VIOLATIONS]))
-    for key in _IN_ORDER:
+    for key in IN_ORDER:
         if value := body.get(key):
             gather_member(key, value, alone, together)
     return alone, together
@@ -259,29 +253,16 @@ def gather_terms(columns: Sequence[Any], body: Mapping[str, Any]) -> tuple[set[i
 
 def gather_member(key: str, value: Any, alone: set[int], together: set[frozenset[int]]) -> None:
     """The same of what one of ``MEMBERS`` says, added to what was gathered before."""
-    field = _OUTER.get(key)
-    if field is None:
-        for entry in value if isinstance(value, list) else (value,):
-            if isinstance(entry, (dict, Mapping)):  # a dict nearly always, and asking the abstract class takes long
-                for inner_field, name in _INNER[key]:
-                    if type(inner := entry.get(name)) is str and inner:
-                        alone.add(_hashed(inner_field, inner))
-                    elif inner:
-                        alone.update(_hashed(inner_field, one) for one in _texts(inner))
-    elif terms := _WORDS_OF.get(field):
-        together.update(itertools.chain.from_iterable(map(terms, _texts(value))))
-    else:
-        alone.update(_hashed(field, one) for one in _texts(value))
+    for field, texts, _ in member_texts(key, (value,), (0,)):
+        if terms := _WORDS_OF.get(field):
+            together.update(itertools.chain.from_iterable(map(terms, texts)))
+        else:
+            alone.update(_hashed(field, text) for text in texts)
 
 
 def violation_terms(column: str) -> set[int]:
     """The terms of what stands in the column ``violations``."""
     return {_hashed("violation", word) for word in column.split("|") if word}
-
-
-def _texts(value: object) -> list[str]:
-    """A text, or each text in a list, but for empty ones."""
-    return [one for one in (value if isinstance(value, list) else (value,)) if isinstance(one, str) and one]
 
 
 def image_terms(image: str) -> frozenset[int]:
@@ -291,15 +272,27 @@ def image_terms(image: str) -> frozenset[int]:
 
 def _image_parts(image: str) -> tuple[frozenset[int], ...]:
     """The same, of what comes before a digest apart: many leaves say that."""
-    pinned = _PINNED.fullmatch(image)
-    if pinned is None:
-        return (_named_terms(image),)
-    name, digest = pinned.groups()
-    return _named_terms(f"{name} {_ALGORITHM}"), _digest_terms(digest)
+    name, digest = split_image(image)
+    return (named_terms(name),) if digest is None else (named_terms(name), _digest_terms(digest))
+
+
+def split_image(image: str) -> tuple[str, str | None]:
+    """What comes before the digest of a reference, and the digest; whose terms are together those of the reference."""
+    name, pinned, digest = image.rpartition(_PINNED)
+    if not (pinned and digest.isalnum()):
+        return image, None
+    return f"{name} {_ALGORITHM}", digest
+
+
+def digest_terms(digests: Sequence[str]) -> list[tuple[int, int]]:
+    """Of each digest the terms that say it."""
+    words, pairs = hash_values("image", digests), hash_values("image", [f"{_ALGORITHM} {one}" for one in digests])
+    return list(zip(words, pairs, strict=True))
 
 
 @functools.lru_cache(maxsize=1024)
-def _named_terms(image: str) -> frozenset[int]:
+def named_terms(image: str) -> frozenset[int]:
+    """Of the words of a reference without its digest, and of each two that stand side by side."""
     words = image_words(image)
     pairs = (" ".join(pair) for pair in itertools.pairwise(words))
     return frozenset(_hashed("image", word) for word in (*words, *pairs))
@@ -307,7 +300,7 @@ def _named_terms(image: str) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=1024)
 def _digest_terms(digest: str) -> frozenset[int]:
-    return frozenset(hash_values("image", (digest, f"{_ALGORITHM} {digest}")))
+    return frozenset(digest_terms([digest])[0])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -334,7 +327,7 @@ def text_words(text: str) -> set[str]:
 
 def said_in(body: Mapping[str, Any], field: str) -> Iterator[str]:
     """Every text that a body says in a field: ``role``, ``person``, ``approval``, ``image``, ``text``."""
-    return said(body, _FIELDS[field])
+    return said(body, FIELDS[field])
 
 
 def said(body: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> Iterator[str]:

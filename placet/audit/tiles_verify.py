@@ -14,6 +14,7 @@ from typing import Final
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
 from placet.audit.crosscheck import check_witness
+from placet.audit.depth import fewer_collections
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf, hash_leaves
@@ -57,7 +58,8 @@ def verify_tiles(
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
-    return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness).run(governed)
+    with fewer_collections():
+        return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness).run(governed)
 
 
 class TilesVerifier:

@@ -20,10 +20,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from placet.audit.attachments import Attachments
-from placet.audit.certify import STRETCH, Certified, certify
+from placet.audit.certify import STRETCH, Certified, certify, certify_leaves
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source, stored_claims
 from placet.audit.crosscheck import check_witness
+from placet.audit.depth import Depth, NoIndex, fewer_collections
 from placet.audit.findings import Findings, Verification
 from placet.audit.forms import Forms
 from placet.audit.index_check import IndexCheck
@@ -62,6 +63,7 @@ def verify_file(
     prefix: Prefix | None = None,
     keep: Keep | None = None,
     jobs: int = 1,
+    depth: Depth = Depth.ALL,
 ) -> Verification:
     """Verify a store, live or a copy, without changing it.
 
@@ -75,14 +77,21 @@ def verify_file(
         prefix: of leaves that an earlier run has verified and that are not read again; not together with a witness.
         keep: told how far a later run need not begin before, now and then while nothing was found.
         jobs: processes that read leaves; this one alone with a witness, which is told of every leaf in order.
+        depth: what is verified; less than all of it goes with neither a witness nor a prefix.
 
     Raises:
         InputError: there is no such file, or a saved checkpoint is not one of this log.
         AuditError: the file is no record of this version.
     """
-    verifier = _Verifier(keys, _saved_claims(saved, keys), progress, witness=witness, prefix=prefix, keep=keep)
+    verifier = _Verifier(
+        keys, _saved_claims(saved, keys), progress, witness=witness, prefix=prefix, keep=keep, depth=depth
+    )
     try:
-        with open_reader(path) as reader, _open_workers(path, reader, verifier, jobs) as workers:
+        with (
+            fewer_collections(),
+            open_reader(path) as reader,
+            _open_workers(path, reader, verifier, jobs) as workers,
+        ):
             verifier.run(reader, workers)
     except StoreUnavailable as exc:
         if exc.code == "store_locked":
@@ -98,15 +107,21 @@ def _open_workers(
         size = max((row[1] for row in reader.raw_states() if isinstance(row[1], int)), default=0) if jobs > 1 else 0
     except AuditError:
         size = 0  # there is no such table: the verifier says so
-    return open_workers(path, jobs=1 if verifier.is_told_in_order else jobs, start=verifier.start, size=size)
+    jobs = 1 if verifier.is_told_in_order else jobs
+    return open_workers(path, jobs=jobs, start=verifier.start, size=size, depth=verifier.depth)
 
 
 def verify_store(
-    reader: Auditable, keys: Sequence[VerifierKey], *, saved: Sequence[tuple[str, bytes]] = ()
+    reader: Auditable,
+    keys: Sequence[VerifierKey],
+    *,
+    saved: Sequence[tuple[str, bytes]] = (),
+    depth: Depth = Depth.ALL,
 ) -> Verification:
     """Verify a store that is open already; see ``verify_file``."""
-    verifier = _Verifier(keys, _saved_claims(saved, keys), lambda _done, _total: None)
-    verifier.run(reader)
+    verifier = _Verifier(keys, _saved_claims(saved, keys), lambda _done, _total: None, depth=depth)
+    with fewer_collections():
+        verifier.run(reader)
     return verifier.result()
 
 
@@ -135,7 +150,9 @@ class _Verifier:
         witness: Witness | None = None,
         prefix: Prefix | None = None,
         keep: Keep | None = None,
+        depth: Depth = Depth.ALL,
     ) -> None:
+        self.depth = depth
         self._keys = keys
         self._witness = witness
         self._keep = keep
@@ -156,7 +173,7 @@ class _Verifier:
         self._pruned = PrunedLeaves((), self.findings)
         self._claims = ClaimCheck(iter(()), [])
         self._state_size: int | None = None
-        self._index: IndexCheck
+        self._index: IndexCheck | NoIndex = NoIndex()
 
     @property
     def start(self) -> int:
@@ -170,7 +187,7 @@ class _Verifier:
 
     def run(self, reader: Auditable, workers: Workers | None = None) -> None:
         """Steps 1 to 4."""
-        for sentence in reader.damage():
+        for sentence in reader.damage() if self.depth is not Depth.LEAVES else ():
             self.findings.add("store_corrupt", sentence)
         changed = reader.schema_differences()
         for name in changed:
@@ -187,7 +204,8 @@ class _Verifier:
             ((stored.index, stored.raw_leaf) for kind in (HOLD, PRUNE) for stored in reader.of_type(kind, start=0)),
             self.findings,
         )
-        self._index = IndexCheck(reader, self.findings, start=self._rows)
+        if self.depth is Depth.ALL:
+            self._index = IndexCheck(reader, self.findings, start=self._rows)
         self._read_leaves(reader, workers)
         self._index.finish()
         self._report_mismatches()
@@ -204,10 +222,7 @@ class _Verifier:
         while start < (self._state_size or 0) and not self._broken and not self.is_told_in_order:
             end = min(start + step, self._state_size or 0)
             try:
-                if workers is None:
-                    made = certify(reader, start, end, forms, with_terms=self._index.is_open)
-                else:
-                    made = workers.certify(start, end)
+                made = self._certify(reader, start, end, forms) if workers is None else workers.certify(start, end)
             except StoreUnavailable:
                 made = None  # what can be read of it still is, before the same error comes again
             if made is not None and self._is_whole(made):
@@ -221,6 +236,11 @@ class _Verifier:
                 self._said_so_far()
         self._read_strictly(reader, start, None)
 
+    def _certify(self, reader: Auditable, start: int, end: int, forms: Forms) -> Certified | None:
+        if self.depth is Depth.LEAVES:
+            return certify_leaves(reader, start, end)
+        return certify(reader, start, end, forms, with_terms=self._index.is_open)
+
     def _is_whole(self, made: Certified) -> bool:
         """Whether nothing is left to ask of leaves that were certified."""
         if self._index.is_open and sum(part.count for part in made.said) != len(made.hashes):
@@ -229,7 +249,8 @@ class _Verifier:
 
     def _take(self, made: Certified) -> None:
         """Leaves that were certified: what the strict way would have noted of each."""
-        self._pace.add_all(self._rows, made.times, made.intervals)
+        if made.times:
+            self._pace.add_all(self._rows, made.times, made.intervals)
         self._rows += len(made.hashes)
         self._types.update(made.types)
         self._answers.update(made.answers)
@@ -279,8 +300,8 @@ class _Verifier:
             size=self._rows,
             root=self._tree.root(),
             by_type=dict(sorted(self._types.items())),
-            allowed=self._answers[1],
-            denied=self._answers[0],
+            allowed=None if self.depth is Depth.LEAVES else self._answers[1],
+            denied=None if self.depth is Depth.LEAVES else self._answers[0],
             checkpoints=self._claims.held,
             saved=tuple(self._claims.held_saved),
             saved_given=len(self._saved),
@@ -291,6 +312,7 @@ class _Verifier:
             resumed_at=self._start.size,
             crosscheck=crosscheck,
             notes=tuple(self._notes()),
+            depth=self.depth.value,
         )
 
     def _read_state(self, reader: Auditable) -> list[Claim]:
@@ -406,6 +428,8 @@ class _Verifier:
             )
 
     def _notes(self) -> Iterator[str]:
+        if self.depth.note:
+            yield self.depth.note
         if self._rows and not self._claims.held_size:
             yield "no checkpoint signs for these leaves: only that they agree with each other was checked"
         elif not self._broken and (unsigned := self._rows - self._claims.held_size):

@@ -19,7 +19,8 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from placet.audit.certify import Certified, certify
+from placet.audit.certify import Certified, certify, certify_leaves
+from placet.audit.depth import Depth, fewer_collections
 from placet.audit.forms import Forms
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import HASH_BYTES
@@ -63,7 +64,7 @@ class _Packed:
         hashes = [self.hashes[start : start + HASH_BYTES] for start in range(0, len(self.hashes), HASH_BYTES)]
         return Certified(
             hashes,
-            self.times.split("\n"),
+            self.times.split("\n") if self.times else [],
             self.intervals,
             self.types,
             self.answers,
@@ -100,6 +101,7 @@ class Workers:
         size: leaves that there are.
         jobs: how many there are.
         share: leaves in each share.
+        depth: what is verified of them.
     """
 
     def __init__(
@@ -111,7 +113,9 @@ class Workers:
         *,
         jobs: int,
         share: int = SHARE,
+        depth: Depth = Depth.ALL,
     ) -> None:
+        self._depth = depth
         self.step = share
         self._ahead = _AHEAD * jobs
         self._pool = pool
@@ -139,7 +143,7 @@ class Workers:
         while len(self._asked) < self._ahead and self._next < self._size:
             end = min(self._next + self.step, self._size)
             try:
-                answer = self._pool.submit(_certify, self._location, self._next, end)
+                answer = self._pool.submit(_certify, self._location, self._next, end, self._depth)
             except BrokenExecutor:
                 return
             self._asked.append((self._next, end, answer))
@@ -148,7 +152,7 @@ class Workers:
 
 @contextlib.contextmanager
 def open_workers(
-    location: StoreLocation, *, jobs: int, start: int, size: int, share: int = SHARE
+    location: StoreLocation, *, jobs: int, start: int, size: int, share: int = SHARE, depth: Depth = Depth.ALL
 ) -> Iterator[Workers | None]:
     """So many processes until the end; None where there is too little to share.
 
@@ -158,6 +162,7 @@ def open_workers(
         start: index of the first leaf that will be asked for.
         size: leaves that the store says it has, unverified.
         share: leaves in each share.
+        depth: what is verified of them.
     """
     if jobs < 2 or size - start <= share:  # noqa: PLR2004 - one process is this one
         yield None
@@ -165,17 +170,20 @@ def open_workers(
     # A process of its own from the start: a fork would inherit SQLite's idea of which locks it holds.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield Workers(pool, location, start, size, jobs=jobs, share=share)
+        yield Workers(pool, location, start, size, jobs=jobs, share=share, depth=depth)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _certify(location: StoreLocation, start: int, end: int) -> _Packed | None:
+def _certify(location: StoreLocation, start: int, end: int, depth: Depth) -> _Packed | None:
     """One share, in a process of the pool."""
     try:
-        with open_reader(location) as reader:
-            with_terms = next(reader.raw_blocks(), None) is not None
-            made = certify(reader, start, end, _forms, with_terms=with_terms)
+        with fewer_collections(), open_reader(location) as reader:
+            if depth is Depth.LEAVES:
+                made = certify_leaves(reader, start, end)
+            else:
+                with_terms = depth is Depth.ALL and next(reader.raw_blocks(), None) is not None
+                made = certify(reader, start, end, _forms, with_terms=with_terms)
     except PlacetError:
         return None  # the process that answers will meet it, and says what it is
     return None if made is None else _Packed.of(made)

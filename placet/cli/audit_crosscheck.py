@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from placet.audit.checkpoint import verify_checkpoint
+from placet.audit.depth import Depth
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
@@ -88,11 +89,13 @@ def read_cross_options(
     apiserver_until: datetime | None,
     resume: Path | None,
     jobs: int,
+    depth: str = Depth.ALL.value,
 ) -> CrossOptions:
-    """The options together, but for ``--resume`` and ``--jobs``, which go with none of them.
+    """The options together, but for ``--resume``, ``--jobs`` and ``--depth``, which go with none of them.
 
     Raises:
-        click.UsageError: one was given that needs --apiserver-log, without it; or --resume or --jobs with it.
+        click.UsageError: one was given that needs --apiserver-log, without it; or --resume or --jobs with it;
+            or --depth with --resume or with it.
     """
     if not apiserver_logs and (governed or apiserver_since or apiserver_until):
         raise click.UsageError("--governed, --apiserver-since and --apiserver-until go with --apiserver-log")
@@ -100,6 +103,12 @@ def read_cross_options(
         raise click.UsageError("--apiserver-log needs every leaf, and --resume leaves out what was read before")
     if apiserver_logs and jobs > 1:
         raise click.UsageError("--apiserver-log needs the leaves in order, and --jobs reads them out of it")
+    if depth != Depth.ALL.value and apiserver_logs:
+        raise click.UsageError("--apiserver-log needs what the leaves say: leave out --depth")
+    if depth != Depth.ALL.value and resume is not None:
+        raise click.UsageError(
+            "--resume would take what was verified in part for verified: leave out --depth, or --resume"
+        )
     return CrossOptions(tuple(apiserver_logs), tuple(governed), aware(apiserver_since), aware(apiserver_until))
 
 
@@ -149,6 +158,17 @@ jobs_option: Final = click.option(
 )
 
 
+depth_option: Final = click.option(
+    "--depth",
+    type=click.Choice([depth.value for depth in Depth]),
+    default=Depth.ALL.value,
+    show_default=True,
+    help="What is verified of a store: that the leaves are what was signed; also their form, their search columns and "
+    "attachments, and the pages of a file; or also what records are found by. Less than all goes without --resume and "
+    "--apiserver-log.",
+)
+
+
 def find_prefix(resume: Path | None, keys: Sequence[VerifierKey], saved: Sequence[tuple[str, bytes]]) -> Prefix | None:
     """Where to go on; None to begin with the first leaf, as a saved checkpoint of fewer leaves makes it.
 
@@ -176,6 +196,7 @@ def verify_stored(
     asked: CrossOptions,
     resume: Path | None,
     jobs: int,
+    depth: Depth,
 ) -> Verification:
     """Verify a store as the options of ``placet audit verify`` say; raises as ``verify_file`` does."""
     keep = None if resume is None else functools.partial(write_state, resume)
@@ -191,4 +212,5 @@ def verify_stored(
             prefix=prefix,
             keep=keep,
             jobs=jobs,
+            depth=depth,
         )

@@ -96,7 +96,7 @@ def test_verifying_is_measured_over_a_store_and_its_tiles(tmp_path: Path) -> Non
     assert all(
         row[f"{name}_per_s"]["median"] > 0
         for row in rows
-        for name in ("hashing", "read_and_hashed", "strictly", "verifying", "without_terms", "tiles", "jobs_2")
+        for name in ("hashing", "read_and_hashed", "strictly", "verifying", "records", "leaves", "tiles", "jobs_2")
     )
     for name in (
         "hashing, MB/s ",

@@ -263,6 +263,9 @@ class Auditable(Reader, Protocol):
         Each has a value of every row; where there are no rows there are no columns.
         """
 
+    def leaf_stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """The first three of the columns of ``stretch``."""
+
     def raw_checkpoints(self) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Size, root, frontier and note of every checkpoint in order of size."""
 

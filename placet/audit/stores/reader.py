@@ -329,6 +329,12 @@ class TableReader(ABC):
         unsaid = (past.NOT_KEPT,) * len(columns[0])
         return [*columns[:3], *(said.get(name, unsaid) for name in COLUMNS)]
 
+    def leaf_stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
+        """See ``Auditable``."""
+        where, values = _between(start, end)
+        rows = self._all(f"SELECT idx, leaf_hash, leaf FROM leaves{where} ORDER BY idx", **values)  # noqa: S608 - our own names
+        return list(zip(*rows, strict=True))
+
     def _asked(self, start: int, end: int | None) -> tuple[str, dict[str, int]]:
         where, values = _between(start, end)
         names = ", ".join(self.shape.columns)

@@ -12,6 +12,7 @@ import pytest
 
 from placet.audit import workers
 from placet.audit.certify import _Beside, certify
+from placet.audit.depth import Depth
 from placet.audit.forms import Forms
 from placet.audit.location import open_reader
 from placet.audit.verify import verify_file
@@ -69,7 +70,7 @@ def _die(*_arguments: object) -> None:
 
 
 def test_a_store_that_a_process_cannot_open_is_left_to_the_one_that_answers(tmp_path: Path) -> None:
-    assert workers._certify(tmp_path / "nowhere.db", 0, 8) is None
+    assert all(workers._certify(tmp_path / "nowhere.db", 0, 8, depth) is None for depth in Depth)
 
 
 def test_shares_are_asked_for_ahead_and_in_bounds(store: Path) -> None:
@@ -88,7 +89,9 @@ class Asked(Executor):
 
     def submit(self, _call: Any, /, *arguments: Any, **_named: Any) -> Future[Any]:
         """Note what was asked."""
-        self.calls.append(arguments[1:])
+        _, start, end, depth = arguments
+        assert depth is Depth.ALL
+        self.calls.append((start, end))
         return Future()
 
 
