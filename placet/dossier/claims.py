@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from placet.decision import GUARD
 
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _UNREADABLE: Final = (KeyError, TypeError, ValueError)
 _SAME: Final = (  # member of the leaf, path in the input
     ("uid", ("uid",)),
@@ -29,7 +31,10 @@ def decision_time(body: Mapping[str, Any]) -> datetime:
     Raises:
         KeyError, TypeError, ValueError: it is no time.
     """
-    return datetime.strptime(body["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    text = body["time"]
+    if _TIME.fullmatch(text):  # as every leaf of ours has it, read in a tenth of the time
+        return datetime.fromisoformat(text)
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
 def find_input_differences(body: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:

@@ -38,6 +38,7 @@ from tests.policies.programs import PLENTY, running_opa, shipped_guest
 ENTRY_POINT: Final = "admission/main/decision"
 INPUTS_PER_DATA: Final = 100
 ERROR: Final = "error"
+_TELL: Final = 5000
 _REMOVED: Final = object()
 _ODD: Final[tuple[Any, ...]] = (
     None,
@@ -252,6 +253,8 @@ def differences(url: str, *, count: int, seed: int) -> tuple[list[tuple[Json, Js
                 found.append((request, data, expected, answer))
             outcome = ERROR if expected == ERROR else "allowed" if expected["allowed"] else "denied"
             seen[outcome] += 1
+            if (at + 1) % _TELL == 0:
+                print(f"{at + 1} inputs, {len(found)} differences", file=sys.stderr, flush=True)  # noqa: T201
     return found, seen
 
 

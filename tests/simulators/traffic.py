@@ -62,6 +62,7 @@ def make_traffic(
     every: timedelta = timedelta(minutes=7),
     fresh: int = _LASTING,
     tell: Callable[[int], None] = lambda _done: None,
+    note: Callable[[Known], None] = lambda _known: None,
 ) -> list[Known]:
     """Let the gate decide so many reviews; one in five is an update that changes nothing.
 
@@ -72,6 +73,7 @@ def make_traffic(
         every: time between two.
         fresh: decisions between two signings of the same manifest.
         tell: told how many there are.
+        note: told of each before the gate is asked, for whoever goes on after the process was killed.
     """
     dice = random.Random(seed)
     signed: dict[tuple[int, int], tuple[int, dict[str, Any]]] = {}
@@ -83,10 +85,13 @@ def make_traffic(
         if held is None or anew:
             held = signed[place, roles] = number, _sign(desk, place, roles)
         carried = dice.random() < _CARRIED and not anew  # what is signed anew is also asked for anew
-        decision = desk.send(_ask(held[1], carried=carried))
+        asked = _ask(held[1], carried=carried)
         namespace, model = PLACES[place]
-        name = held[1]["metadata"]["name"]
-        made.append(Known(decision.request.uid, namespace, name, model, frozenset(_SIGNED[roles]), carried))
+        name, uid = held[1]["metadata"]["name"], asked["request"]["uid"]
+        known = Known(uid, namespace, name, model, frozenset(_SIGNED[roles]), carried)
+        note(known)
+        desk.send(asked)
+        made.append(known)
         desk.desk.now += every
         tell(len(made))
     return made

@@ -100,11 +100,11 @@ findings contains stamped(rule, modes.mode_of(rule), entry) if {
 	some entry in said(rule)
 }
 
-advice contains stamped(rule, "warn", entry) if {
+advice contains stamped([category, name], "warn", entry) if {
 	count(problems) == 0
-	some rule in passed
-	[category, name] := rule
+	some category, name
 	some entry in data.admission.rules[category][name].advice
+	[category, name] in passed
 }
 
 # A rule without its proof that does not say why is undecided.

@@ -1,22 +1,26 @@
 """The same as the tests with as many decisions as are asked for, and how long it takes.
 
-    python -m tests.placet.rehearsal.at_length [--decisions 100000] [--jobs 2] [--folder DIR]
+    python -m tests.placet.rehearsal.at_length [--decisions 100000] [--seed 1] [--jobs 2] [--folder DIR]
 
-The real gate makes the decisions on a record in the folder, half of them by other policy data than the rest. They are
-replayed against a candidate, and every change is compared with what follows from who had signed. It exits with 1 where
-one decision is not reproduced or one change is not told, or told though there is none.
+The real gate makes the decisions on a record; every ten thousand it is given other policy data. They are replayed
+against a candidate, and every change is compared with what follows from who had signed. It exits with 1 where one
+decision is not reproduced or one change is not told, or told though there is none.
+
+With --folder the record stays there. Where the process was killed, the same command goes on, to as many decisions as
+are asked for then; a record that has them is replayed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +38,13 @@ from tests.simulators.gate import PATIENCE_S, DeskTrust
 from tests.simulators.traffic import ALL, THREE, TWO, Known, expected_changes, find_standing, make_traffic
 
 CANDIDATE: Final = "risk_approvals: {critical: [technical, security, business]}\n"
+JOURNAL: Final = "known.jsonl"
+SHIPPED: Final = "shipped"
+CHANGED: Final = "changed"
+TURN: Final = 10_000  # decisions until there are other policy data
+APART: Final = timedelta(seconds=40)
 _VERIFIED_AGAIN: Final = 1000
-_TELL: Final = 5000
+_TELL: Final = 1000
 
 
 def say(text: str) -> None:
@@ -66,8 +75,10 @@ class QuickDesk(CaseDesk):
         return Gate.decide(self.gate, request, environment="production", deadline=Deadline(PATIENCE_S))
 
 
-def make(folder: Path, data: PolicyData, count: int, begin: datetime | None, seed: int) -> tuple[list[Known], datetime]:
-    """Decisions by some policy data; when the next begin."""
+def make(
+    folder: Path, data: PolicyData, count: int, begin: datetime | None, seed: int, *, name: str = SHIPPED
+) -> tuple[list[Known], datetime]:
+    """Decisions by some policy data; when the next begin. Each is in the folder's journal before the gate is asked."""
     desk = QuickDesk.start(folder, data=data)
     desk.gate._trust = KeptTrust(desk.desk, Revocations.none())
     try:
@@ -79,9 +90,59 @@ def make(folder: Path, data: PolicyData, count: int, begin: datetime | None, see
             if done % _TELL == 0:
                 say(f"{done} decisions made after {time.monotonic() - started:.0f} s")
 
-        return make_traffic(desk, count, seed=seed, every=timedelta(seconds=40), tell=tell), desk.desk.now
+        with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write("\n")  # whatever an earlier process left of its last line
+
+            def note(known: Known) -> None:
+                line = {**asdict(known), "roles": sorted(known.roles), "time": desk.desk.now.isoformat(), "data": name}
+                journal.write(json.dumps(line) + "\n")
+                journal.flush()
+
+            made = make_traffic(desk, count, seed=seed, every=APART, tell=tell, note=note)
+        return made, desk.desk.now
     finally:
         desk.log.close()
+
+
+def read_journal(folder: Path) -> tuple[list[tuple[str, Known]], datetime | None]:
+    """The decisions in the record, each with the name of its policy data; when the next begin.
+
+    The last one that a killed process wrote down may not have been made: it is left out.
+    """
+    journal, store = folder / JOURNAL, folder / "record.sqlite"
+    if not journal.exists():
+        return [], None
+    lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines() if line[:1] + line[-1:] == "{}"]
+    recorded = set(read_uids(store).values())
+    begin = datetime.fromisoformat(lines[-1]["time"]) + APART if lines else None
+    found = [(line["data"], _read_known(line)) for line in lines if line["uid"] in recorded]
+    return found, begin
+
+
+def _read_known(line: dict[str, Any]) -> Known:
+    names = {field.name for field in fields(Known)}
+    return Known(**{**{key: line[key] for key in names}, "roles": frozenset(line["roles"])})
+
+
+def make_all(folder: Path, count: int, seed: int) -> list[tuple[str, Known]]:
+    """So many decisions, from wherever the folder stands."""
+    known, begin = read_journal(folder)
+    sets = (SHIPPED, load_policy_data(None)), (CHANGED, merge_policy_data(LATER, name="later"))
+    while len(known) < count:
+        name, data = sets[len(known) // TURN % 2]
+        most = min(count, (len(known) // TURN + 1) * TURN) - len(known)
+        # Another seed after each stop, so that nothing is asked for twice in the same order.
+        made, begin = make(folder, data, most, begin, seed * 1_000_000 + len(known), name=name)
+        known += [(name, one) for one in made]
+        say(f"{len(known)} of {count} decisions made")
+    return known[:count]
+
+
+def read_uids(store: Path) -> dict[str, str]:
+    """Decision id -> uid of the request."""
+    with open_reader(store) as reader:
+        leaves = (one.raw_leaf for one in reader.leaves(0, reader.state().size) if one.raw_leaf.startswith(b"decision"))
+        return {body["decision_id"]: body["uid"] for body in (json.loads(raw.split(b"\n", 1)[1]) for raw in leaves)}
 
 
 def replay(store: Path, folder: Path, jobs: int) -> tuple[list[dict[str, Any]], float]:
@@ -98,14 +159,13 @@ def replay(store: Path, folder: Path, jobs: int) -> tuple[list[dict[str, Any]], 
     return [json.loads(line) for line in done.stdout.splitlines()], taken
 
 
-def find_faults(store: Path, first: list[Known], second: list[Known], lines: list[dict[str, Any]]) -> list[str]:
+def find_faults(store: Path, known: list[tuple[str, Known]], lines: list[dict[str, Any]]) -> list[str]:
     """What the command says otherwise than what follows from who had signed."""
-    expected = dict([*expected_changes(first, ALL, THREE), *expected_changes(second, TWO, THREE)])
-    with open_reader(store) as reader:
-        leaves = (one.raw_leaf for one in reader.leaves(0, reader.state().size) if one.raw_leaf.startswith(b"decision"))
-        uids = {body["decision_id"]: body["uid"] for body in (json.loads(raw.split(b"\n", 1)[1]) for raw in leaves)}
+    required = {SHIPPED: ALL, CHANGED: TWO}
+    expected = dict(change for name, one in known for change in expected_changes([one], required[name], THREE))
+    uids = read_uids(store)
     told = {uids[one["decision_id"]]: one["code"] for one in lines if one["type"] == "change"}
-    summary, count = lines[-1], len(first) + len(second)
+    summary, count = lines[-1], len(known)
     found = [
         f"{uid}: told {told.get(uid, 'nothing')}, and it is {expected.get(uid, 'the same')}"
         for uid in sorted(expected.keys() | told.keys())
@@ -113,8 +173,7 @@ def find_faults(store: Path, first: list[Known], second: list[Known], lines: lis
     ]
     if (summary["decisions"], summary["reproduced"], summary["not_reproduced"]) != (count, count, 0):
         found.append(f"reproduced {summary['reproduced']} of {summary['decisions']}, and there are {count}")
-    needed = {one.uid: ALL for one in first} | {one.uid: TWO for one in second}
-    standing = find_standing([*first, *second], needed)
+    standing = find_standing([one for _, one in known], {one.uid: required[name] for name, one in known})
     refused = {key for key, one in standing.items() if not one.carried and not one.roles >= THREE}
     if (named := {(one["namespace"], one["name"]) for one in lines if one["type"] == "workload"}) != refused:
         found.append(f"workloads: {sorted(named ^ refused)}")
@@ -126,15 +185,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decisions", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="where the record is made; a temporary folder without it")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="where the record is made and kept; a temporary folder without it")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
-        folder, half = Path(name), asked.decisions // 2
-        first, turn = make(folder, load_policy_data(None), half, None, 1)
-        second, _ = make(folder, merge_policy_data(LATER, name="later"), asked.decisions - half, turn, 2)
+    with contextlib.ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        known = make_all(folder, asked.decisions, asked.seed)
         store = folder / "record.sqlite"
         lines, taken = replay(store, folder, asked.jobs)
-        faults = find_faults(store, first, second, lines)
+        faults = find_faults(store, known, lines)
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
         say(json.dumps({**lines[-1], "candidate": None}, indent=2))
         say(f"{asked.decisions / taken:,.0f} decisions a second with {asked.jobs} processes, {taken:.1f} s")

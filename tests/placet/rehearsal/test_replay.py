@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -303,3 +306,30 @@ def test_wrong_usage_is_told_before_anything_is_judged(weeks: Weeks, data: Path)
         done = CliRunner().invoke(root, ["policy", "replay", "--store", str(weeks.store), *arguments])
         assert done.exit_code != 0
         assert said in f"{done.stderr}{done.exception}"
+
+
+_KILLED = """
+import os, signal
+from placet.cli import root
+from placet.rehearsal import run
+run.STRETCH, honest = 16, run.rehearse
+def rehearse(task, notebook, *, size, jobs, progress):
+    def stop(done, total):
+        if done > {after}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    honest(task, notebook, size=size, jobs=jobs, progress=stop)
+run.rehearse = rehearse
+root()
+"""
+
+
+def test_a_replay_that_was_killed_goes_on_to_the_same_report(weeks: Weeks, data: Path, tmp_path: Path) -> None:
+    data.write_text(LIGHT, "utf-8")
+    asked = ("--store", str(weeks.store), "--data", str(data))
+    kept = tmp_path / "replay.state"
+    for after in (0, 40):
+        command = [sys.executable, "-c", _KILLED.format(after=after), "policy", "replay", *asked]
+        killed = subprocess.run([*command, "--resume", str(kept), "--jobs", "1"], capture_output=True, check=False)
+        assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b"")
+        assert kept.exists()
+    assert replay(*asked, "--resume", str(kept), expect=1) == replay(*asked, expect=1)

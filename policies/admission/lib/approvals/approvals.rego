@@ -9,24 +9,27 @@ import data.admission.lib.environment
 import data.admission.lib.risk
 import data.admission.lib.roles
 
-offered contains approval if {
-	some approval in input.approvals
+# Places in input.approvals, for what is compared and counted below: sets of numbers cost less than sets of approvals.
+offered contains at if {
+	some at, approval in input.approvals
 	approval.role in roles.required
 }
 
-bound contains approval if {
-	some approval in offered
-	is_array(approval.bindings)
-	count(environment.bindings - {binding | some binding in approval.bindings}) == 0
+bound contains at if {
+	some at in offered
+	bindings := input.approvals[at].bindings
+	is_array(bindings)
+	count(environment.bindings - {binding | some binding in bindings}) == 0
 }
 
-within_risk contains approval if {
-	some approval in offered
-	risk.rank[approval.max_risk] >= risk.rank[input.risk.level]
+within_risk contains at if {
+	some at in offered
+	risk.rank[input.approvals[at].max_risk] >= risk.rank[input.risk.level]
 }
 
-usable contains approval if {
-	some approval in (bound & within_risk)
+usable contains at if {
+	some at in (bound & within_risk)
+	approval := input.approvals[at]
 	is_string(approval.person)
 	approval.person != ""
 	is_number(approval.expires_s)
@@ -35,7 +38,8 @@ usable contains approval if {
 }
 
 persons[role] contains approval.person if {
-	some approval in usable
+	some at in usable
+	approval := input.approvals[at]
 	role := approval.role
 }
 

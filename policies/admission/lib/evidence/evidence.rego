@@ -7,6 +7,8 @@
 #   worst counts. One malformed statement leaves all evidence unsound.
 package admission.lib.evidence
 
+import data.admission.lib.digests
+
 sound if {
 	is_array(input.evidence)
 	is_number(input.time_s)
@@ -77,10 +79,7 @@ rejected(kind) := sort({offered.code |
 	offered.kind == kind
 })
 
-is_digest(text) if {
-	is_string(text)
-	regex.match(`^sha256:[0-9a-f]{64}$`, text)
-}
+is_digest(text) if digests.well_formed(text)
 
 is_names(list) if {
 	is_array(list)

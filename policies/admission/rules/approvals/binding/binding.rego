@@ -24,19 +24,20 @@ passes if {
 	count(roles.required) > 0
 	count(environment.bindings) > 0
 	is_array(input.approvals)
-	every approval in input.approvals {
-		settled(approval)
+	every at, approval in input.approvals {
+		settled(at, approval)
 	}
 }
 
 passes if change.carried_forward
 
-settled(approval) if approval in approvals.bound
+settled(at, _) if at in approvals.bound
 
-settled(approval) if approval.role in (roles.known - roles.required)
+settled(_, approval) if approval.role in (roles.known - roles.required)
 
 report contains {"code": "binding_missing", "role": approval.role, "missing": missing} if {
-	some approval in (approvals.offered - approvals.bound)
+	some at in (approvals.offered - approvals.bound)
+	approval := input.approvals[at]
 	covered := {binding | some binding in object.get(approval, "bindings", [])}
 	missing := sort(environment.bindings - covered)
 }

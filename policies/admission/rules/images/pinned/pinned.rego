@@ -14,6 +14,7 @@
 package admission.rules.images.pinned
 
 import data.admission.lib.change
+import data.admission.lib.digests
 import data.admission.lib.environment
 import data.admission.lib.images
 
@@ -24,8 +25,8 @@ passes if {
 	environment.settings.pin_images == true
 	is_array(input.images)
 	images.named
-	every image in input.images {
-		pinned(image)
+	every at, _ in input.images {
+		at in pinned
 	}
 }
 
@@ -36,14 +37,16 @@ passes if {
 
 passes if change.carried_forward
 
-pinned(image) if {
-	regex.match(`^sha256:[0-9a-f]{64}$`, image.digest)
+# Places in input.images, found once for what passes and for what is reported.
+pinned contains at if {
+	some at, image in input.images
+	digests.well_formed(image.digest)
 	endswith(image.reference, concat("@", ["", image.digest]))
 }
 
 report contains entry if {
-	some image in input.images
-	not pinned(image)
+	some at, image in input.images
+	not at in pinned
 	entry := {
 		"code": "image_not_pinned",
 		"container": object.get(image, "container", ""),

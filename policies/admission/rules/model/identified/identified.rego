@@ -14,6 +14,7 @@
 package admission.rules.model.identified
 
 import data.admission.lib.change
+import data.admission.lib.digests
 import data.admission.lib.environment
 
 severity := rego.metadata.chain()[1].annotations.custom.severity
@@ -39,6 +40,6 @@ known contains field if {
 	input.model[field] != ""
 }
 
-known contains "digest" if regex.match(`^sha256:[0-9a-f]{64}$`, input.model.digest)
+known contains "digest" if digests.well_formed(input.model.digest)
 
 report contains {"code": "model_unknown", "field": field} if some field in (fields - known)

@@ -24,16 +24,16 @@ passes if {
 	change.judged_anew
 	risk.rank[input.risk.level] <= risk.rank[environment.settings.max_level]
 	is_array(input.approvals)
-	every approval in input.approvals {
-		settled(approval)
+	every at, approval in input.approvals {
+		settled(at, approval)
 	}
 }
 
 passes if change.carried_forward
 
-settled(approval) if approval in approvals.within_risk
+settled(at, _) if at in approvals.within_risk
 
-settled(approval) if approval.role in (roles.known - roles.required)
+settled(_, approval) if approval.role in (roles.known - roles.required)
 
 report contains {"code": "level_above_environment", "level": input.risk.level, "max_level": max_level} if {
 	max_level := environment.settings.max_level
@@ -41,11 +41,13 @@ report contains {"code": "level_above_environment", "level": input.risk.level, "
 }
 
 report contains {"code": "level_above_approval", "role": approval.role, "max_risk": approval.max_risk} if {
-	some approval in (approvals.offered - approvals.within_risk)
+	some at in (approvals.offered - approvals.within_risk)
+	approval := input.approvals[at]
 }
 
 # Not a refusal: the approver agreed to a level, and the level still holds though its inputs moved.
 advice contains {"code": "risk_inputs_differ", "role": approval.role} if {
-	some approval in approvals.usable
+	some at in approvals.usable
+	approval := input.approvals[at]
 	approval.risk_inputs_match == false
 }
