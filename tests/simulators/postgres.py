@@ -34,6 +34,7 @@ GATE: Final = "placet_gate"
 AUDITOR: Final = "placet_auditor"
 _NOBODY: Final = 65534
 _START_S: Final = 60.0
+_INITDB: Final = ("--no-locale", "-N")
 _SETTINGS: Final = """\
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -52,9 +53,10 @@ class PostgresServer:
         folder: empty; its owner is whom the server runs as.
         programs: folder of ``initdb`` and ``postgres``.
         more: lines of its configuration, which come last and so decide.
+        data: folder of a server that was ended in order, of the same programs, which is moved here; None to make one.
     """
 
-    def __init__(self, folder: Path, programs: Path, *, more: str = "") -> None:
+    def __init__(self, folder: Path, programs: Path, *, more: str = "", data: Path | None = None) -> None:
         self.folder = folder
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,12 +66,18 @@ class PostgresServer:
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
             self._as = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
+        if data is None:
+            self._run(
+                "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
+            )
+        else:
+            shutil.move(data, self.data)
+        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as settings:
             settings.write(_SETTINGS.format(folder=folder) + more)
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
+        """Where all of it is kept."""
         return self.folder / "data"
 
     def start(self) -> None:
@@ -78,7 +86,7 @@ class PostgresServer:
         while True:
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [self._programs / "postgres", "-D", self._data],
+                    [self._programs / "postgres", "-D", self.data],
                     stdout=log, stderr=log, start_new_session=True, cwd="/", env=_environment(), **self._as,
                 )  # fmt: skip
             while self._process.poll() is None:
@@ -107,8 +115,8 @@ class PostgresServer:
     def fail_over(self, standby: Path, *, how: signal.Signals = signal.SIGQUIT) -> None:
         """Lose the primary; a standby comes up in its place, at its address, and is promoted."""
         self.stop(how)
-        self._data.rename(self.folder / "lost")
-        standby.rename(self._data)
+        self.data.rename(self.folder / "lost")
+        standby.rename(self.data)
         self.start()
         with self.admin() as connection:
             connection.execute("SELECT pg_promote()")
@@ -198,22 +206,29 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server(*, settings: str = "") -> Iterator[PostgresServer]:
-    """A server that is gone afterwards, with everything in it; ``settings`` are lines of its configuration."""
+def running_server(*, settings: str = "", data: Path | None = None) -> Iterator[PostgresServer]:
+    """A server that is gone afterwards, with everything in it.
+
+    Args:
+        settings: lines of its configuration.
+        data: folder of a server that was ended in order; it is back there afterwards. None for a new one.
+    """
     folder = Path(tempfile.mkdtemp(prefix="placet-pg-"))  # a socket's path may have 107 bytes
     try:
         programs = _find_programs(folder)
         home = folder / "server"
         folder.chmod(0o755)
         home.mkdir()
-        server = PostgresServer(home, programs, more=settings)
+        server = PostgresServer(home, programs, more=settings, data=data)
         server.start()
         try:
             yield server
         finally:
             with contextlib.suppress(AssertionError):  # a test may have stopped it
                 server.resume()
-                server.stop(signal.SIGQUIT)
+                server.stop(signal.SIGQUIT if data is None else signal.SIGINT)
+            if data is not None:
+                shutil.move(server.data, data)
     finally:
         shutil.rmtree(folder)
 
