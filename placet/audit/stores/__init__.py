@@ -119,6 +119,12 @@ class Transaction(Protocol):
     def put_state(self, frontier: Frontier) -> None:
         """Replace size and frontier."""
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        """Write leaves and the state that they lead to, and take both back; raises where an append would find no room.
+
+        To be asked after ``state``; what else the transaction does is not touched.
+        """
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """Keep a checkpoint; one of the same size that is there already stays."""
 
