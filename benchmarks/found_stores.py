@@ -4,7 +4,7 @@ An append waits for the disk, keeps every index in order and asks a trigger abou
 of that: tables are filled in the order of their keys with nothing to wait for, then indexes and triggers are made. What
 stands in the file in the end is what appends would have written: ``tests/benchmarks`` compares the two byte for byte.
 
-PostgreSQL's are made by appends of 65,536 leaves at once.
+PostgreSQL's are made by appends of 8,192 leaves at once.
 
 Stores are kept in the cache, named after the code that made them, 1.3 KB a record; a newer one takes the older's place.
 """
@@ -47,6 +47,7 @@ KEPT: Final = "found"  # folder in the cache
 _LATE: Final = ("index", "trigger")
 _SAY_EVERY_S: Final = 20
 _BATCH: Final = 64  # blocks in one transaction
+_APPENDED: Final = 8  # the same of appends, which have a deadline that a busy machine must meet
 _DATABASE: Final = "find"
 _SPARE_BYTES: Final = 2 << 30
 _EACH_BYTES: Final = {"sqlite": 1500, "postgresql": 2200}
@@ -113,7 +114,7 @@ def build_by_appends(name: str, place: StoreLocation, records: int, *, base: int
     try:
         last, made = time.monotonic(), make_records(records, base=base)
         done = 0
-        while some := list(itertools.islice(made, _BATCH)):
+        while some := list(itertools.islice(made, _APPENDED)):
             _insert(store, place, some)
             done += sum(len(entries) for entries, _ in some)
             if time.monotonic() - last > _SAY_EVERY_S:
