@@ -129,20 +129,25 @@ def _members(places: list[int]) -> bytes:
     return sum(1 << place for place in places).to_bytes(BLOCK // 8, "little")
 
 
-def make_records(records: int) -> Iterator[tuple[list[Entry], TermBlock | None]]:
-    """All leaves, block by block; the first ``BASE`` are made by other processes meanwhile."""
+def make_records(records: int, *, base: int = BASE) -> Iterator[tuple[list[Entry], TermBlock | None]]:
+    """All leaves, block by block, as a store is given them."""
+    return (_entries(number, made) for number, made in enumerate(make_rows(records, base=base)))
+
+
+def make_rows(records: int, *, base: int = BASE) -> Iterator[Made]:
+    """All leaves, block by block; the first ``base`` are made by other processes meanwhile."""
     known: list[Made] = []
-    for made in _make_base(min(records, BASE)):
-        yield _entries(len(known), made)
+    for made in _make_base(min(records, base)):
+        yield made
         known.append(made)
     for number in range(len(known), -(-records // BLOCK)):
-        rows, block = known[number % (BASE // BLOCK)]
+        rows, block = known[number % (base // BLOCK)]
         start = number * BLOCK
-        place = start % BASE
+        place = start % base
         again = [_again(one, place + at, start - place) for at, one in enumerate(rows[: records - start])]
         times = (again[0][2][1], again[-1][2][1])
         whole = len(again) == BLOCK and block is not None
-        yield _entries(number, (again, TermBlock(number, *times, block.rows) if whole and block else None))
+        yield again, TermBlock(number, *times, block.rows) if whole and block else None
 
 
 def _make_base(records: int) -> Iterator[Made]:

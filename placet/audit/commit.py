@@ -22,6 +22,7 @@ from placet.audit.merkle import HASH_BYTES, Frontier
 from placet.audit.record import Leaf, parse_leaf
 from placet.audit.stores import Entry, Store, StoredLeaf, Transaction, digested
 from placet.audit.stores.failure import unavailable
+from placet.audit.trial import trial_entries
 from placet.errors import AuditError, FormatError, TamperError
 
 MAX_BATCH: Final = 256
@@ -143,7 +144,8 @@ class GroupCommit:
 
         Args:
             deadline_s: seconds to wait for other writers.
-            durably: whether to write the state row anew and commit that, or only to begin.
+            durably: whether to write leaves and take them back, and the state row anew and commit that, or only to
+                begin.
 
         Raises:
             StoreUnavailable: it would not.
@@ -154,6 +156,11 @@ class GroupCommit:
             frontier = transaction.state()
             self._require_continuity(frontier)
             if durably:
+                # In a database whose disk is full a row is often still changed where it stands, and none added.
+                tried = trial_entries(frontier.size)
+                after = frontier.copy()
+                after.extend([entry.leaf_hash for entry in tried])
+                transaction.try_out(tried, after)
                 # SQLite writes nothing where the bytes are those that are there: another state comes in between.
                 other = Frontier(frontier.size, frontier.hashes)
                 other.append(bytes(HASH_BYTES))

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from placet.audit.person_keys import Opener, Person, PersonKeys
 from placet.audit.persons import SEALED, find_nonce
 from placet.audit.record import DECISION, parse_body
-from placet.audit.stores import Reader, Store
+from placet.audit.stores import Key, Reader, Store
 from placet.audit.terms import BLOCK, read_members, render_members, said_in, term_of
 from placet.errors import FormatError, TamperError
 
@@ -27,6 +27,7 @@ FIELDS: Final = ("user", "person")
 _DOMAIN: Final = b"placet.dev/person-term/v1\n"
 UNOPENED: Final = term_of("persons", "unopened")
 """Of leaves with a sealed name that no key opened. That it is there says that the block was gone through."""
+_BLOCKS_AT_ONCE: Final = 256
 _ALL: Final = (1 << BLOCK) - 1
 _HINT: Final = "`placet audit upgrade-store --rebuild` makes what records are found by anew."
 
@@ -36,8 +37,8 @@ Rows = tuple[tuple[int, bytes], ...]
 class HasTerms(Protocol):
     """Where terms are kept; see ``placet.audit.stores.Reader``."""
 
-    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
-        """Term -> members, of those that are there."""
+    def members_at(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Members of those terms that are there."""
 
 
 def number_of(block: int) -> int:
@@ -124,11 +125,16 @@ def find_rows(reader: Reader, persons: Sequence[Person]) -> list[tuple[int, int]
     Raises:
         StoreUnavailable: the store can't be read.
     """
-    return [
-        (number_of(block), term)
-        for block in range(reader.blocks() if persons else 0)
-        for term in sorted(reader.members_of(number_of(block), [person_term(*of, block) for of in _each(persons)]))
-    ]
+    found: list[Key] = []
+    blocks = reader.blocks() if persons else 0
+    for start in range(0, blocks, _BLOCKS_AT_ONCE):
+        asked = [
+            (number_of(block), person_term(*of, block))
+            for block in range(start, min(start + _BLOCKS_AT_ONCE, blocks))
+            for of in _each(persons)
+        ]
+        found += sorted(reader.members_at(asked), key=lambda key: (-key[0], key[1]))
+    return found
 
 
 def _each(persons: Sequence[Person]) -> list[tuple[bytes, str]]:
@@ -136,7 +142,7 @@ def _each(persons: Sequence[Person]) -> list[tuple[bytes, str]]:
 
 
 class Narrowing:
-    """Which leaves of a block may name who is looked for, sealed or plain.
+    """Which leaves of some blocks may name who is looked for, sealed or plain.
 
     Args:
         reader: one view of the store.
@@ -149,24 +155,39 @@ class Narrowing:
         keys = {one.name: one.key for one in persons}
         self._asked = [(field, term_of(field, name), keys.get(name)) for field, name in names.items()]
 
-    def bits(self, block: int) -> int:
-        """Places in the block that may name them all; every place where that can't be told.
+    def bits(self, blocks: Sequence[int]) -> dict[int, int]:
+        """Block -> places in it that may name them all; every place where that can't be told.
+
+        The store is asked once, for some rows of each block.
 
         Raises:
             TamperError: what is stored is no such thing.
         """
-        sealed = [0 if key is None else person_term(key, field, block) for field, _, key in self._asked]
-        hidden = self._reader.members_of(number_of(block), [UNOPENED, *sealed])
-        if UNOPENED not in hidden:
-            return _ALL
-        plain = self._reader.members_of(block, [term for _, term, _ in self._asked])
-        bits = _ALL
+        asked = {block: self._keys_of(block) for block in blocks}
+        unopened = [(number_of(block), UNOPENED) for block in blocks]
+        there = self._reader.members_at(
+            [*unopened, *(key for pairs in asked.values() for pair in pairs for key in pair)]
+        )
         try:
-            unopened = read_members(hidden[UNOPENED])
-            for (_, term, key), blind in zip(self._asked, sealed, strict=True):
-                said = read_members(plain.get(term, b""))
-                opened = 0 if key is None else read_members(hidden.get(blind, b""))
-                bits &= said | opened | unopened
+            return {block: self._bits(there, gone, asked[block]) for block, gone in zip(blocks, unopened, strict=True)}
         except (FormatError, TypeError) as exc:
             raise TamperError("what records are found by was changed", code="index_changed", hint=_HINT) from exc
+
+    def _keys_of(self, block: int) -> list[tuple[Key, ...]]:
+        """Of each name where it stands plain, and where it does sealed if there is its key."""
+        return [
+            ((block, plain),) if key is None else ((block, plain), (number_of(block), person_term(key, field, block)))
+            for field, plain, key in self._asked
+        ]
+
+    @staticmethod
+    def _bits(there: Mapping[Key, bytes], gone_through: Key, asked: Sequence[tuple[Key, ...]]) -> int:
+        if gone_through not in there:
+            return _ALL
+        bits = _ALL
+        for pair in asked:
+            some = read_members(there[gone_through])
+            for key in pair:
+                some |= read_members(there.get(key, b""))
+            bits &= some
         return bits

@@ -20,7 +20,7 @@ from placet.audit.person_keys import Opener
 from placet.audit.person_terms import FIELDS, Narrowing
 from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
 from placet.audit.record import DECISION, LEAF_TYPES, PRUNED, parse_leaf, search_values
-from placet.audit.stores import StoredLeaf, require_bytes
+from placet.audit.stores import Key, StoredLeaf, require_bytes
 from placet.audit.stores.places import Wanted
 from placet.audit.stores.reader import COLUMNS
 from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_terms, text_words
@@ -42,7 +42,7 @@ _TERMS: Final = (
     "kind",
     "environment",
 )
-_MOST_TERMS: Final = 40  # what more is asked is seen when a record is looked at
+_MOST_TERMS: Final = 120  # what more is asked is seen when a record is looked at
 _LISTED: Final = ("role", "person", "approval")
 
 
@@ -208,8 +208,8 @@ class Searchable(Protocol):
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
         """Leaves by their indexes, newest first."""
 
-    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
-        """Term -> members, of those that stand under a number."""
+    def members_at(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Members of those terms that are there, by number and term: of a block, or of its persons' terms."""
 
     def search(
         self, conditions: Mapping[str, Any], *, before: int | None, limit: int, start: int = 0

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from placet.audit.query import read_found
 from placet.audit.record import Columns, parse_leaf
-from placet.audit.stores import StoredLeaf
+from placet.audit.stores import Key, StoredLeaf
 from placet.audit.stores.places import Wanted
 from placet.audit.tile_folder import TileFolder
 from placet.audit.tiles import WIDTH
@@ -41,9 +41,9 @@ class TileSearch:
 
     folder: TileFolder
 
-    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+    def members_at(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         """None, as there are no blocks."""
-        del number, terms
+        del keys
         return {}
 
     def blocks(self) -> int:

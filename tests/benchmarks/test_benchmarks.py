@@ -135,7 +135,7 @@ def test_finding_is_measured_where_it_finds_what_reading_everything_does(tmp_pat
     assert done.returncode == 0, done.stderr
     found = json.loads(results.read_text(encoding="utf-8"))["find"]
     queries = found["stores"]["sqlite"]["queries"]
-    assert (found["records"], queries["role"]["pages"], queries["nowhere"]["pages"]) == (1200, 6, 12)
+    assert (found["records"], queries["role"]["pages"], queries["nowhere"]["pages"]) == (1200, 8, 16)
     assert all(one["median_ms"] <= one["worst_ms"] <= one["slowest_single_ms"] for one in queries.values())
     assert "| every pair of conditions " in done.stdout
     table, left = report.fill("<!-- made: find -->\n<!-- end -->", {"find": {"find": found}})

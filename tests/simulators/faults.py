@@ -126,6 +126,9 @@ class FaultyTransaction:
         self._transaction.put_state(frontier)
         self._faults.strike("put_state", after=True)
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        self._transaction.try_out(entries, frontier)
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         self._transaction.put_checkpoint(checkpoint)
 

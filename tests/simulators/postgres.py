@@ -20,7 +20,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +28,16 @@ import psycopg
 
 from placet.audit.location import DatabaseUrl
 from placet.audit.stores.postgres.schema import create_statements, grant_statements
+from tests.simulators.smalldisk import SmallDisk
 from tests.simulators.tampering import ORIGIN
 
 GATE: Final = "placet_gate"
 AUDITOR: Final = "placet_auditor"
 _NOBODY: Final = 65534
 _START_S: Final = 60.0
+_INITDB: Final = ("--no-locale", "-N")
 _SETTINGS: Final = """\
+include '{data}/postgresql.conf'
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 max_connections = 100
@@ -52,11 +55,16 @@ class PostgresServer:
         folder: empty; its owner is whom the server runs as.
         programs: folder of ``initdb`` and ``postgres``.
         more: lines of its configuration, which come last and so decide.
+        data: folder of a server that was ended in order, of the same programs, which is moved here; None to make one.
+        disk: a small one, on which ``data`` or ``wal`` of it stands.
     """
 
-    def __init__(self, folder: Path, programs: Path, *, more: str = "") -> None:
+    def __init__(
+        self, folder: Path, programs: Path, *, more: str = "", data: Path | None = None, disk: SmallDisk | None = None
+    ) -> None:
         self.folder = folder
         self._programs = programs
+        self._disk = disk
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
         self._made: set[str] = set()
@@ -64,13 +72,28 @@ class PostgresServer:
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
             self._as = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
-            settings.write(_SETTINGS.format(folder=folder) + more)
+        apart: list[str] = []
+        if disk is not None:
+            disk.mount(self.folder / disk.part, self._as)
+            apart = ["-X", str(self.folder / "wal"), "--wal-segsize=1"]
+        if data is None:
+            self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", *_INITDB, *apart)
+        else:
+            shutil.move(data, self.data)
+        self._settings.write_text(_SETTINGS.format(folder=folder, data=self.data) + more, encoding="utf-8")
 
     @property
-    def _data(self) -> Path:
+    def _settings(self) -> Path:
+        return self.folder / "postgresql.conf"  # apart from the data, whose disk may be one that only the server sees
+
+    @property
+    def data(self) -> Path:
+        """Where all of it is kept."""
         return self.folder / "data"
+
+    @property
+    def _within(self) -> Sequence[str]:
+        return () if self._disk is None else self._disk.within
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -78,11 +101,11 @@ class PostgresServer:
         while True:
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [self._programs / "postgres", "-D", self._data],
+                    [*self._within, self._programs / "postgres", "-D", self.data, f"--config-file={self._settings}"],
                     stdout=log, stderr=log, start_new_session=True, cwd="/", env=_environment(), **self._as,
                 )  # fmt: skip
             while self._process.poll() is None:
-                if self._answers():
+                if self.answers():
                     return
                 assert time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
@@ -107,11 +130,15 @@ class PostgresServer:
     def fail_over(self, standby: Path, *, how: signal.Signals = signal.SIGQUIT) -> None:
         """Lose the primary; a standby comes up in its place, at its address, and is promoted."""
         self.stop(how)
-        self._data.rename(self.folder / "lost")
-        standby.rename(self._data)
+        self.data.rename(self.folder / "lost")
+        standby.rename(self.data)
         self.start()
         with self.admin() as connection:
             connection.execute("SELECT pg_promote()")
+
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def pause(self) -> None:
         """Let no process of it do anything."""
@@ -172,7 +199,8 @@ class PostgresServer:
         with self.admin() as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it takes connections."""
         try:
             with self.admin() as connection:
                 connection.execute("SELECT 1")
@@ -191,30 +219,42 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._programs / program, *arguments],
+            [*self._within, self._programs / program, *arguments],
             check=False, capture_output=True, text=True, cwd="/", env=_environment(), **self._as,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextlib.contextmanager
-def running_server(*, settings: str = "") -> Iterator[PostgresServer]:
-    """A server that is gone afterwards, with everything in it; ``settings`` are lines of its configuration."""
+def running_server(
+    *, settings: str = "", data: Path | None = None, disk: SmallDisk | None = None
+) -> Iterator[PostgresServer]:
+    """A server that is gone afterwards, with everything in it.
+
+    Args:
+        settings: lines of its configuration.
+        data: folder of a server that was ended in order; it is back there afterwards. None for a new one.
+        disk: a small one for a part of it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="placet-pg-"))  # a socket's path may have 107 bytes
     try:
         programs = _find_programs(folder)
         home = folder / "server"
         folder.chmod(0o755)
         home.mkdir()
-        server = PostgresServer(home, programs, more=settings)
+        server = PostgresServer(home, programs, more=settings, data=data, disk=disk)
         server.start()
         try:
             yield server
         finally:
             with contextlib.suppress(AssertionError):  # a test may have stopped it
                 server.resume()
-                server.stop(signal.SIGQUIT)
+                server.stop(signal.SIGQUIT if data is None else signal.SIGINT)
+            if data is not None:
+                shutil.move(server.data, data)
     finally:
+        if disk is not None:
+            disk.close()
         shutil.rmtree(folder)
 
 

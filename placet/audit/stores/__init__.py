@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from placet.audit.stores.places import Wanted
 
 
+Key = tuple[int, int]
+"""Where the members of a term stand: a block's number, or that of its persons' terms, and the term."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A leaf with its place.
@@ -119,6 +123,12 @@ class Transaction(Protocol):
     def put_state(self, frontier: Frontier) -> None:
         """Replace size and frontier."""
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        """Write leaves and the state that they lead to, and take both back; raises where an append would find no room.
+
+        To be asked after ``state``; what else the transaction does is not touched.
+        """
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """Keep a checkpoint; one of the same size that is there already stays."""
 
@@ -217,8 +227,8 @@ class Reader(ProofSource, Protocol):
     def pruned_between(self, start: int, end: int) -> int:
         """How many leaves with ``start`` <= index < ``end`` were pruned."""
 
-    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
-        """Term -> members, of those terms that stand under a number: that of a block, or of its persons' terms."""
+    def members_at(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Members of those terms that are there, by number and term: of a block, or of its persons' terms."""
 
     def blocks_without(self, term: int, most: int) -> list[int]:
         """Numbers of the first blocks among whose persons' terms this one is not."""

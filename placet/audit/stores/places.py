@@ -6,16 +6,19 @@ search is one over all segments, whatever is asked and whatever a planner thinks
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from placet.audit.segments import BLOCKS, SEGMENT, descending, find_entry, read_places
+from placet.audit.segments import BLOCKS, EVERY, SEGMENT, descending, find_entry, read_places
 from placet.audit.terms import BLOCK, read_members
 from placet.errors import FormatError, TamperError
 
 # Rows that are asked for at once: a page is often full after the first, and what is far back comes in few answers.
 _SEGMENTS_AT_ONCE: Final = 32
+_TERMS_AT_ONCE: Final = 8
 _BLOCKS_AT_ONCE: Final = 256
 _MEMBERS: Final = "SELECT members FROM terms WHERE block = b.block AND term ="
 _ENTRIES: Final = "SELECT entries FROM postings WHERE segment = s.segment AND first <="
@@ -25,6 +28,10 @@ _KNOWN: Final = (
     "ORDER BY segment DESC"
 )
 _TIMES: Final = "SELECT block, earliest, latest FROM blocks WHERE block >= :first AND block < :end"
+
+
+_Places = list[tuple[int, int]]  # index of the first leaf of a block or a segment, and places in it as bits
+_Reads = Callable[[Any, int], int | None]  # of what stands of a term, the places
 
 
 class Rows(Protocol):
@@ -44,7 +51,8 @@ class Wanted:
         before: its index must be smaller.
         since: the smallest time, as leaves say it; None for any.
         until: the smallest time that is too late; None for any.
-        narrow: gives of a block, by its number, the places that can be meant, as bits; None where every one can.
+        narrow: gives of each of some blocks, by their numbers, the places that can be meant, as bits; None where every
+            one can.
     """
 
     terms: Sequence[int]
@@ -52,7 +60,7 @@ class Wanted:
     before: int
     since: str | None
     until: str | None
-    narrow: Callable[[int], int] | None = None
+    narrow: Callable[[Sequence[int]], Mapping[int, int]] | None = None
 
     @property
     def looked_up(self) -> tuple[int, ...]:
@@ -67,18 +75,6 @@ class Wanted:
         """Whether every leaf of these times is of the time that is wanted."""
         return not ((self.since and earliest < self.since) or (self.until and latest >= self.until))
 
-    def meet(self, found: Sequence[int | None], every: int) -> int:
-        """Of what each of the terms that were looked up says, the leaves that have what is wanted, as bits."""
-        bits, count = every, len(self.terms)
-        for one in found[:count]:
-            bits &= one or 0
-        if self.one_of:
-            some = 0
-            for one in found[count:]:
-                some |= one or 0
-            bits &= some
-        return bits
-
 
 class PlaceSearch:
     """One search in one view of a store.
@@ -86,14 +82,19 @@ class PlaceSearch:
     Args:
         rows: asks the store.
         conditions: how it is asked for leaves; see ``placet.audit.stores.reader``.
+        listed: numbers as one value of a statement.
         wanted: what is looked for.
     """
 
-    def __init__(self, rows: Rows, conditions: Mapping[str, str], wanted: Wanted) -> None:
+    def __init__(
+        self, rows: Rows, conditions: Mapping[str, str], listed: Callable[[Sequence[int]], Any], wanted: Wanted
+    ) -> None:
         self._rows = rows
         self._conditions = conditions
+        self._listed = listed
         self._wanted = wanted
         self._values = {f"t{_letters(place)}": term for place, term in enumerate(wanted.looked_up)}
+        self._one_of = list(self._values)[len(wanted.terms) :]
 
     def indexes(self, *, with_segments: bool) -> Iterator[int]:
         """Of the leaves in blocks that are wanted, newest first.
@@ -101,23 +102,26 @@ class PlaceSearch:
         Raises:
             TamperError: what is stored is no such thing.
         """
-        for start, bits in self._found(with_segments=with_segments):
-            left = self._wanted.before - start
-            bits = self._narrowed(start, bits)  # noqa: PLW2901 - those that can be meant
-            for place in descending(bits if left >= SEGMENT else bits & ((1 << max(left, 0)) - 1)):
-                yield start + place
+        for some in self._found(with_segments=with_segments):
+            for start, bits in self._narrowed(some):
+                left = self._wanted.before - start
+                for place in descending(bits if left >= SEGMENT else bits & ((1 << max(left, 0)) - 1)):
+                    yield start + place
 
-    def _narrowed(self, start: int, bits: int) -> int:
-        narrow = self._wanted.narrow
-        if narrow is None:
-            return bits
-        kept = 0
-        for shift in range(0, bits.bit_length(), BLOCK):
-            if there := bits >> shift & _EVERY_OF_BLOCK:
-                kept |= (there & narrow((start + shift) // BLOCK)) << shift
-        return kept
+    def _narrowed(self, some: _Places) -> _Places:
+        """Of what was found together, what can be meant: asked for at once."""
+        if self._wanted.narrow is None or not some:
+            return some
+        blocks = {
+            (start + shift) // BLOCK: None
+            for start, bits in some
+            for shift in range(0, bits.bit_length(), BLOCK)
+            if bits >> shift & _EVERY_OF_BLOCK
+        }
+        kept = self._wanted.narrow(list(blocks))
+        return [(start, _meet(start, bits, kept)) for start, bits in some]
 
-    def _found(self, *, with_segments: bool) -> Iterator[tuple[int, int]]:
+    def _found(self, *, with_segments: bool) -> Iterator[_Places]:
         top = -(-self._wanted.before // BLOCK)
         known = list(self._rows(_KNOWN, end=-(-top // BLOCKS))) if with_segments else []
         together: list[int] = []
@@ -133,21 +137,34 @@ class PlaceSearch:
         yield from self._by_segments(together)
         yield from self._by_blocks(0, top)
 
-    def _by_segments(self, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-        asked = "".join(f", ({_ENTRIES} :{name} {_NEAREST})" for name in self._values)
-        where = "segment >= :first AND segment <= :last ORDER BY segment DESC"
-        statement = f"SELECT segment, earliest, latest{asked} FROM segments s WHERE {where}"  # noqa: S608 - our own words
+    def _by_segments(self, numbers: Sequence[int]) -> Iterator[_Places]:
         at, step = 0, 1
         while at < len(numbers):
             some = numbers[at : at + step]
             at, step = at + step, min(2 * step, _SEGMENTS_AT_ONCE)
-            for number, earliest, latest, *found in self._rows(statement, first=some[-1], last=some[0], **self._values):
-                if number in some:
-                    bits = self._read(found, _of_segment, (1 << SEGMENT) - 1)
-                    if bits and not self._wanted.covers(earliest, latest):
-                        bits = self._in_time(number, bits)
-                    if bits:
-                        yield number * SEGMENT, bits
+            yield [(number * SEGMENT, bits) for number, bits in self._in_segments(some) if bits]
+
+    def _in_segments(self, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Places in some segments: a few terms at a time, and the next ones only where those before meet."""
+        left = dict.fromkeys(numbers, EVERY)
+        times: dict[int, tuple[str, str]] = {}
+        for some in self._together():
+            if not left:
+                break
+            asked = "".join(f", ({_ENTRIES} :{name} {_NEAREST})" for name in some)
+            where = f"segment >= :first AND segment <= :last AND {self._conditions['segments']}"
+            statement = f"SELECT segment, earliest, latest{asked} FROM segments s WHERE {where} ORDER BY segment DESC"  # noqa: S608 - our own words
+            values = {name: self._values[name] for name in some}
+            bounds = {"first": min(left), "last": max(left), "segments": self._listed(list(left))}
+            rows = list(self._rows(statement, **bounds, **values))
+            left = {
+                number: bits
+                for number, _, _, *found in rows
+                if (bits := left[number] & self._read(found, some, _of_segment, EVERY))
+            }
+            times |= {number: (earliest, latest) for number, earliest, latest, *_ in rows}
+        for number, bits in left.items():
+            yield number, bits if self._wanted.covers(*times[number]) else self._in_time(number, bits)
 
     def _in_time(self, number: int, bits: int) -> int:
         """Of leaves of a segment those that are of the time."""
@@ -157,17 +174,19 @@ class PlaceSearch:
             kept |= self._of_block_in_time(block, earliest, latest, bits >> shift & _EVERY_OF_BLOCK) << shift
         return kept
 
-    def _by_blocks(self, first: int, end: int) -> Iterator[tuple[int, int]]:
+    def _by_blocks(self, first: int, end: int) -> Iterator[_Places]:
         asked = "".join(f", ({_MEMBERS} :{name})" for name in self._values)
         where = "block >= :first AND block < :end ORDER BY block DESC"
         statement = f"SELECT block, earliest, latest{asked} FROM blocks b WHERE {where}"  # noqa: S608 - our own words
         step = BLOCKS
         while first < end:
             start = max(first, end - step)
+            together: _Places = []
             for number, earliest, latest, *found in self._rows(statement, first=start, end=end, **self._values):
-                bits = self._read(found, _of_block, _EVERY_OF_BLOCK)
+                bits = self._read(found, list(self._values), _of_block, _EVERY_OF_BLOCK)
                 if bits := self._of_block_in_time(number, earliest, latest, bits):
-                    yield number * BLOCK, bits
+                    together.append((number * BLOCK, bits))
+            yield together
             end, step = start, min(2 * step, _BLOCKS_AT_ONCE)
 
     def _of_block_in_time(self, number: int, earliest: str, latest: str, bits: int) -> int:
@@ -183,17 +202,41 @@ class PlaceSearch:
             there |= 1 << (index - number * BLOCK)
         return bits & there
 
-    def _read(self, found: Sequence[Any], read: Callable[[Any, int], int | None], every: int) -> int:
-        """Which leaves have what is wanted; the terms that nothing says anything of are looked at first."""
-        if None in found[: len(self._wanted.terms)]:
+    def _read(self, found: Sequence[Any], names: Sequence[str], read: _Reads, every: int) -> int:
+        """Which leaves have what was asked by these names; the terms that nothing says anything of come first."""
+        asked = [(self._values[name], one) for name, one in zip(names, found, strict=True)]
+        each = [pair for pair, name in zip(asked, names, strict=True) if name not in self._one_of]
+        if any(one is None for _, one in each):
             return 0
         try:
-            terms = self._values.values()
-            places = [None if one is None else read(one, term) for one, term in zip(found, terms, strict=True)]
+            bits = every
+            for term, one in each:
+                bits &= read(one, term) or 0
+            if len(each) < len(asked):
+                some = [read(one, term) or 0 for term, one in asked[len(each) :] if one is not None]
+                bits &= functools.reduce(operator.or_, some, 0)
         except (FormatError, TypeError) as exc:
             hint = "Run `placet audit verify`; `placet audit upgrade-store --rebuild` makes it anew."
             raise TamperError("what records are found by was changed", code="index_changed", hint=hint) from exc
-        return self._wanted.meet(places, every)
+        return bits
+
+    def _together(self) -> Iterator[list[str]]:
+        """Names of the terms that are looked up together: a few at a time, and those of which one is enough at last."""
+        each = [name for name in self._values if name not in self._one_of]
+        for at in range(0, len(each), _TERMS_AT_ONCE):
+            yield each[at : at + _TERMS_AT_ONCE]
+        if self._one_of:
+            yield list(self._one_of)
+
+
+def _meet(start: int, bits: int, kept: Mapping[int, int]) -> int:
+    """Of places in a segment or a block those that its blocks keep."""
+    first = start // BLOCK
+    return sum(
+        (bits >> shift & kept[first + shift // BLOCK]) << shift
+        for shift in range(0, bits.bit_length(), BLOCK)
+        if bits >> shift & _EVERY_OF_BLOCK
+    )
 
 
 _EVERY_OF_BLOCK: Final = (1 << BLOCK) - 1

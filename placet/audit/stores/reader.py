@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from placet.audit.merkle import MAX_SIZE, Frontier
 from placet.audit.record import PRUNED, Columns
-from placet.audit.stores import RawRow, StoredCheckpoint, StoredLeaf, past, schema
+from placet.audit.stores import Key, RawRow, StoredCheckpoint, StoredLeaf, past, schema
 from placet.audit.stores.failure import store_error, unavailable
 from placet.audit.stores.places import PlaceSearch, Wanted
 from placet.audit.stores.rows import STATE, parse_state, read_row
@@ -67,7 +67,9 @@ CONDITIONS: Final = {
     "before": "idx < :before",
     "start": "idx >= :start",
     "indexes": "idx IN (SELECT value FROM json_each(:indexes))",
+    "segments": "segment IN (SELECT value FROM json_each(:segments))",
 }
+_KEYS: Final = "(SELECT value ->> 0 AS block, value ->> 1 AS term FROM json_each(:keys))"
 
 
 def _between(start: int, end: int | None) -> tuple[str, dict[str, int]]:
@@ -93,6 +95,7 @@ class TableReader(ABC):
     __slots__ = ("_unkept", "shape")
     conditions: ClassVar[Mapping[str, str]] = CONDITIONS
     newest_leaves: ClassVar[str] = "leaves NOT INDEXED"  # by their index alone
+    keys: ClassVar[str] = _KEYS
 
     def __init__(self, shape: past.Shape) -> None:
         self.shape = shape
@@ -230,7 +233,9 @@ class TableReader(ABC):
         """See ``Reader``."""
         if not self.shape.has_terms:
             return iter(())
-        return PlaceSearch(self._rows, self.conditions, wanted).indexes(with_segments=self.shape.has_segments)
+        return PlaceSearch(self._rows, self.conditions, self._list, wanted).indexes(
+            with_segments=self.shape.has_segments
+        )
 
     def leaves_at(self, indexes: Sequence[int]) -> list[StoredLeaf]:
         """See ``Reader``."""
@@ -242,6 +247,10 @@ class TableReader(ABC):
     @abstractmethod
     def _list(self, numbers: Sequence[int]) -> Any:
         """Numbers as one value of a statement."""
+
+    @abstractmethod
+    def _keys(self, keys: Sequence[Key]) -> Mapping[str, Any]:
+        """Pairs of numbers as the values of ``keys``."""
 
     def raw_blocks(self) -> Iterator[tuple[Any, Any, Any]]:
         """See ``Auditable``."""
@@ -262,13 +271,12 @@ class TableReader(ABC):
             return iter(())
         return self._many("SELECT block, term, members FROM terms WHERE block < 0 ORDER BY block DESC, term")
 
-    def members_of(self, number: int, terms: Sequence[int]) -> Mapping[int, bytes]:
+    def members_at(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         """See ``Reader``."""
-        if not self.shape.has_terms or not terms:
+        if not self.shape.has_terms or not keys:
             return {}
-        values = {f"t{_letters(place)}": term for place, term in enumerate(terms)}
-        asked = f"SELECT term, members FROM terms WHERE block = :number AND term IN ({', '.join(f':{name}' for name in values)})"  # noqa: S608, E501 - our own words
-        return {int(term): bytes(members) for term, members in self._rows(asked, number=number, **values)}
+        rows = self._rows(f"{_MEMBERS_AT} {self.keys} k", **self._keys(keys))
+        return {(int(number), int(term)): bytes(members) for number, term, members in rows if members is not None}
 
     def blocks_without(self, term: int, most: int) -> list[int]:
         """See ``Reader``."""
@@ -373,11 +381,10 @@ _WITHOUT: Final = (
     "SELECT block FROM blocks b WHERE NOT EXISTS (SELECT 1 FROM terms WHERE block = -1 - b.block AND term = :term) "
     "ORDER BY block LIMIT :limit"
 )
-
-
-def _letters(number: int) -> str:
-    """A name of letters alone, as values of statements have."""
-    return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
+# By key each: no planner has another idea, whatever it thinks of how many there are.
+_MEMBERS_AT: Final = (
+    "SELECT k.block, k.term, (SELECT members FROM terms t WHERE t.block = k.block AND t.term = k.term) FROM"
+)
 
 
 class SqliteReader(TableReader):
@@ -404,6 +411,9 @@ class SqliteReader(TableReader):
 
     def _list(self, numbers: Sequence[int]) -> Any:
         return json.dumps(list(numbers))
+
+    def _keys(self, keys: Sequence[Key]) -> Mapping[str, Any]:
+        return {"keys": json.dumps(list(keys))}
 
     def damage(self) -> list[str]:
         """See ``Auditable``."""

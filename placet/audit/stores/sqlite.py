@@ -354,6 +354,14 @@ class SqliteTransaction:
                 "UPDATE state SET size = ?, frontier = ? WHERE id = 1", (frontier.size, frontier.render())
             )
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        """See ``Transaction``; what it writes is written to the disk with what is committed, in one log."""
+        with self._guarded():
+            self._connection.execute("SAVEPOINT tried")
+            self.insert(entries)
+            self.put_state(frontier)
+            self._connection.execute("ROLLBACK TO tried")
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """See ``Transaction``."""
         row = (checkpoint.size, checkpoint.root, checkpoint.raw_frontier, checkpoint.raw_note.decode())

@@ -96,6 +96,9 @@ class MemoryTransaction:
     def put_state(self, frontier: Frontier) -> None:
         self._frontier = frontier.copy()
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        raise NotImplementedError
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         raise NotImplementedError
 

@@ -20,7 +20,7 @@ from placet.audit.persons import NONCE, seal
 from placet.audit.pruning import Removal
 from placet.audit.query import Query, find
 from placet.audit.record import SEALED_SCHEMA, render_leaf
-from placet.audit.stores import StoredLeaf
+from placet.audit.stores import Key, StoredLeaf
 from placet.audit.stores.erase import erase_attachments
 from placet.audit.stores.reader import TableReader
 from placet.audit.stores.removal import remove
@@ -144,11 +144,11 @@ def test_the_rows_of_a_person_are_told_by_their_key_and_by_no_other(
 
 def test_a_row_that_was_changed_is_said_and_shows_nobody(keys: PersonKeys) -> None:
     class Broken:
-        def members_of(self, number: int, terms: object) -> dict[int, bytes]:
-            return dict.fromkeys(terms, b"abc") if isinstance(terms, list) else {}
+        def members_at(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+            return dict.fromkeys(keys, b"abc")
 
     with pytest.raises(TamperError) as caught:
-        Narrowing(Broken(), {"user": ALICE}, Opener(keys.all()).persons).bits(0)
+        Narrowing(Broken(), {"user": ALICE}, Opener(keys.all()).persons).bits([0])
     assert caught.value.code == "index_changed"
 
 
@@ -173,7 +173,7 @@ def test_an_erasure_takes_the_rows_and_what_was_pruned_is_gone_through_again(
     assert found(location, keys, user=BOB) == [1030, 500]
     remove(location if isinstance(location, Path) else owners(location), Removal(((2, 4),), {}))
     with open_reader(location) as reader:
-        assert reader.members_of(-1, [term_of("persons", "unopened")]) == {}
+        assert reader.members_at([(-1, term_of("persons", "unopened"))]) == {}
     assert found(location, keys, user=BOB) == [1030, 500], "read through meanwhile"
     assert log.index_persons(keys, 9) == 1
     assert found(location, keys, user=BOB) == [1030, 500]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import psycopg
 
-from placet.audit.stores import RawRow, past
+from placet.audit.stores import Key, RawRow, past
 from placet.audit.stores.postgres import schema
 from placet.audit.stores.postgres.connection import Link
 from placet.audit.stores.postgres.failure import store_error
@@ -24,6 +24,8 @@ _RAW: Final = 3  # columns before those that are searched by
 # What has an OFFSET is planned by itself, without the conditions around it.
 _NEWEST: Final = "(SELECT * FROM leaves WHERE idx >= :start AND idx < :before ORDER BY idx DESC OFFSET 0) leaves"
 _SHAPES: Final = {shape.version: shape for shape in past.SHAPES}
+_KEYS: Final = "(SELECT * FROM unnest(CAST(:blocks AS bigint[]), CAST(:terms AS bigint[])) AS k(block, term))"
+_SEGMENTS: Final = "segment = ANY(CAST(:segments AS bigint[]))"
 _AMONG: Final = "idx = ANY(CAST(:indexes AS bigint[]))"
 
 
@@ -31,8 +33,14 @@ class PostgresReader(TableReader):
     """One view of the tables through a connection that is inside a read transaction."""
 
     __slots__ = ("_link", "_names")
-    conditions: ClassVar[Mapping[str, str]] = {**CONDITIONS, "violation": _CONTAINS, "indexes": _AMONG}
+    conditions: ClassVar[Mapping[str, str]] = {
+        **CONDITIONS,
+        "violation": _CONTAINS,
+        "indexes": _AMONG,
+        "segments": _SEGMENTS,
+    }
     newest_leaves: ClassVar[str] = _NEWEST
+    keys: ClassVar[str] = _KEYS
 
     def __init__(self, link: Link, version: int = schema.VERSION) -> None:
         super().__init__(_SHAPES[version])
@@ -41,6 +49,10 @@ class PostgresReader(TableReader):
 
     def _list(self, numbers: Sequence[int]) -> Any:
         return list(numbers)
+
+    def _keys(self, keys: Sequence[Key]) -> Mapping[str, Any]:
+        blocks, terms = zip(*keys, strict=True)
+        return {"blocks": list(blocks), "terms": list(terms)}
 
     def damage(self) -> list[str]:
         """See ``Auditable``. PostgreSQL has no check that this role may run; what it can't read is raised."""

@@ -159,6 +159,17 @@ class PostgresTransaction:
         """See ``Transaction``. It is sent with ``commit``."""
         self._next = frontier.copy()
 
+    def try_out(self, entries: Sequence[Entry], frontier: Frontier) -> None:
+        """See ``Transaction``. Tables grow for it, and stay so: the next append has that room."""
+        before, self._entries = self._entries, entries
+        try:
+            with self._guarded():
+                self._link.execute("SAVEPOINT tried")
+                self._send(self._link.cursor(binary=True), frontier)
+                self._link.execute("ROLLBACK TO SAVEPOINT tried")
+        finally:
+            self._entries = before
+
     def put_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """See ``Transaction``."""
         row = (checkpoint.size, checkpoint.root, checkpoint.raw_frontier, checkpoint.raw_note.decode())
