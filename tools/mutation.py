@@ -4,10 +4,11 @@
     python tools/mutation.py --only risk/ceiling   # files whose name holds this
     python tools/mutation.py --policies DIR        # other policies, a whole tree or an overlay
 
-A mutant is killed when a Rego test fails with it. First the tests of its own rule are run, alone with what they need;
-all of them when none of those fails. The score is the share of mutants that were killed. A survivor is no fault where
-``tests/policies/survivors.yaml`` says why: the policies mean the same with it, as a rule. An explanation that no
-survivor needs any more is refused, so that the file stays short.
+A mutant is killed when a Rego test fails with it. Of a rule, its own tests are run, alone with what they need, and
+those of the whole decision when none of these fails; of what rules share, all tests. The first that fails ends it.
+The score is the share of mutants that were killed. A survivor is no fault where ``tests/policies/survivors.yaml`` says
+why: the policies mean the same with it, as a rule. An explanation that no survivor needs any more is refused, so that
+the file stays short.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any, Final
 import yaml
 
 from placet.errors import InputError, PlacetError
+from placet.policy.authoring.days import with_days
 from placet.policy.authoring.mutants import Mutant, find_domains, find_mutants
 from placet.policy.authoring.opa import Opa, find_opa
 from placet.policy.authoring.syntax import parse_sources, rule_name
@@ -40,6 +42,7 @@ _AT_ONCE: Final = 2
 _ASKED: Final = "placet_mutation"
 _MAIN: Final = "admission/main/"
 _TIMEOUT: Final = "120s"
+_STEP: Final = 50
 _KILLED, _SURVIVED, _STILLBORN = "killed", "survived", "stillborn"
 
 
@@ -105,12 +108,17 @@ class Bench:
             if not folder.is_dir():
                 self._lay_out(folder, rule)
             asked = self._root / f"asked-{len(self._laid)}.rego"
-            here = [one for one in self._tests if (folder / one.file).is_file()]
+            own = self._tree.sources[file].rule
+            here = [one for one in self._tests if (folder / one.file).is_file() and self._may_notice(one, own)]
             here.sort(key=lambda one: (PurePosixPath(one.file).parent != near, one.file.startswith(_MAIN)))
             lines = "".join(f"\t{one.ref} == {json.dumps(one.value)}\n" for one in here)
             asked.write_text(f"package {_ASKED}\n\nall_hold if {{\n{lines}}}\n", encoding="utf-8")
             self._laid[key] = folder, asked
         return self._laid[key]
+
+    def _may_notice(self, test: Test, own: str) -> bool:
+        """Tests of other rules, and of what rules share, never ask this one."""
+        return not own or self._tree.sources[test.file].rule == own or test.file.startswith(_MAIN)
 
     def _lay_out(self, folder: Path, rule: str) -> None:
         self._tree.lay_out(folder)
@@ -201,10 +209,12 @@ def try_all(opa: Opa, tree: Tree, mutants: Sequence[Mutant], *, show: bool = Fal
                 benches.put(bench)
 
         verdicts = []
-        for verdict in pool.map(attempt, mutants):
+        for mutant, verdict in zip(mutants, pool.map(attempt, mutants), strict=True):
             verdicts.append(verdict)
-            if show:
+            if show and (sys.stderr.isatty() or not len(verdicts) % _STEP):
                 print(f"\r{len(verdicts)} of {len(mutants)} mutants", end="", file=sys.stderr, flush=True)
+            if show and verdict == _SURVIVED:
+                print(f"\r{mutant.file}:{mutant.line}: {mutant.change} survives", file=sys.stderr, flush=True)
     if show:
         print(file=sys.stderr)
     survivors = tuple(mutant for mutant, verdict in zip(mutants, verdicts, strict=True) if verdict == _SURVIVED)
@@ -269,9 +279,9 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     try:
-        opa, tree = find_opa(), find_tree(options.policies)
+        opa, tree = find_opa(), with_days(find_tree(options.policies))
         mutants = collect(opa, tree, options.only)
-        outcome = try_all(opa, tree, mutants, show=sys.stderr.isatty())
+        outcome = try_all(opa, tree, mutants, show=True)
         explained = load_explained(options.survivors)
     except (PlacetError, ValueError) as exc:
         print(f"mutation: {exc}", file=sys.stderr)

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from placet.errors import InputError
+from placet.policy.authoring.days import find_day_faults, with_days
 from placet.policy.authoring.findings import Finding, of_opa_errors
 from placet.policy.authoring.heads import Head, are_plain, is_test, line_of, read_heads
 from placet.policy.authoring.opa import Opa, Ran
@@ -75,21 +77,23 @@ class Report:
         return not self.failed and not self.unseen and (self.covered is None or self.covered >= threshold)
 
 
-def run(opa: Opa, tree: Tree, *, pattern: str = "") -> Report:
+def run(opa: Opa, tree: Tree, *, pattern: str = "", moment: datetime | None = None) -> Report:
     """Run the author's tests; all of them, with coverage, where no pattern is given.
 
     Args:
         opa: compiles and tests.
         tree: policies.
         pattern: regular expression that the full name of a test must hold.
+        moment: the day whose rules are tried, for tests with the data of ``tests.fixtures``.
 
     Raises:
         InputError: ``no_tests``: nothing is tested, or nothing has such a name; ``pattern_invalid``.
         SyntaxFault: the policies do not compile.
     """
     _require_pattern(pattern)
-    if tree.strays:
-        raise SyntaxFault(list(tree.strays))
+    if found := [*tree.strays, *find_day_faults(tree)]:
+        raise SyntaxFault(found)
+    tree = with_days(tree, moment)
     if pattern:
         with tree.laid_out() as folder:
             return Report(_run_each(opa, tree, folder, pattern))

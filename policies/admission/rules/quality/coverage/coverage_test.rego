@@ -69,3 +69,29 @@ test_fails_when_the_limit_is_missing if {
 		not coverage.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("coverage", {"lines_covered": 799}),
+	] {
+		coverage.passes with input as request with data.placet as governed.released
+		count(coverage.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_when_an_image_or_its_counts_say_nothing_of_themselves if {
+	bare := governed.changed({
+		"images": [{"digest": governed.digest("c")}],
+		"evidence": [governed.statement("coverage", "image", [governed.digest("c")], {})],
+	})
+	coverage.report == {{"code": "coverage_low", "reference": "", "covered": "", "total": "", "limit": 800}} with input as bare
+		with data.placet as governed.placet
+	offered := object.union(bare, {"evidence": [], "evidence_rejected": [{"name": "x", "kind": "coverage", "code": "expired"}]})
+	coverage.report == {{"code": "coverage_missing", "reference": "", "rejected": ["expired"]}} with input as offered
+		with data.placet as governed.placet
+	not coverage.passes with input as bare with data.placet as governed.placet
+}
+
+test_passes_when_every_line_is_covered if {
+	coverage.passes with input as governed.with_claims("coverage", {"lines_covered": 1, "lines_total": 1}) with data.placet as governed.placet
+}

@@ -98,3 +98,33 @@ test_fails_when_a_limit_is_missing if {
 		not authority.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("rollback_drill", {"minutes": 16}),
+		object.union(governed.with_change("UPDATE", "rollback"), {"requester": "mallory", "requester_groups": []}),
+	] {
+		authority.passes with input as request with data.placet as governed.released
+		count(authority.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("rollback_drill"), {"evidence_rejected": [{"name": "x", "kind": "rollback_drill", "code": "expired"}]})
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_missing", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_the_minutes_are_not_said if {
+	request := governed.without_claim("rollback_drill", "minutes")
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_slow", "found": "", "limit": 15}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_at_both_ends_of_the_range if {
+	every minutes in [1, 15] {
+		authority.passes with input as governed.with_claims("rollback_drill", {"minutes": minutes}) with data.placet as governed.placet
+	}
+}
