@@ -79,3 +79,11 @@ test_fails_when_an_image_says_nothing_of_itself if {
 		with data.placet as governed.placet
 	entry == {"code": "scan_missing", "container": "", "reference": "", "rejected": ["expired"]}
 }
+
+test_fails_when_one_statement_is_malformed_and_no_image_is_to_be_scanned if {
+	request := object.union(
+		governed.and_also([object.union(governed.scan([governed.digest("0")], "https://scanner.example/a", 0), {"attester": 7})]),
+		{"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}},
+	)
+	not security_scan.passes with input as request with data.placet as governed.placet
+}

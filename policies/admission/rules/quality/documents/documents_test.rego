@@ -89,3 +89,15 @@ test_fails_when_the_documents_are_an_object if {
 	request := governed.changed({"evidence": [governed.statement("documentation", "model", [governed.model], claims)]})
 	not documents.passes with input as request with data.placet as governed.placet
 }
+
+test_fails_when_one_document_alone_is_missing if {
+	request := governed.with_claims("documentation", {"documents": ["api_documentation", "deployment_guide"]})
+	not documents.passes with input as request with data.placet as governed.placet
+	documents.report == {{"code": "documents_missing", "documents": ["model_card"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_when_one_document_is_all_that_is_asked_for if {
+	placet := object.union(governed.placet, {"documents": {"required": ["model_card"]}})
+	documents.passes with input as governed.request with data.placet as placet
+}

@@ -135,3 +135,30 @@ test_fails_when_an_objective_has_no_number if {
 	performance.report == {{"code": "latency_above_objective", "found": 1400, "objective": 0}} with input as request
 		with data.placet as governed.placet
 }
+
+test_fails_when_numbers_are_texts if {
+	every request in [
+		governed.with_claims("performance", {"accuracy_permille": "870"}),
+		governed.with_claims("performance", {"accuracy_permille": true}),
+	] {
+		not performance.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_names_no_objective_where_the_latency_is_not_said if {
+	unsaid := governed.changed({"evidence": [
+		governed.statement("performance", "model", [governed.model], {"accuracy_permille": 870}),
+		governed.statement("slo", "projection", [governed.projection], {"latency_p95_ms": 0}),
+	]})
+	performance.report == {{"code": "latency_high", "found": "", "limit": 2000}} with input as unsaid
+		with data.placet as governed.placet
+}
+
+test_names_an_objective_that_says_nothing_as_none if {
+	said := governed.changed({"evidence": [
+		governed.statement("performance", "model", [governed.model], {"latency_p95_ms": 1, "accuracy_permille": 870}),
+		governed.statement("slo", "projection", [governed.projection], {}),
+	]})
+	performance.report == {{"code": "latency_above_objective", "found": 1, "objective": 0}} with input as said
+		with data.placet as governed.placet
+}

@@ -111,3 +111,16 @@ test_fails_when_an_image_or_its_scan_says_nothing_of_itself if {
 		with data.placet as governed.placet
 	not vulnerabilities.passes with input as bare with data.placet as governed.placet
 }
+
+test_fails_when_one_statement_is_malformed_though_every_image_was_scanned if {
+	request := governed.and_also([object.union(governed.scan([governed.digest("0")], "https://scanner.example/a", 0), {"attester": 7})])
+	not vulnerabilities.passes with input as request with data.placet as governed.placet
+}
+
+test_fails_when_one_statement_is_malformed_and_no_image_is_there if {
+	request := object.union(
+		governed.and_also([object.union(governed.statement("vulnerability_scan", "image", [governed.digest("0")], {}), {"attester": 7})]),
+		{"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}},
+	)
+	not vulnerabilities.passes with input as request with data.placet as governed.placet
+}
