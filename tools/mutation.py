@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ from placet.policy.authoring.days import with_days
 from placet.policy.authoring.mutants import Mutant, find_domains, find_mutants
 from placet.policy.authoring.opa import Opa, find_opa
 from placet.policy.authoring.syntax import parse_sources, rule_name
-from placet.policy.authoring.tree import Tree, find_tree
+from placet.policy.authoring.tree import Source, Tree, find_tree
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXPLAINED: Final = ROOT / "tests" / "policies" / "survivors.yaml"
@@ -81,51 +81,53 @@ class Outcome:
 
 
 class Bench:
-    """Folders in which mutants are tried: one for all policies, one for each rule with what its own tests need."""
+    """Folders in which mutants are tried: one for all policies, and for each folder one with what its tests need."""
 
     def __init__(self, opa: Opa, tree: Tree, tests: Sequence[Test], root: Path) -> None:
         self._opa = opa
         self._tree = tree
         self._tests = tests
         self._root = root
-        self._laid: dict[tuple[str, str], tuple[Path, Path]] = {}
+        self._places: dict[str, list[tuple[Path, Path]]] = {}
 
     def try_out(self, mutant: Mutant) -> str:
         """Killed | survived | stillborn."""
-        rule = self._tree.sources[mutant.file].rule
-        for part in dict.fromkeys((rule, "")):
-            verdict = self._run(*self._place(part, mutant.file), mutant)
+        for folder, asked in self._find_places(mutant.file):
+            verdict = self._run(folder, asked, mutant)
             if verdict != _SURVIVED:
                 return verdict
         return _SURVIVED
 
-    def _place(self, rule: str, file: str) -> tuple[Path, Path]:
-        """Folder of the policies, and the file with the question whether all tests hold, those of the file first."""
-        near = PurePosixPath(file).parent
-        key = (rule, near.as_posix())
-        if key not in self._laid:
-            folder = self._root / (rule or "all")
-            if not folder.is_dir():
-                self._lay_out(folder, rule)
-            asked = self._root / f"asked-{len(self._laid)}.rego"
-            own = self._tree.sources[file].rule
-            here = [one for one in self._tests if (folder / one.file).is_file() and self._may_notice(one, own)]
-            here.sort(key=lambda one: (PurePosixPath(one.file).parent != near, one.file.startswith(_MAIN)))
-            lines = "".join(f"\t{one.ref} == {json.dumps(one.value)}\n" for one in here)
-            asked.write_text(f"package {_ASKED}\n\nall_hold if {{\n{lines}}}\n", encoding="utf-8")
-            self._laid[key] = folder, asked
-        return self._laid[key]
+    def _find_places(self, file: str) -> list[tuple[Path, Path]]:
+        """Where a mutant of this file is tried, the quicker place first: a folder, and the question to put there."""
+        near = PurePosixPath(file).parent.as_posix()
+        if near not in self._places:
+            few, whole = self._root / near.replace("/", "."), self._root / "all"
+            rule = self._tree.sources[file].rule
+            self._lay_out(few, lambda one: _is_needed(one, rule, near))
+            if not whole.is_dir():
+                self._lay_out(whole, lambda _: True)
+            # Tests of other rules, and of what rules share, never ask this one.
+            beside = [one for one in self._tests if _folder_of(one.file) == near]
+            main = [one for one in self._tests if one.file.startswith(_MAIN) and one not in beside]
+            others = [] if rule else [one for one in self._tests if one not in beside and one not in main]
+            places = [(few, beside), (whole, [*beside, *others, *main])]
+            self._places[near] = [self._pose(folder, tests, near) for folder, tests in places if tests]
+            if not rule and not _ask(self._opa, *self._places[near][0], "all_hold").get("result"):
+                del self._places[near][0]  # its tests need rules as well
+        return self._places[near]
 
-    def _may_notice(self, test: Test, own: str) -> bool:
-        """Tests of other rules, and of what rules share, never ask this one."""
-        return not own or self._tree.sources[test.file].rule == own or test.file.startswith(_MAIN)
-
-    def _lay_out(self, folder: Path, rule: str) -> None:
+    def _lay_out(self, folder: Path, wanted: Callable[[Source], bool]) -> None:
         self._tree.lay_out(folder)
-        for source in self._tree.sources.values() if rule else ():
-            beside = source.is_test and source.rule != rule
-            if beside or source.rule not in {"", rule} or source.name.startswith("checks/"):
+        for source in self._tree.sources.values():
+            if not wanted(source):
                 (folder / source.name).unlink()
+
+    def _pose(self, folder: Path, tests: Sequence[Test], near: str) -> tuple[Path, Path]:
+        asked = self._root / f"{folder.name}-asked-for-{near.replace('/', '.')}.rego"
+        lines = "".join(f"\t{one.ref} == {json.dumps(one.value)}\n" for one in tests)
+        asked.write_text(f"package {_ASKED}\n\nall_hold if {{\n{lines}}}\n", encoding="utf-8")
+        return folder, asked
 
     def _run(self, folder: Path, asked: Path, mutant: Mutant) -> str:
         path = folder / mutant.file
@@ -139,6 +141,17 @@ class Bench:
         if any(code.startswith("rego_") for code in codes):
             return _STILLBORN
         return _SURVIVED if answer.get("result") else _KILLED  # a test that ends in an error has noticed too
+
+
+def _folder_of(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _is_needed(source: Source, rule: str, near: str) -> bool:
+    """Whether the tests of a folder need a file: no other rule, no other tests, no rules about rules."""
+    if source.is_test:
+        return _folder_of(source.name) == near
+    return source.rule in {"", rule} and not source.name.startswith("checks/")
 
 
 def _ask(opa: Opa, folder: Path, asked: Path, name: str) -> dict[str, Any]:
