@@ -50,7 +50,10 @@ def matrix(
     nobody provided for is refused; nothing is admitted without a role that a table asks for, nor refused with all of
     them; one more approval, a lower level or an environment that asks for less never makes it harder; one person never
     stands for several roles; warn and audit find what enforce does; and no rule is out of reach. Without --diff and
-    --against the data are compared with those that ship.
+    --against the data are compared with those that ship; rows that differ are told, and what environments require.
+
+    The questions have evidence of every kind that ships, complete by the limits of the data. A rule that wants another
+    kind refuses them all: needs_evidence says which, and that nothing is proved of its environment.
 
     \b
     Examples:
@@ -72,7 +75,7 @@ def matrix(
     \b
     See also: placet policy eval, docs/policy-authors.md
     """
-    from placet.cli.policy_matrix_view import build_matrix, find_changes, print_matrix
+    from placet.cli.policy_matrix_view import Difference, build_matrix, find_changes, find_demands, print_matrix
     from placet.policy.data import load_policy_data
 
     if revision is not None and against is not None:
@@ -83,21 +86,23 @@ def matrix(
     proof = _prove(bundle, data)
     other = None
     if revision is not None:
-        other = _prove(bundle, load_earlier(file, revision))
+        other = load_earlier(file, revision)
     elif against is not None or file is not None:
-        other = _prove(bundle, load_policy_data(against, bundle))
-    changes = None if other is None else find_changes(other, proof)
+        other = load_policy_data(against, bundle)
+    difference = None
+    if other is not None:
+        since = revision or (str(against) if against else "the shipped policy data")
+        difference = Difference(since, find_changes(_prove(bundle, other), proof), find_demands(other, data))
     chosen = [("--data", file), ("--bundle", folder)]
     trials = _write_requests(proof.findings, requests, [(name, path) for name, path in chosen if path is not None])
     if output in {"json", "yaml"}:
-        print_result(build_matrix(proof, data, bundle, changes), output)
+        print_result(build_matrix(proof, data, bundle, difference), output)
     else:
         print_matrix(
             proof,
-            changes,
+            difference,
             output,
             trials=trials,
-            since=revision or (str(against) if against else ""),
             announced=[rule for rule in bundle.rules if rule.effective_on is not None],
         )
     if proof.findings:

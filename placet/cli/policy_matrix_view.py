@@ -42,6 +42,52 @@ class Change:
     after: str
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An environment that requires something else than before.
+
+    Attributes:
+        more, less: rules that it requires now, and those that it no longer does, sorted.
+    """
+
+    environment: str
+    more: tuple[str, ...]
+    less: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [("now requires ", self.more), ("no longer requires ", self.less)]
+        return f"{self.environment}: " + "; ".join(verb + ", ".join(rules) for verb, rules in parts if rules)
+
+
+def find_demands(before: PolicyData, after: PolicyData) -> tuple[Demand, ...]:
+    """What environments require besides approvals, where it differs; the rows say nothing of it."""
+    old, new = _required(before), _required(after)
+    return tuple(
+        Demand(name, tuple(sorted(new.get(name, set()) - was)), tuple(sorted(was - new.get(name, set()))))
+        for name in sorted(old.keys() | new.keys())
+        if (was := old.get(name, set())) != new.get(name, set())
+    )
+
+
+def _required(data: PolicyData) -> dict[str, set[str]]:
+    return {name: set(environment["requires"]) for name, environment in data.value["environments"].items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the matrix and its data do differently than those that they are compared with.
+
+    Attributes:
+        since: what is compared with.
+        changes: rows that say something else.
+        demands: environments that require something else.
+    """
+
+    since: str
+    changes: tuple[Change, ...]
+    demands: tuple[Demand, ...]
+
+
 def find_changes(before: Proof, after: Proof) -> tuple[Change, ...]:
     """What two matrices do differently, each in the modes in force, by environment and level."""
     old, new = _told(before), _told(after)
@@ -55,7 +101,7 @@ def _told(proof: Proof) -> dict[tuple[str, str], str]:
     return {(row.environment, row.level): _admitted(row) for row in proof.rows if row.in_force}
 
 
-def build_matrix(proof: Proof, data: PolicyData, bundle: Bundle, changes: Sequence[Change] | None) -> dict[str, Any]:
+def build_matrix(proof: Proof, data: PolicyData, bundle: Bundle, difference: Difference | None) -> dict[str, Any]:
     """What machines are told, of the schema ``placet.dev/policy-matrix/v1``."""
     return {
         "schema": SCHEMA,
@@ -85,36 +131,40 @@ def build_matrix(proof: Proof, data: PolicyData, bundle: Bundle, changes: Sequen
             if rule.effective_on is not None
         ],
         "changes": None
-        if changes is None
+        if difference is None
         else [
             {"environment": one.environment, "level": one.level, "before": one.before, "after": one.after}
-            for one in changes
+            for one in difference.changes
+        ],
+        "requirements": None
+        if difference is None
+        else [
+            {"environment": one.environment, "more": list(one.more), "less": list(one.less)}
+            for one in difference.demands
         ],
     }
 
 
 def print_matrix(
     proof: Proof,
-    changes: Sequence[Change] | None,
+    difference: Difference | None,
     form: str,
     *,
     trials: Mapping[int, str],
-    since: str,
     announced: Sequence[Rule] = (),
 ) -> None:
     """Write the matrix to stdout.
 
     Args:
         proof: of it.
-        changes: rows that say something else than those that are compared with; None where nothing is.
+        difference: to what is compared with; None where nothing is.
         form: ``text``, ``table`` or ``markdown``.
         trials: number of a finding, from 1, -> command that shows it.
-        since: what is compared with, "" for what ships.
         announced: rules that have a day from which they are in force.
     """
     rows = [(row.environment, row.level, row.mode, _admitted(row)) for row in proof.rows if row.in_force]
     if form == "markdown":
-        _print_markdown(rows, proof, changes, since or "the shipped policy data")
+        _print_markdown(rows, proof, difference)
         for line in _announce(announced):
             click.echo(f"\n{_cell(line)}")
         return
@@ -122,8 +172,8 @@ def print_matrix(
     if form == "table":
         return
     click.echo()
-    if changes is not None:
-        _print_changes(changes, since or "the shipped policy data")
+    if difference is not None:
+        _print_difference(difference)
     _print_findings(proof, trials)
     for line in _announce(announced):
         click.echo(f"{style('announced', 'cyan')}  {safe(line)}")
@@ -138,10 +188,14 @@ def _announce(rules: Sequence[Rule]) -> list[str]:
     ]
 
 
-def _print_changes(changes: Sequence[Change], since: str) -> None:
-    click.echo(f"against {safe(since)}: {len(changes)} rows differ" if changes else f"against {safe(since)}: the same")
-    for one in changes:
+def _print_difference(difference: Difference) -> None:
+    rows, demands = len(difference.changes), difference.demands
+    said = f"{rows} rows differ" if rows else "the same rows" if demands else "the same"
+    click.echo(f"against {safe(difference.since)}: {said}")
+    for one in difference.changes:
         click.echo(f"  {one.environment} {one.level}: {one.before or '(not there)'} -> {one.after or '(not there)'}")
+    for demand in demands:
+        click.echo(f"  {safe(str(demand))}")
     click.echo()
 
 
@@ -162,7 +216,7 @@ def _print_findings(proof: Proof, trials: Mapping[int, str]) -> None:
         click.echo(f"{style('note', 'cyan')}  {safe(note)}")
 
 
-def _print_markdown(rows: Sequence[Sequence[str]], proof: Proof, changes: Sequence[Change] | None, since: str) -> None:
+def _print_markdown(rows: Sequence[Sequence[str]], proof: Proof, difference: Difference | None) -> None:
     """For a review of a change."""
     verdict = f"holds, by {proof.asked} questions" if not proof.findings else f"{len(proof.findings)} faults"
     click.echo(f"### Approval matrix: {verdict}\n")
@@ -170,18 +224,24 @@ def _print_markdown(rows: Sequence[Sequence[str]], proof: Proof, changes: Sequen
         click.echo(f"- **{one.fault.value}**: {_cell(one.sentence)}")
     if proof.findings:
         click.echo()
-    if changes is not None:
-        click.echo(f"Against `{safe(since)}`: {len(changes)} rows differ.\n")
-        if changes:
-            click.echo("| environment | level | before | after |\n|---|---|---|---|")
-            for change in changes:
-                click.echo(
-                    f"| {change.environment} | {change.level} | {change.before or '-'} | {change.after or '-'} |"
-                )
-            click.echo()
+    if difference is not None:
+        _print_markdown_difference(difference)
     click.echo("| environment | level | mode | admitted with |\n|---|---|---|---|")
     for row in rows:
         click.echo(f"| {' | '.join(_cell(part) for part in row)} |")
+
+
+def _print_markdown_difference(difference: Difference) -> None:
+    click.echo(f"Against `{safe(difference.since)}`: {len(difference.changes)} rows differ.\n")
+    if difference.changes:
+        click.echo("| environment | level | before | after |\n|---|---|---|---|")
+        for change in difference.changes:
+            click.echo(f"| {change.environment} | {change.level} | {change.before or '-'} | {change.after or '-'} |")
+        click.echo()
+    for demand in difference.demands:
+        click.echo(f"- {_cell(str(demand))}")
+    if difference.demands:
+        click.echo()
 
 
 def _cell(text: str) -> str:

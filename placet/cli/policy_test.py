@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from placet.cli.options import effective_time_option
 from placet.cli.output import EXIT_VIOLATIONS, say, say_error
 from placet.cli.policy_authoring import policies_option
 
@@ -27,6 +29,7 @@ _LOOK_S: Final = 0.3
     show_default=True,
     help="Least share of the lines that the tests must reach, in percent.",
 )
+@effective_time_option
 @click.option("--watch", is_flag=True, help="Test again whenever a file changes, until it is interrupted.")
 @click.option(
     "-o",
@@ -36,18 +39,28 @@ _LOOK_S: Final = 0.3
     show_default=True,
     help="How to print it.",
 )
-def test(policies: tuple[Path, ...], pattern: str, threshold: int, *, watch: bool, output: str) -> None:
+def test(
+    policies: tuple[Path, ...],
+    pattern: str,
+    threshold: int,
+    *,
+    effective_time: datetime | None,
+    watch: bool,
+    output: str,
+) -> None:
     r"""Run the tests of policies through OPA and through the embedded engine.
 
     Every test must pass in both. Without --run it is measured which lines the tests reach, and seen for each rule that
     some test of its own would fail if the rule passed always, and some if it never did. Tests of what ships are run
-    where a whole tree is named, and not with an overlay. Needs `opa`, of the release that the policies are compiled
+    where a whole tree is named, and not with an overlay. With --effective-time the data of tests.fixtures has that
+    day, so that a rule which is announced for it refuses. Needs `opa`, of the release that the policies are compiled
     with.
 
     \b
     Examples:
       placet policy test
       placet policy test --policies team-policies --run ceiling
+      placet policy test --effective-time 2027-01-31
       placet policy test --watch
       placet policy test -o junit > policies.xml
 
@@ -65,25 +78,25 @@ def test(policies: tuple[Path, ...], pattern: str, threshold: int, *, watch: boo
     See also: placet policy check, placet policy new, docs/policy-authors.md
     """
     if watch:
-        _watch(policies, pattern, threshold, output)
+        _watch(policies, pattern, threshold, output, effective_time)
         return
-    report = _test(policies, pattern, threshold, output)
+    report = _test(policies, pattern, threshold, output, effective_time)
     if not report.good(threshold):
         sys.exit(EXIT_VIOLATIONS)
 
 
-def _test(policies: tuple[Path, ...], pattern: str, threshold: int, output: str) -> Report:
+def _test(policies: tuple[Path, ...], pattern: str, threshold: int, output: str, moment: datetime | None) -> Report:
     from placet.cli.policy_test_view import print_report
     from placet.policy.authoring.opa import find_opa
     from placet.policy.authoring.testing import run
     from placet.policy.authoring.tree import find_tree
 
-    report = run(find_opa(), find_tree(*policies), pattern=pattern)
+    report = run(find_opa(), find_tree(*policies), pattern=pattern, moment=moment)
     print_report(report, output, threshold)
     return report
 
 
-def _watch(policies: tuple[Path, ...], pattern: str, threshold: int, output: str) -> None:
+def _watch(policies: tuple[Path, ...], pattern: str, threshold: int, output: str, moment: datetime | None) -> None:
     """Test again after each change; a fault is said, and the next change is waited for."""
     import time
 
@@ -91,7 +104,7 @@ def _watch(policies: tuple[Path, ...], pattern: str, threshold: int, output: str
 
     roots = policies or (Path("policies"),)
     if not all(root.is_dir() for root in roots):
-        _test(policies, pattern, threshold, output)  # says what is missing
+        _test(policies, pattern, threshold, output, moment)  # says what is missing
     seen: object = None
     try:
         while True:
@@ -101,7 +114,7 @@ def _watch(policies: tuple[Path, ...], pattern: str, threshold: int, output: str
                 continue
             seen = now
             try:
-                _test(policies, pattern, threshold, output)
+                _test(policies, pattern, threshold, output, moment)
             except PlacetError as error:
                 say_error(error)
             say("waiting for a change; interrupt to end")

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     UNDECIDED = "undecided"
     ADMITS_WITHOUT = "admits_without"
     REFUSES_COMPLETE = "refuses_complete"
+    NEEDS_EVIDENCE = "needs_evidence"
     ADMITS_ABOVE = "admits_above"
     OPEN_BY_DEFAULT = "open_by_default"
     ONE_PERSON = "one_person"
@@ -134,6 +135,7 @@ class _Prover:
         findings += _check_levels(self._domain, table)
         findings += _check_environments(self._domain, table)
         rows = tuple(_row(self._domain, key, cells) for key, cells in sorted(table.items(), key=self._order))
+        findings = list(_once(findings))
         ordered = sorted(findings, key=lambda one: tuple(Fault).index(one.fault))
         return Proof(rows, tuple(ordered), tuple(_find_idle(self._domain)), self._asked)
 
@@ -245,9 +247,41 @@ def _check_enforced(
         said = f"{where} is admitted with {_names(domain, roles)}, without {_names(domain, lacking)}"
         yield Finding(Fault.ADMITS_WITHOUT, said, answer.document)
     elif not answer.allowed and not lacking:
+        if (wanting := _wanting(domain, answer)) is not None:
+            yield from (_need(environment, rule, kind, answer) for rule, kind in wanting)
+            return
         why = ", ".join(f"{rule}/{code}" for rule, code in answer.reasons)
         said = f"{where} is refused with {_names(domain, roles)}, which is all that the tables ask for: {why}"
         yield Finding(Fault.REFUSES_COMPLETE, said, answer.document)
+
+
+def _wanting(domain: Domain, answer: Answer) -> list[tuple[str, str]] | None:
+    """Rules that lack evidence of a kind that no question has, with the kind; None where anything else refuses too."""
+    given = {one["kind"] for one in answer.document["evidence"]}
+    found = []
+    for one in () if answer.decision is None else answer.decision.violations:
+        kind = one.details.get("kind")
+        if not isinstance(kind, str) or kind in given or kind not in domain.data["evidence"]:
+            return None
+        found.append((one.rule, kind))
+    return found or None
+
+
+def _need(environment: str, rule: str, kind: str, answer: Answer) -> Finding:
+    said = (
+        f"nothing is proved of {environment}: {rule} needs evidence of the kind {kind}, and the questions have none, "
+        "so that every workload is refused"
+    )
+    return Finding(Fault.NEEDS_EVIDENCE, said, answer.document)
+
+
+def _once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """What is lacking in every question of an environment is said once."""
+    seen = set()
+    for one in findings:
+        if one.fault is not Fault.NEEDS_EVIDENCE or one.sentence not in seen:
+            yield one
+        seen.add(one.sentence)
 
 
 def _check_more(domain: Domain, key: tuple[str, str, str], cells: _Cells, roles: frozenset[str]) -> Iterator[Finding]:

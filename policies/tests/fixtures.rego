@@ -7,11 +7,19 @@ package tests.fixtures
 
 import data.admission.main
 
-placet := object.union(object.remove(data.admission.config.defaults, ["detection"]), {
-	"schema": "placet.dev/policy-data/v1",
-	"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
-	"expected_rules": count(main.judged),
-})
+placet := object.union(
+	object.union(object.remove(data.admission.config.defaults, ["detection"]), {
+		"schema": "placet.dev/policy-data/v1",
+		"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+		"expected_rules": count(main.judged),
+	}),
+	trial,
+)
+
+# The day of `placet policy test --effective-time`.
+trial := {"effective_time_s": data.placet_test.effective_time_s} if {
+	data.placet_test.effective_time_s
+} else := {}
 
 request := {
 	"schema": "placet.dev/policy-input/v2",

@@ -17,6 +17,8 @@ from placet.policy.bundle import shipped_bundle
 
 VARIABLE: Final = "PLACET_OPA"
 _TIMEOUT_S: Final = 300
+# A command that lives for seconds need not tidy up after itself: a quarter of its time went into that.
+_MEMORY: Final = {"GOGC": "off", "GOMEMLIMIT": "256MiB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Opa:
                 text=True,
                 timeout=_TIMEOUT_S,
                 check=False,
+                env=_MEMORY | os.environ,
             )
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise InputError(f"opa {arguments[0]} did not end well: {type(exc).__name__}", code="opa_failed") from exc

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from placet.errors import InputError
+from placet.policy.authoring.days import find_day_faults, with_days
 from placet.policy.authoring.findings import Finding, of_opa_errors
+from placet.policy.authoring.heads import Head, are_plain, is_test, line_of, read_heads
 from placet.policy.authoring.opa import Opa, Ran
-from placet.policy.authoring.syntax import AT_ONCE, SyntaxFault, parse_sources
+from placet.policy.authoring.spoiling import find_telling
+from placet.policy.authoring.syntax import AT_ONCE, SyntaxFault
 from placet.policy.authoring.tree import Tree
-from placet.policy.authoring.wasm_tests import Answers, build_wasm, held, run_tests
+from placet.policy.authoring.wasm_tests import Answer, Answers, build_wasm, held, run_tests
 
 FULL: Final = 100
 _SEEN: Final = {"fails": "failing", "passes": "passing"}
-_RULE_TESTS: Final = r"^data\.tests\.[a-z0-9_]+\.[a-z0-9_]+_test\.test_{verb}_"
+Answered = Mapping[str, Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Result:
 
     Attributes:
         name: ``tests.risk.ceiling_test.test_fails_when_...``.
+        duration_s: in the embedded engine.
         opa: passed | failed | error | todo.
         wasm: the same through the embedded engine.
         message: why it did not pass, where an engine says so.
@@ -52,7 +57,8 @@ class Report:
 
     Attributes:
         missing: lines of the author's policies that no test reaches: file -> lines.
-        covered: share of the lines that tests reach, in percent, rounded down; None where it was not measured.
+        covered: share of the lines that tests reach, in percent, rounded down; None where it was not measured:
+            a test fails, or not all were run.
         unseen: rules that no test saw pass or fail.
     """
 
@@ -71,28 +77,57 @@ class Report:
         return not self.failed and not self.unseen and (self.covered is None or self.covered >= threshold)
 
 
-def run(opa: Opa, tree: Tree, *, pattern: str = "") -> Report:
+def run(opa: Opa, tree: Tree, *, pattern: str = "", moment: datetime | None = None) -> Report:
     """Run the author's tests; all of them, with coverage, where no pattern is given.
 
     Args:
         opa: compiles and tests.
         tree: policies.
         pattern: regular expression that the full name of a test must hold.
+        moment: the day whose rules are tried, for tests with the data of ``tests.fixtures``.
 
     Raises:
         InputError: ``no_tests``: nothing is tested, or nothing has such a name; ``pattern_invalid``.
         SyntaxFault: the policies do not compile.
     """
     _require_pattern(pattern)
+    if found := [*tree.strays, *find_day_faults(tree)]:
+        raise SyntaxFault(found)
+    tree = with_days(tree, moment)
+    if pattern:
+        with tree.laid_out() as folder:
+            return Report(_run_each(opa, tree, folder, pattern))
     with tree.laid_out() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
-        coverage = None if pattern else pool.submit(_cover, opa, folder)
-        always, never = (None, None) if pattern else _sabotage(opa, tree, folder, pool)
-        results = _run_both(opa, tree, folder, pattern)
-        if coverage is None or always is None or never is None:
-            return Report(results)
-        missing, covered = _read_coverage(tree, coverage.result().value())
-        unseen = (*_unseen(tree, results, always, "fails"), *_unseen(tree, results, never, "passes"))
-        return Report(results, missing, covered, tuple(sorted(unseen)))
+        # The longest first. One run says both what is covered and whether every test passes.
+        covering = pool.submit(_cover, opa, folder)
+        heads = read_heads(opa, tree, folder, (source for source in tree.own if source.rule or source.is_test))
+        tests = [one for one in heads if is_test(one)]
+        if not tests:
+            raise InputError(f"there is no test in {tree.root}", code="no_tests")
+        telling = pool.submit(find_telling, opa, tree, heads)
+        plain = are_plain(tests)
+        answers = _answer(opa, tree, folder, [f"{one.package}.{one.name}" for one in tests]) if plain else {}
+        covered = _read_coverage(tree, covering.result())
+        if plain and covered is not None:
+            results = _passed_by_opa(tree, tests, answers)
+        else:
+            results = _run_each(opa, tree, folder, "")
+        missing, share = covered or ({}, None)
+        unseen = [one for verb in _SEEN for one in _unseen(tree, results, telling.result()[verb], verb)]
+        return Report(results, missing, share, tuple(sorted(unseen)))
+
+
+def _passed_by_opa(tree: Tree, tests: Sequence[Head], answers: Answered) -> tuple[Result, ...]:
+    """The results where OPA has nothing to complain of."""
+    found = []
+    for one in tests:
+        name = f"{one.package}.{one.name}"
+        answer = answers[name]
+        by_wasm = "error" if answer.fault else "passed" if answer.value is True else "failed"
+        source = tree.sources[one.file]
+        line = line_of(source.text, one.name)
+        found.append(Result(name, source.shown, line, answer.duration_s, "passed", by_wasm, answer.fault))
+    return tuple(sorted(found, key=lambda one: (one.file, one.line)))
 
 
 def _require_pattern(pattern: str) -> None:
@@ -102,16 +137,20 @@ def _require_pattern(pattern: str) -> None:
         raise InputError(f"{pattern!r} is no regular expression: {exc}", code="pattern_invalid") from exc
 
 
-def _run_both(opa: Opa, tree: Tree, folder: Path, pattern: str) -> tuple[Result, ...]:
+def _run_each(opa: Opa, tree: Tree, folder: Path, pattern: str) -> tuple[Result, ...]:
+    """What OPA's own runner says of each test, beside what the embedded engine says."""
     found = [one for one in _test(opa, tree, folder, pattern) if _is_own(tree, one)]
     if not found:
         named = f" of a name like {pattern!r}" if pattern else ""
         raise InputError(f"there is no test{named} in {tree.root}", code="no_tests")
-    names = [_name(one) for one in found if not one.get("skip")]
-    answers: dict[str, tuple[Any, str]] = {}
-    if names:
-        answers = run_tests(Answers(*build_wasm(opa, tree, folder, [f"data.{name}" for name in names])), names)
+    answers = _answer(opa, tree, folder, [_name(one) for one in found if not one.get("skip")])
     return tuple(sorted((_result(tree, one, answers) for one in found), key=lambda one: (one.file, one.line)))
+
+
+def _answer(opa: Opa, tree: Tree, folder: Path, names: Sequence[str]) -> Answered:
+    if not names:
+        return {}
+    return run_tests(Answers(*build_wasm(opa, tree, folder, [f"data.{name}" for name in names])), names)
 
 
 def _test(opa: Opa, tree: Tree, folder: Path, pattern: str) -> list[dict[str, Any]]:
@@ -139,21 +178,21 @@ def _name(result: Mapping[str, Any]) -> str:
     return f"{result['package'].removeprefix('data.')}.{result['name']}"
 
 
-def _result(tree: Tree, one: Mapping[str, Any], answers: Mapping[str, tuple[Any, str]]) -> Result:
+def _result(tree: Tree, one: Mapping[str, Any], answers: Answered) -> Result:
     parts = {name: not part.get("fail", False) for name, part in (one.get("sub_results") or {}).items()}
     error = str((one.get("error") or {}).get("message", ""))
     by_opa = "todo" if one.get("skip") else "error" if error else "failed" if one.get("fail") else "passed"
-    by_wasm = by_opa
+    by_wasm, duration_s = by_opa, 0.0
     if by_opa != "todo":
-        value, fault = answers[_name(one)]
-        by_wasm = "error" if fault else "passed" if held(value, parts) else "failed"
-        error = error or fault
+        answer = answers[_name(one)]
+        by_wasm = "error" if answer.fault else "passed" if held(answer.value, parts) else "failed"
+        error, duration_s = error or answer.fault, answer.duration_s
     failing = ", ".join(name for name, passed in parts.items() if not passed)
     return Result(
         name=_name(one),
         file=tree.shown(one["location"]["file"]),
         line=one["location"]["row"],
-        duration_s=one["duration"] / 1e9,
+        duration_s=duration_s,
         opa=by_opa,
         wasm=by_wasm,
         message=error or (f"cases that failed: {failing}" if failing else ""),
@@ -162,10 +201,16 @@ def _result(tree: Tree, one: Mapping[str, Any], answers: Mapping[str, tuple[Any,
 
 def _cover(opa: Opa, folder: Path) -> Ran:
     # One pass: the further ones only say why a line was not reached.
-    return opa.run("test", ".", "--coverage", "--coverage-runs", "", "--format", "json", folder=folder)
+    return opa.run(
+        "test", ".", "--coverage", "--coverage-runs", "", "--parallel", "1", "--format", "json", folder=folder
+    )
 
 
-def _read_coverage(tree: Tree, answer: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], int]:
+def _read_coverage(tree: Tree, ran: Ran) -> tuple[dict[str, tuple[int, ...]], int] | None:
+    """Lines that are missing, and the share that is there; None where a test fails: then OPA says nothing of it."""
+    if ran.code != 0:
+        return None
+    answer = ran.value()
     reached = count = 0
     missing = {}
     for source in tree.own:
@@ -183,38 +228,9 @@ def _lines(ranges: Any) -> set[int]:
     return {line for one in ranges for line in range(one["start"]["row"], one["end"]["row"] + 1)}
 
 
-def _sabotage(
-    opa: Opa, tree: Tree, folder: Path, pool: ThreadPoolExecutor
-) -> tuple[Future[set[str]], Future[set[str]]]:
-    """Tests ``test_fails_...`` that fail once all rules pass always, ``test_passes_...`` that do once none ever does.
-
-    A test's name is no proof that it saw anything. A rule that could as well pass always was never seen refusing,
-    whatever its tests are called.
-    """
-    modules = parse_sources(opa, tree, folder, (source.name for source in tree.rules.values()))
-    runs = []
-    for verb, proof in (("fails", "passes := true"), ("passes", "passes if false")):
-        changed = {}
-        for name, module in modules.items():
-            text = module.text
-            for rule in reversed(module.definitions("passes")):
-                span = module.extent(rule)
-                text = text[: span.start] + text[span.end :]
-            changed[name] = f"{text}\n{proof}\n"
-        runs.append(pool.submit(_failing, opa, tree, changed, _RULE_TESTS.format(verb=verb)))
-    always, never = runs
-    return always, never
-
-
-def _failing(opa: Opa, tree: Tree, changes: Mapping[str, str], pattern: str) -> set[str]:
-    with tree.laid_out(changes) as folder:
-        ran = opa.run("test", ".", "--format", "json", "--run", pattern, folder=folder)
-        return {_name(one) for one in ran.value() if one.get("fail") or one.get("error")}
-
-
-def _unseen(tree: Tree, results: tuple[Result, ...], failing: Future[set[str]], verb: str) -> list[Finding]:
+def _unseen(tree: Tree, results: tuple[Result, ...], failing: frozenset[str], verb: str) -> list[Finding]:
     """Rules of which no test that passes fails when the rule is spoilt."""
-    telling = failing.result() & {result.name for result in results if result.passed}
+    telling = failing & {result.name for result in results if result.passed}
     seen = {name.removeprefix("tests.").partition("_test.")[0] for name in telling}
     return [
         Finding(

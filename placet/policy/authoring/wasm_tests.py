@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,14 +120,30 @@ class Answers:
         return value
 
 
-def run_tests(answers: Answers, tests: Sequence[str]) -> dict[str, tuple[Any, str]]:
-    """Each test, in the order that they were asked in -> its value, and why there is none: "" where there may be."""
-    found: dict[str, tuple[Any, str]] = {}
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the embedded engine says of one test.
+
+    Attributes:
+        value: None where there is none.
+        fault: why there is none; "" where there may be.
+    """
+
+    value: Any
+    fault: str
+    duration_s: float
+
+
+def run_tests(answers: Answers, tests: Sequence[str]) -> dict[str, Answer]:
+    """Each test, in the order that they were asked in."""
+    found = {}
     for at, test in enumerate(tests):
+        value, fault, began = None, "", time.perf_counter()
         try:
-            found[test] = (answers.ask(entry_point(at)), "")
+            value = answers.ask(entry_point(at))
         except EngineError as error:
-            found[test] = (None, f"{error} ({error.code})")
+            fault = f"{error} ({error.code})"
+        found[test] = Answer(value, fault, time.perf_counter() - began)
     return found
 
 

@@ -65,6 +65,9 @@ def test_what_does_not_hold_comes_with_a_request_that_shows_it(here: Path) -> No
     shown = run(*command.split()[2:])
     assert shown.stdout.startswith("admitted\n")
     assert "warn: approvals.separation/persons_too_few" in shown.stdout
+    commands = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("placet policy eval")]
+    for put in commands:  # each can be run as it stands
+        assert CliRunner().invoke(root, put.split()[1:], prog_name="placet").exit_code in {0, 1}, put
     assert len(list((here / "found").iterdir())) == len(
         json.loads(run("matrix", "--data", "soft.yaml", "-o", "json", expect=1).stdout)["findings"]
     )
@@ -88,6 +91,32 @@ def test_a_review_is_shown_what_a_revision_had(here: Path) -> None:
     assert "git has no data.yaml of elsewhere: " in none
     (here / "copy.yaml").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     assert "against copy.yaml: the same" in run("matrix", "--data", "data.yaml", "--against", "copy.yaml").stdout
+
+
+def test_what_environments_require_is_compared_too(here: Path) -> None:
+    (here / "old.yaml").write_text(
+        "environments: {staging: {requires: [slo.declared, checks.security_scan]}}\n", encoding="utf-8"
+    )
+    (here / "new.yaml").write_text(
+        "environments: {staging: {requires: [checks.security_scan, incident.plan]}, "
+        "production: {requires: [slo.declared]}}\n",
+        encoding="utf-8",
+    )
+    compared = ["matrix", "--data", "new.yaml", "--against", "old.yaml"]
+    told = [
+        "production: now requires slo.declared",
+        "staging: now requires incident.plan; no longer requires slo.declared",
+    ]
+    lines = [line.strip() for line in run(*compared).stdout.splitlines()]
+    assert lines[lines.index("against old.yaml: the same rows") + 1 :][:2] == told
+    marked = run(*compared, "-o", "markdown").stdout.splitlines()
+    assert [line for line in marked if line.startswith("- ")] == [f"- {line}" for line in told]
+    value = json.loads(run(*compared, "-o", "json").stdout)
+    assert value["changes"] == []
+    assert value["requirements"] == [
+        {"environment": "production", "more": ["slo.declared"], "less": []},
+        {"environment": "staging", "more": ["incident.plan"], "less": ["slo.declared"]},
+    ]
 
 
 def test_a_rule_that_forgets_the_risk_is_found_with_the_bundle_named(here: Path) -> None:

@@ -121,6 +121,41 @@ def test_a_required_rule_that_refuses_nothing_is_a_fault() -> None:
     assert [one.sentence.partition("that ")[2].split()[0] for one in found] == ["slo.declared"]
 
 
+def lacking(kind: str) -> Lie:
+    """A rule of somebody's own that wants evidence in staging."""
+    wanted = Violation("team.approved", "evidence_missing", "enforce", "high", {"kind": kind})
+
+    def lie(document: Mapping[str, Any], decision: PolicyDecision) -> PolicyDecision:
+        if document["environment"] != "staging":
+            return decision
+        return replace(decision, allowed=False, violations=(*decision.violations, wanted))
+
+    return lie
+
+
+OWN_KIND = (
+    "evidence: {team_word: {predicate_type: https://team.example/word/v1, about: model, max_age_days: 9, "
+    "claims: {word: {type: string}}}}"
+)
+
+
+def test_a_rule_that_wants_evidence_of_its_own_is_said_to_once_for_its_environment() -> None:
+    found = proved(OWN_KIND, lie=lacking("team_word")).findings
+    needed = [one for one in found if one.fault is Fault.NEEDS_EVIDENCE]
+    assert [one.sentence.partition(",")[0] for one in needed] == [
+        "nothing is proved of staging: team.approved needs evidence of the kind team_word"
+    ]
+    assert needed[0].request is not None
+    assert Fault.REFUSES_COMPLETE not in {one.fault for one in found}
+
+
+@pytest.mark.parametrize("kind", ["slo", "nobody_has_it"])
+def test_a_rule_that_refuses_evidence_that_it_was_given_is_a_fault(kind: str) -> None:
+    faults = {one.fault for one in proved(lie=lacking(kind)).findings}
+    assert Fault.REFUSES_COMPLETE in faults
+    assert Fault.NEEDS_EVIDENCE not in faults
+
+
 def test_evidence_that_is_complete_by_the_limits_of_the_data_is_enough() -> None:
     """The questions of the matrix follow the data, so that a limit of the operator's makes no hole."""
     limits = ", ".join(f"{name}: 7" for name in load_policy_data(None).value["limits"]["default"])

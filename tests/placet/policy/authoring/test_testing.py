@@ -33,6 +33,42 @@ def test_a_test_that_fails_is_told_with_its_line(opa: Opa, team: Team) -> None:
     assert not found.good(0)
 
 
+def test_one_that_fails_among_all_hides_nothing_of_the_others(opa: Opa, team: Team) -> None:
+    """OPA measures no coverage then, and a rule that was never seen refusing is told beside it."""
+    team.append(team.tests, '\ntest_that_is_wrong if modest.severity == "grave"\n')
+    found = report(opa, team)
+    assert [one.name.rpartition(".")[2] for one in found.failed] == ["test_that_is_wrong"]
+    assert (len(found.results), found.covered, found.missing, found.unseen) == (6, None, {}, ())
+    assert not found.good(0)
+    team.append(team.tests, "\ntwice(_) := 1\n\ntwice(_) := 2\n\ntest_fails_to_agree if twice(1) == 1\n")
+    failed = {one.name.rpartition(".")[2]: one.opa for one in report(opa, team).failed}
+    assert failed == {"test_that_is_wrong": "failed", "test_fails_to_agree": "error"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '\ntest_passes_each[name] if {\n\tsome name, n in {"one": 1, "two": 2}\n\tn < 3\n}\n',
+        "\ntest_passes_twice if true\n\ntest_passes_twice if not false\n",
+        "\n\ttest_passes_indented if true\n",
+    ],
+)
+def test_tests_that_are_no_plain_ones_are_seen_as_opa_sees_them(opa: Opa, team: Team, odd: str) -> None:
+    team.append(team.tests, odd)
+    found = report(opa, team)
+    assert found.good(100), found
+    with find_tree(team.root).laid_out() as folder:
+        told = opa.run("test", ".", "--format", "json", folder=folder).value()
+    assert {one["name"] for one in told} == {one.name.rpartition(".")[2] for one in found.results}
+
+
+@pytest.mark.parametrize("proof", ["\n\tpasses if input.dry_run\n", "\nnote := `\npasses\n`\n"])
+def test_a_rule_whose_proof_is_not_plain_to_find_is_spoilt_all_the_same(opa: Opa, team: Team, proof: str) -> None:
+    team.append(team.rule, proof)
+    found = report(opa, team)
+    assert (found.failed, found.unseen) == ((), ())
+
+
 def test_a_test_that_ends_in_an_error_spoils_no_other(opa: Opa, team: Team) -> None:
     team.append(team.tests, "\ntwice(_) := 1\n\ntwice(_) := 2\n\ntest_conflict if twice(1) == 1\n")
     found = report(opa, team, "modest_test")
@@ -100,9 +136,22 @@ def test_a_name_is_no_proof_that_a_test_saw_anything(opa: Opa, team: Team, verb:
     assert (unseen.file, unseen.code) == (team.rule.as_posix(), code)
 
 
+def test_what_can_be_no_policy_is_told_before_anything_is_tested(opa: Opa, team: Team) -> None:
+    (team.root / "rules" / "data.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SyntaxFault, match="data here stands where the policies look for rules"):
+        report(opa, team)
+
+
 def test_rego_that_does_not_compile_is_told_with_its_line(opa: Opa, team: Team) -> None:
     team.append(team.rule, "\nhalf if somewhere\n")
     with pytest.raises(SyntaxFault) as caught:
         report(opa, team)
     (finding,) = caught.value.findings
     assert (finding.file, finding.line) == (team.rule.as_posix(), team.line(team.rule, "somewhere"))
+
+
+def test_a_test_file_that_is_no_rego_is_told_with_its_line(opa: Opa, team: Team) -> None:
+    team.append(team.tests, "\ntest_broken if {\n")
+    with pytest.raises(SyntaxFault) as caught:
+        report(opa, team)
+    assert {one.file for one in caught.value.findings} == {team.tests.as_posix()}

@@ -83,3 +83,41 @@ test_fails_when_the_grammar_is_missing if {
 		not ticket.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("change_ticket", {"state": "draft"}),
+		governed.with_claims("change_ticket", {"ticket": "CHG-12345"}),
+	] {
+		ticket.passes with input as request with data.placet as governed.released
+		count(ticket.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("change_ticket"), {"evidence_rejected": [{"name": "x", "kind": "change_ticket", "code": "expired"}]})
+	not ticket.passes with input as request with data.placet as governed.placet
+	ticket.report == {{"code": "evidence_missing", "kind": "change_ticket", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_a_ticket_has_no_number if {
+	request := governed.without_claim("change_ticket", "ticket")
+	not ticket.passes with input as request with data.placet as governed.placet
+	ticket.report == {{"code": "ticket_malformed", "ticket": ""}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_nothing_is_said_of_its_state if {
+	request := governed.without_claim("change_ticket", "state")
+	not ticket.passes with input as request with data.placet as governed.placet
+	ticket.report == {{"code": "ticket_not_approved", "ticket": "CHG-0012345", "state": ""}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_a_ticket_says_nothing if {
+	request := governed.changed({"evidence": [governed.statement("change_ticket", "projection", [governed.projection], {})]})
+	not ticket.passes with input as request with data.placet as governed.placet
+	ticket.report == {{"code": "ticket_malformed", "ticket": ""}, {"code": "ticket_not_approved", "ticket": "", "state": ""}} with input as request
+		with data.placet as governed.placet
+}

@@ -52,3 +52,13 @@ test_fails_when_the_calendar_is_malformed if {
 		not window.passes with input as request with data.placet as governed.placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.changed({"calendar": {"windows": []}}),
+		governed.changed({"calendar": {"freezes": ["year-end"]}}),
+	] {
+		window.passes with input as request with data.placet as governed.released
+		count(window.report) == 0 with input as request with data.placet as governed.released
+	}
+}

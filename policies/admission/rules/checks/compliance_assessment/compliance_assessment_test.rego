@@ -67,3 +67,26 @@ test_fails_without_a_result if {
 		not compliance_assessment.passes with input as request with data.placet as governed.placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("compliance_assessment", {"result": "failed"}),
+	] {
+		compliance_assessment.passes with input as request with data.placet as governed.released
+		count(compliance_assessment.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_when_an_assessment_without_a_framework_failed if {
+	request := governed.changed({"evidence": [governed.statement("compliance_assessment", "model", [governed.model], {"result": "failed"})]})
+	not compliance_assessment.passes with input as request with data.placet as governed.placet
+	compliance_assessment.report == {{"code": "assessment_failed", "framework": "", "attester": "ci"}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("compliance_assessment"), {"evidence_rejected": [{"name": "x", "kind": "compliance_assessment", "code": "expired"}]})
+	not compliance_assessment.passes with input as request with data.placet as governed.placet
+	compliance_assessment.report == {{"code": "evidence_missing", "kind": "compliance_assessment", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}

@@ -46,3 +46,10 @@ test_fails_when_it_is_about_another_model if {
 		not documentation_review.passes with input as request with data.placet as governed.placet
 	}
 }
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("documentation"), {"evidence_rejected": [{"name": "x", "kind": "documentation", "code": "expired"}]})
+	not documentation_review.passes with input as request with data.placet as governed.placet
+	documentation_review.report == {{"code": "evidence_missing", "kind": "documentation", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}

@@ -58,3 +58,32 @@ test_fails_when_a_scan_is_about_something_else if {
 		not security_scan.passes with input as request with data.placet as governed.placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.without("vulnerability_scan"),
+		governed.changed({"images": []}),
+	] {
+		security_scan.passes with input as request with data.placet as governed.released
+		count(security_scan.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_when_an_image_says_nothing_of_itself if {
+	request := governed.changed({
+		"images": [{"digest": governed.digest("0")}],
+		"evidence_rejected": [{"name": "x", "kind": "vulnerability_scan", "code": "expired"}],
+	})
+	not security_scan.passes with input as request with data.placet as governed.placet
+	some entry in security_scan.report with input as request
+		with data.placet as governed.placet
+	entry == {"code": "scan_missing", "container": "", "reference": "", "rejected": ["expired"]}
+}
+
+test_fails_when_one_statement_is_malformed_and_no_image_is_to_be_scanned if {
+	request := object.union(
+		governed.and_also([object.union(governed.scan([governed.digest("0")], "https://scanner.example/a", 0), {"attester": 7})]),
+		{"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}},
+	)
+	not security_scan.passes with input as request with data.placet as governed.placet
+}

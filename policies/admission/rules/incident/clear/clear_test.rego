@@ -90,3 +90,41 @@ test_fails_when_a_limit_is_missing if {
 		not clear.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("operations_status", {"open_incidents": 1}),
+		governed.with_claims("operations_status", {"error_budget_left_permille": -5}),
+		governed.with_fields("operations_status", {"issued_s": governed.now - 999999}),
+	] {
+		clear.passes with input as request with data.placet as governed.released
+		count(clear.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("operations_status"), {"evidence_rejected": [{"name": "x", "kind": "operations_status", "code": "expired"}]})
+	not clear.passes with input as request with data.placet as governed.placet
+	clear.report == {{"code": "evidence_missing", "kind": "operations_status", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_when_the_budget_is_just_enough if {
+	request := governed.with_claims("operations_status", {"error_budget_left_permille": 0})
+	clear.passes with input as request with data.placet as governed.limited({"error_budget_left_permille": 0})
+	count(clear.report) == 0 with input as request with data.placet as governed.limited({"error_budget_left_permille": 0})
+}
+
+test_fails_when_nothing_is_said_of_incidents if {
+	request := governed.without_claim("operations_status", "open_incidents")
+	not clear.passes with input as request with data.placet as governed.placet
+	clear.report == {{"code": "incidents_open", "found": ""}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_nothing_is_said_of_the_budget if {
+	request := governed.without_claim("operations_status", "error_budget_left_permille")
+	not clear.passes with input as request with data.placet as governed.placet
+	clear.report == {{"code": "error_budget_burnt", "left": ""}} with input as request
+		with data.placet as governed.placet
+}

@@ -70,3 +70,20 @@ test_fails_when_the_limit_is_missing if {
 		not plan.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("incident_plan", {"on_call": " "}),
+		governed.with_fields("incident_plan", {"issued_s": governed.now - 15552001}),
+	] {
+		plan.passes with input as request with data.placet as governed.released
+		count(plan.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("incident_plan"), {"evidence_rejected": [{"name": "x", "kind": "incident_plan", "code": "expired"}]})
+	not plan.passes with input as request with data.placet as governed.placet
+	plan.report == {{"code": "evidence_missing", "kind": "incident_plan", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}

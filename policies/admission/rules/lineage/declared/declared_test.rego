@@ -75,3 +75,31 @@ test_fails_without_a_list_of_licences if {
 		not declared.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("lineage", {"complete": false}),
+		governed.with_claims("lineage", {"licences": ["CC-BY-NC-4.0"]}),
+	] {
+		declared.passes with input as request with data.placet as governed.released
+		count(declared.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("lineage"), {"evidence_rejected": [{"name": "x", "kind": "lineage", "code": "expired"}]})
+	not declared.passes with input as request with data.placet as governed.placet
+	declared.report == {{"code": "evidence_missing", "kind": "lineage", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_what_should_be_a_list_is_an_object if {
+	every request in [
+		governed.changed({"evidence": [governed.statement("lineage", "model", [governed.model], {"datasets": {"a": governed.digest("8")}, "licences": ["MIT"], "complete": true})]}),
+		governed.changed({"evidence": [governed.statement("lineage", "model", [governed.model], {"datasets": [governed.digest("8")], "licences": {"a": "MIT"}, "complete": true})]}),
+	] {
+		not declared.passes with input as request with data.placet as governed.placet
+		declared.report == {{"code": "lineage_incomplete", "attester": "ci"}} with input as request
+			with data.placet as governed.placet
+	}
+}

@@ -71,3 +71,33 @@ test_fails_when_a_limit_is_missing if {
 		not configured.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("monitoring", {"monitors": []}),
+		governed.with_claims("monitoring", {"alert_rules": 0}),
+	] {
+		configured.passes with input as request with data.placet as governed.released
+		count(configured.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("monitoring"), {"evidence_rejected": [{"name": "x", "kind": "monitoring", "code": "expired"}]})
+	not configured.passes with input as request with data.placet as governed.placet
+	configured.report == {{"code": "evidence_missing", "kind": "monitoring", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_with_as_many_alert_rules_as_are_asked_for if {
+	request := governed.with_claims("monitoring", {"alert_rules": 1})
+	configured.passes with input as request with data.placet as governed.placet
+	count(configured.report) == 0 with input as request with data.placet as governed.placet
+}
+
+test_fails_when_a_monitor_is_no_name if {
+	request := governed.with_claims("monitoring", {"monitors": ["llama", 7]})
+	not configured.passes with input as request with data.placet as governed.placet
+	configured.report == {{"code": "monitors_few", "limit": 1}} with input as request
+		with data.placet as governed.placet
+}

@@ -108,3 +108,27 @@ test_passes_when_the_bill_of_materials_says_nothing_of_the_data_or_asks_for_less
 		assessed.passes with input as request with data.placet as governed.placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("privacy_assessment", {"dpia": ""}),
+		governed.with_claims("privacy_assessment", {"classification": "secret"}),
+	] {
+		assessed.passes with input as request with data.placet as governed.released
+		count(assessed.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("privacy_assessment"), {"evidence_rejected": [{"name": "x", "kind": "privacy_assessment", "code": "expired"}]})
+	not assessed.passes with input as request with data.placet as governed.placet
+	assessed.report == {{"code": "evidence_missing", "kind": "privacy_assessment", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_nothing_is_said_of_the_classification if {
+	request := governed.without_claim("privacy_assessment", "classification")
+	not assessed.passes with input as request with data.placet as governed.placet
+	assessed.report == {{"code": "classification_unknown", "classification": ""}} with input as request
+		with data.placet as governed.placet
+}

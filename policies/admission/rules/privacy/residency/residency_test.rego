@@ -71,3 +71,34 @@ test_fails_when_the_region_is_none if {
 		not residency.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("privacy_assessment", {"regions": ["us"]}),
+		governed.changed({"cluster": "moon-1"}),
+	] {
+		residency.passes with input as request with data.placet as governed.released
+		count(residency.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("privacy_assessment"), {"evidence_rejected": [{"name": "x", "kind": "privacy_assessment", "code": "expired"}]})
+	not residency.passes with input as request with data.placet as governed.placet
+	residency.report == {{"code": "evidence_missing", "kind": "privacy_assessment", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_a_region_is_no_name_though_the_assessment_has_the_same if {
+	every region in ["", 7] {
+		placet := object.union(governed.placet, {"residency": {"clusters": {"prod-eu-1": region}}})
+		request := governed.with_claims("privacy_assessment", {"regions": [region]})
+		not residency.passes with input as request with data.placet as placet
+		residency.report == {{"code": "region_unknown", "cluster": "prod-eu-1"}} with input as request with data.placet as placet
+	}
+}
+
+test_fails_when_one_of_the_regions_is_no_name if {
+	request := governed.with_claims("privacy_assessment", {"regions": ["eu", 7]})
+	not residency.passes with input as request with data.placet as governed.placet
+}

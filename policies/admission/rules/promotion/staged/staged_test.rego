@@ -89,3 +89,47 @@ test_fails_when_the_limit_is_missing if {
 		not staged.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.changed({"history": {"known": false}}),
+		governed.changed({"history": {"known": true, "admitted": [{"environment": "staging", "since_s": governed.now - 86399, "decision_id": "staged"}]}}),
+	] {
+		staged.passes with input as request with data.placet as governed.released
+		count(staged.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_passes_and_says_nothing_of_a_place_to_come_from_where_it_is_not_required if {
+	placet := object.union(governed.released, {"environments": {"production": {"promotes_from": "production"}}})
+	staged.passes with input as governed.request with data.placet as placet
+	count(staged.report) == 0 with input as governed.request with data.placet as placet
+}
+
+test_fails_when_what_the_record_shows_is_no_admission if {
+	every entry in [
+		{"environment": "staging", "since_s": "then", "decision_id": "x"},
+		{"environment": "staging", "since_s": 1, "decision_id": 7},
+	] {
+		request := governed.changed({"history": {"known": true, "admitted": [entry]}})
+		not staged.passes with input as request with data.placet as governed.placet
+		staged.report == {{"code": "not_staged", "before": "staging"}} with input as request
+			with data.placet as governed.placet
+	}
+}
+
+test_fails_when_the_record_is_no_list_or_says_not_whether_it_is_known if {
+	shown := {"a": {"environment": "staging", "since_s": governed.now - 172800, "decision_id": "staged"}}
+	request := object.union(object.remove(governed.request, ["history"]), {"history": {"known": true, "admitted": shown}})
+	not staged.passes with input as request with data.placet as governed.placet
+	unknown := governed.changed({"history": {"known": "no", "admitted": []}})
+	not staged.passes with input as unknown with data.placet as governed.placet
+	count(staged.report) == 0 with input as unknown with data.placet as governed.placet
+}
+
+test_fails_when_where_it_comes_from_has_no_name if {
+	placet := object.union(governed.placet, {"environments": {"production": {"promotes_from": 7}}})
+	request := governed.changed({"history": {"known": true, "admitted": [{"environment": 7, "since_s": 1, "decision_id": "x"}]}})
+	not staged.passes with input as request with data.placet as placet
+	staged.report == {{"code": "promotion_unset"}} with input as request with data.placet as placet
+}

@@ -69,3 +69,52 @@ test_fails_when_the_limit_is_missing if {
 		not coverage.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("coverage", {"lines_covered": 799}),
+	] {
+		coverage.passes with input as request with data.placet as governed.released
+		count(coverage.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_when_an_image_or_its_counts_say_nothing_of_themselves if {
+	bare := governed.changed({
+		"images": [{"digest": governed.digest("c")}],
+		"evidence": [governed.statement("coverage", "image", [governed.digest("c")], {})],
+	})
+	coverage.report == {{"code": "coverage_low", "reference": "", "covered": "", "total": "", "limit": 800}} with input as bare
+		with data.placet as governed.placet
+	offered := object.union(bare, {"evidence": [], "evidence_rejected": [{"name": "x", "kind": "coverage", "code": "expired"}]})
+	coverage.report == {{"code": "coverage_missing", "reference": "", "rejected": ["expired"]}} with input as offered
+		with data.placet as governed.placet
+	not coverage.passes with input as bare with data.placet as governed.placet
+}
+
+test_passes_when_every_line_is_covered if {
+	coverage.passes with input as governed.with_claims("coverage", {"lines_covered": 1, "lines_total": 1}) with data.placet as governed.placet
+}
+
+test_fails_when_one_statement_is_malformed_though_every_image_has_enough if {
+	request := governed.and_also([object.union(governed.statement("coverage", "image", [governed.digest("0")], {}), {"attester": 7})])
+	not coverage.passes with input as request with data.placet as governed.placet
+}
+
+test_fails_just_below_a_limit_of_all_lines if {
+	request := governed.with_claims("coverage", {"lines_covered": 9999, "lines_total": 10000})
+	not coverage.passes with input as request with data.placet as governed.limited({"coverage_permille": 1000})
+}
+
+test_fails_by_a_hair if {
+	request := governed.with_claims("coverage", {"lines_covered": 7999, "lines_total": 10000})
+	not coverage.passes with input as request with data.placet as governed.placet
+}
+
+test_fails_when_one_statement_is_malformed_and_no_image_is_there if {
+	request := object.union(
+		governed.and_also([object.union(governed.statement("coverage", "image", [governed.digest("0")], {}), {"attester": 7})]),
+		{"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}},
+	)
+	not coverage.passes with input as request with data.placet as governed.placet
+}

@@ -67,3 +67,37 @@ test_fails_when_nothing_says_what_is_required if {
 		not documents.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("documentation", {"documents": []}),
+	] {
+		documents.passes with input as request with data.placet as governed.released
+		count(documents.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("documentation"), {"evidence_rejected": [{"name": "x", "kind": "documentation", "code": "expired"}]})
+	not documents.passes with input as request with data.placet as governed.placet
+	documents.report == {{"code": "evidence_missing", "kind": "documentation", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_the_documents_are_an_object if {
+	claims := {"documents": {"a": "api_documentation", "b": "deployment_guide", "c": "model_card"}}
+	request := governed.changed({"evidence": [governed.statement("documentation", "model", [governed.model], claims)]})
+	not documents.passes with input as request with data.placet as governed.placet
+}
+
+test_fails_when_one_document_alone_is_missing if {
+	request := governed.with_claims("documentation", {"documents": ["api_documentation", "deployment_guide"]})
+	not documents.passes with input as request with data.placet as governed.placet
+	documents.report == {{"code": "documents_missing", "documents": ["model_card"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_when_one_document_is_all_that_is_asked_for if {
+	placet := object.union(governed.placet, {"documents": {"required": ["model_card"]}})
+	documents.passes with input as governed.request with data.placet as placet
+}

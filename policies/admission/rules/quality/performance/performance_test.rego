@@ -98,3 +98,67 @@ test_fails_when_a_limit_is_missing if {
 		not performance.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("performance", {"latency_p95_ms": 2001}),
+		governed.with_claims("performance", {"accuracy_permille": 799}),
+	] {
+		performance.passes with input as request with data.placet as governed.released
+		count(performance.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("performance"), {"evidence_rejected": [{"name": "x", "kind": "performance", "code": "expired"}]})
+	not performance.passes with input as request with data.placet as governed.placet
+	performance.report == {{"code": "evidence_missing", "kind": "performance", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_with_the_least_latency_and_the_best_accuracy if {
+	request := governed.with_claims("performance", {"latency_p95_ms": 1, "accuracy_permille": 1000})
+	performance.passes with input as request with data.placet as governed.placet
+	count(performance.report) == 0 with input as request with data.placet as governed.placet
+}
+
+test_fails_when_no_numbers_are_said if {
+	request := governed.changed({"evidence": [governed.statement("performance", "model", [governed.model], {})]})
+	not performance.passes with input as request with data.placet as governed.placet
+	performance.report == {{"code": "latency_high", "found": "", "limit": 2000}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_an_objective_has_no_number if {
+	request := governed.without_claim("slo", "latency_p95_ms")
+	not performance.passes with input as request with data.placet as governed.placet
+	performance.report == {{"code": "latency_above_objective", "found": 1400, "objective": 0}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_numbers_are_texts if {
+	every request in [
+		governed.with_claims("performance", {"accuracy_permille": "870"}),
+		governed.with_claims("performance", {"accuracy_permille": true}),
+	] {
+		not performance.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_names_no_objective_where_the_latency_is_not_said if {
+	unsaid := governed.changed({"evidence": [
+		governed.statement("performance", "model", [governed.model], {"accuracy_permille": 870}),
+		governed.statement("slo", "projection", [governed.projection], {"latency_p95_ms": 0}),
+	]})
+	performance.report == {{"code": "latency_high", "found": "", "limit": 2000}} with input as unsaid
+		with data.placet as governed.placet
+}
+
+test_names_an_objective_that_says_nothing_as_none if {
+	said := governed.changed({"evidence": [
+		governed.statement("performance", "model", [governed.model], {"latency_p95_ms": 1, "accuracy_permille": 870}),
+		governed.statement("slo", "projection", [governed.projection], {}),
+	]})
+	performance.report == {{"code": "latency_above_objective", "found": 1, "objective": 0}} with input as said
+		with data.placet as governed.placet
+}

@@ -89,3 +89,38 @@ test_passes_when_a_custom_resource_leaves_its_image_to_a_runtime if {
 	vulnerabilities.passes with input as governed.changed({"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}}) with data.placet as governed.placet
 	count(vulnerabilities.report) == 0 with input as governed.changed({"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}}) with data.placet as governed.placet
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("vulnerability_scan", {"critical": 1}),
+	] {
+		vulnerabilities.passes with input as request with data.placet as governed.released
+		count(vulnerabilities.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_when_an_image_or_its_scan_says_nothing_of_itself if {
+	bare := governed.changed({
+		"images": [{"digest": governed.digest("c")}],
+		"evidence": [governed.statement("vulnerability_scan", "image", [governed.digest("c")], {})],
+	})
+	vulnerabilities.report == {{"code": "vulnerabilities_critical", "reference": "", "critical": "", "limit": 0}} with input as bare
+		with data.placet as governed.placet
+	offered := object.union(bare, {"evidence": [], "evidence_rejected": [{"name": "x", "kind": "vulnerability_scan", "code": "expired"}]})
+	vulnerabilities.report == {{"code": "scan_missing", "container": "", "reference": "", "rejected": ["expired"]}} with input as offered
+		with data.placet as governed.placet
+	not vulnerabilities.passes with input as bare with data.placet as governed.placet
+}
+
+test_fails_when_one_statement_is_malformed_though_every_image_was_scanned if {
+	request := governed.and_also([object.union(governed.scan([governed.digest("0")], "https://scanner.example/a", 0), {"attester": 7})])
+	not vulnerabilities.passes with input as request with data.placet as governed.placet
+}
+
+test_fails_when_one_statement_is_malformed_and_no_image_is_there if {
+	request := object.union(
+		governed.and_also([object.union(governed.statement("vulnerability_scan", "image", [governed.digest("0")], {}), {"attester": 7})]),
+		{"images": [], "workload": {"group": "serving.kserve.io", "version": "v1beta1", "kind": "InferenceService"}},
+	)
+	not vulnerabilities.passes with input as request with data.placet as governed.placet
+}

@@ -64,3 +64,26 @@ test_fails_when_a_limit_is_missing if {
 		not declared.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("retention", {"approval_records_days": 3652}),
+	] {
+		declared.passes with input as request with data.placet as governed.released
+		count(declared.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("retention"), {"evidence_rejected": [{"name": "x", "kind": "retention", "code": "expired"}]})
+	not declared.passes with input as request with data.placet as governed.placet
+	declared.report == {{"code": "evidence_missing", "kind": "retention", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_one_is_not_said if {
+	request := governed.without_claim("retention", "audit_logs_days")
+	not declared.passes with input as request with data.placet as governed.placet
+	declared.report == {{"code": "retention_short", "class": "audit_logs_days", "found": "", "limit": 2557}} with input as request
+		with data.placet as governed.placet
+}

@@ -98,3 +98,67 @@ test_fails_when_a_limit_is_missing if {
 		not authority.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("rollback_drill", {"minutes": 16}),
+		object.union(governed.with_change("UPDATE", "rollback"), {"requester": "mallory", "requester_groups": []}),
+	] {
+		authority.passes with input as request with data.placet as governed.released
+		count(authority.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("rollback_drill"), {"evidence_rejected": [{"name": "x", "kind": "rollback_drill", "code": "expired"}]})
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_missing", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_the_minutes_are_not_said if {
+	request := governed.without_claim("rollback_drill", "minutes")
+	not authority.passes with input as request with data.placet as governed.placet
+	authority.report == {{"code": "drill_slow", "found": "", "limit": 15}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_at_both_ends_of_the_range if {
+	every minutes in [1, 15] {
+		authority.passes with input as governed.with_claims("rollback_drill", {"minutes": minutes}) with data.placet as governed.placet
+	}
+}
+
+test_passes_and_fails_by_what_the_change_is_and_not_by_who_asks if {
+	stranger := {"requester": "mallory", "requester_groups": []}
+	every case in [["UPDATE", "unchanged"], ["UPDATE", "scaled"], ["CREATE", "child"]] {
+		request := object.union(governed.with_change(case[0], case[1]), stranger)
+		authority.passes with input as request with data.placet as governed.placet
+		count(authority.report) == 0 with input as request with data.placet as governed.placet
+	}
+}
+
+test_fails_when_what_is_scaled_is_not_on_record if {
+	every kind in ["scaled", "child"] {
+		request := object.union(governed.with_change("UPDATE", kind), {"precedent": {"decision_id": ""}})
+		not authority.passes with input as request with data.placet as governed.placet
+	}
+}
+
+test_fails_when_the_list_is_malformed_though_who_rolls_back_may if {
+	placet := object.union(governed.placet, {"environments": {"production": {"requires": "all"}}})
+	not authority.passes with input as governed.with_change("UPDATE", "rollback") with data.placet as placet
+}
+
+test_fails_when_the_one_who_asks_has_no_name if {
+	request := object.union(governed.with_change("UPDATE", "rollback"), {"requester": 7, "requester_groups": []})
+	not authority.passes with input as request with data.placet as object.union(governed.placet, {"rollback": {"users": [7]}})
+	group := object.union(governed.with_change("UPDATE", "rollback"), {"requester": "mallory", "requester_groups": [7]})
+	not authority.passes with input as group with data.placet as object.union(governed.placet, {"rollback": {"groups": [7]}})
+}
+
+test_passes_and_names_no_slow_drill_where_nothing_is_judged_anew if {
+	request := object.union(governed.with_change("UPDATE", "scaled"), {"evidence": governed.with_claims("rollback_drill", {"minutes": 16}).evidence})
+	authority.passes with input as request with data.placet as governed.placet
+	count(authority.report) == 0 with input as request with data.placet as governed.placet
+}

@@ -72,3 +72,35 @@ test_fails_when_a_limit_is_missing if {
 		not declared.passes with input as governed.request with data.placet as placet
 	}
 }
+
+test_passes_and_says_nothing_of_any_fault_where_it_is_not_required if {
+	every request in [
+		governed.with_claims("slo", {"availability_ppm": 900000}),
+	] {
+		declared.passes with input as request with data.placet as governed.released
+		count(declared.report) == 0 with input as request with data.placet as governed.released
+	}
+}
+
+test_fails_with_a_code_for_what_was_offered if {
+	request := object.union(governed.without("slo"), {"evidence_rejected": [{"name": "x", "kind": "slo", "code": "expired"}]})
+	not declared.passes with input as request with data.placet as governed.placet
+	declared.report == {{"code": "evidence_missing", "kind": "slo", "rejected": ["expired"]}} with input as request
+		with data.placet as governed.placet
+}
+
+test_fails_when_one_is_not_said if {
+	request := governed.without_claim("slo", "error_rate_ppm")
+	not declared.passes with input as request with data.placet as governed.placet
+	declared.report == {{"code": "objective_weak", "objective": "error_rate_ppm", "found": "", "limit": 10000}} with input as request
+		with data.placet as governed.placet
+}
+
+test_passes_at_the_limits if {
+	every claims in [
+		{"latency_p95_ms": 1, "availability_ppm": 990000, "error_rate_ppm": 0},
+		{"latency_p95_ms": 2000, "availability_ppm": 1000000, "error_rate_ppm": 10000},
+	] {
+		declared.passes with input as governed.with_claims("slo", claims) with data.placet as governed.placet
+	}
+}
