@@ -107,6 +107,15 @@ SETS: Final[dict[str, dict[str, Any]]] = {
     "policies in a ConfigMap": merged(
         BASE, {"policy": {"bundle": {"existingConfigMap": "policies", "signers": {"keys": {"release.pub": PEM}}}}}
     ),
+    "tried beside those that ship": merged(
+        BASE,
+        {
+            "policy": {
+                "bundle": {"signers": {"keys": {"release.pub": PEM}}},
+                "shadow": {"existingConfigMap": "next", "data": "environments: {production: {max_level: low}}"},
+            }
+        },
+    ),
     "policies in a registry": merged(
         BASE,
         {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from placet.config import load_config
+from placet.config import Config, load_config
 from tests.manifests.charts import BASE, PEM, SETS, merged, objects, one, refusal, template
 
 SIGNERS: dict[str, Any] = {"keys": {"release.pub": PEM}}
@@ -21,6 +21,14 @@ def bundle(**values: Any) -> dict[str, Any]:
 def policy_of(rendered: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(one(rendered, "ConfigMap", "placet-config")["data"]["placet.yaml"])["policy"]
     return found
+
+
+def configuration(rendered: str, folder: Path) -> Config:
+    """Of the rendered ConfigMap, as a Pod that has it mounted reads it."""
+    folder.mkdir()
+    for file, text in one(rendered, "ConfigMap", "placet-config")["data"].items():
+        (folder / file).write_text(text, "utf-8")
+    return load_config(folder / "placet.yaml")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,7 @@ def policy_of(rendered: str) -> dict[str, Any]:
         ({"existingConfigMap": "p", "signers": {"keys": {"release.txt": PEM}}}, "release.txt"),
         ({"existingConfigMap": "p", "signers": SIGNERS, "rollbackTo": -1}, "/policy/bundle/rollbackTo"),
         ({"folder": "p"}, "folder"),
+        ({"rollbackTo": 3, "signers": SIGNERS}, "go with policies of your own"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_what_to_do(
@@ -61,15 +70,50 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(
     assert said in refusal(bundle(**values), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"existingConfigMap": "p"}, "nobody may sign them: give the public keys in policy.bundle.signers.keys"),
+        ({"existingConfigMap": "p", "url": "https://h/p"}, "policy.shadow.existingConfigMap and policy.shadow.url"),
+        ({"url": "oci://h:5000/p"}, "policy.shadow.url is no reference of a registry"),
+        ({"data": "environments: {}", "cpuPercent": 0}, "/policy/shadow/cpuPercent"),
+        ({"folder": "p"}, "folder"),
+    ],
+)
+def test_what_can_not_be_tried_is_refused_with_what_to_do(values: dict[str, Any], said: str, tmp_path: Path) -> None:
+    assert said in refusal(merged(BASE, {"policy": {"shadow": values}}), tmp_path)
+
+
+def test_what_is_tried_comes_from_its_own_place_and_needs_nothing_in_force(tmp_path: Path) -> None:
+    rendered = template(SETS["tried beside those that ship"], tmp_path)
+    policy, config = policy_of(rendered), configuration(rendered, tmp_path / "mounted")
+    assert "bundle" not in policy
+    assert config.policy.shadow.bundle is not None
+    assert config.policy.tried.data == tmp_path / "mounted" / "shadow-data.yaml"
+    pod = one(rendered, "Deployment")["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert policy["shadow"]["bundle"] == f"..{mounts['shadow'].removeprefix('/placet')}/policies.tar.gz"
+    assert "package" not in mounts
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "shadow"]
+    assert volume["configMap"] == {
+        "name": "next",
+        "optional": True,
+        "items": [{"key": "policies.tar.gz", "path": "policies.tar.gz"}],
+    }
+
+
+def test_policy_data_alone_is_tried_without_signers(tmp_path: Path) -> None:
+    rendered = template(merged(BASE, {"policy": {"shadow": {"data": "environments: {}"}}}), tmp_path)
+    config = configuration(rendered, tmp_path / "mounted")
+    assert config.policy.shadow.wanted
+    assert config.policy.tried.bundle is None
+
+
 @pytest.mark.parametrize("name", ["policies in a ConfigMap", "policies in a registry"])
 def test_the_configuration_is_one_that_placet_takes(name: str, tmp_path: Path) -> None:
     rendered = template(SETS[name], tmp_path)
     policy = policy_of(rendered)
-    folder = tmp_path / "config"
-    folder.mkdir()
-    for file, text in one(rendered, "ConfigMap", "placet-config")["data"].items():
-        (folder / file).write_text(text, "utf-8")
-    config = load_config(folder / "placet.yaml")
+    config = configuration(rendered, tmp_path / "mounted")
     assert [file.name for file in config.policy.bundle_keys] == [
         key.rpartition("/")[2] for key in policy["bundle_keys"]
     ]

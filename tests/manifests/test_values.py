@@ -35,6 +35,7 @@ DATABASE: Final = "postgresql://placet_gate@db.example.com/placet"
 
 IN_A_MAP: Final = SETS["policies in a ConfigMap"]
 IN_A_REGISTRY: Final = SETS["policies in a registry"]
+TRYING: Final = SETS["tried beside those that ship"]
 IN_THE_WEB: Final = merged(
     IN_A_MAP,
     {
@@ -94,6 +95,17 @@ CHANGES: Final[dict[str, Any]] = {
     "policy.bundle.credentials.dockerConfigKey": ("other", IN_A_REGISTRY),
     "policy.bundle.ca.existingConfigMap": (TEXT, IN_A_REGISTRY),
     "policy.bundle.ca.key": ("other.crt", IN_A_REGISTRY),
+    "policy.shadow.existingConfigMap": (TEXT, TRYING),
+    "policy.shadow.key": ("other", TRYING),
+    "policy.shadow.url": (
+        "oci://registry.example.org/team/policies:next",
+        TRYING,
+        {"policy": {"shadow": {"existingConfigMap": ""}}},
+    ),
+    "policy.shadow.data": ("environments: {production: {max_level: medium}}", TRYING),
+    "policy.shadow.cpuPercent": (50, TRYING),
+    "policy.shadow.maxWaitingReviews": (9, TRYING),
+    "policy.shadow.windowSeconds": (60, TRYING),
     "opa.url": ("https://opa.example.com", OPA),
     "opa.bundle": ("push", OPA_ELSEWHERE),
     "opa.timeoutSeconds": (1, OPA),

@@ -3,7 +3,7 @@
 {{- $problems := list -}}
 {{- $v := .Values -}}
 {{- if $v.config.existingConfigMap -}}
-{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "server.clientSans" $v.server.clientSans "opa.url" $v.opa.url "policy.bundle.url" $v.policy.bundle.url "policy.bundle.rollbackTo" $v.policy.bundle.rollbackTo -}}
+{{- range $name, $given := dict "cluster" $v.cluster "keyring.envelope" $v.keyring.envelope "keyring.existingConfigMap" $v.keyring.existingConfigMap "keyring.roots" $v.keyring.roots "policy.data" $v.policy.data "revocations" $v.revocations "exemptions" $v.exemptions "record.origin" $v.record.origin "server.clientCa.pem" $v.server.clientCa.pem "server.clientCa.existingConfigMap" $v.server.clientCa.existingConfigMap "server.clientNames" $v.server.clientNames "server.clientSans" $v.server.clientSans "opa.url" $v.opa.url "policy.bundle.url" $v.policy.bundle.url "policy.bundle.rollbackTo" $v.policy.bundle.rollbackTo "policy.shadow.url" $v.policy.shadow.url "policy.shadow.data" $v.policy.shadow.data -}}
 {{- if $given -}}
 {{- $problems = append $problems (printf "%s has no effect with config.existingConfigMap: say it in that ConfigMap, or drop one of the two" $name) -}}
 {{- end -}}

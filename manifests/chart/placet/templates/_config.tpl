@@ -36,7 +36,8 @@
 {{- $_ := set $policy "opa_timeout_seconds" .Values.opa.timeoutSeconds -}}
 {{- if .Values.opa.ca.existingConfigMap -}}{{- $_ := set $policy "opa_ca" "opa-ca.crt" -}}{{- end -}}
 {{- end -}}
-{{- if include "placet.hasBundle" . -}}{{- $policy = merge $policy (fromYaml (include "placet.bundleConfig" .)) -}}{{- end -}}
+{{- if include "placet.hasPolicies" . -}}{{- $policy = merge $policy (fromYaml (include "placet.bundleConfig" .)) -}}{{- end -}}
+{{- if include "placet.hasShadow" . -}}{{- $_ := set $policy "shadow" (fromYaml (include "placet.shadowConfig" .)) -}}{{- end -}}
 {{- $server := dict "host" .Values.server.host "port" 8443 "status_port" 8080 "tls_cert" "tls.crt" "tls_key" "tls.key" "tls_minimum" .Values.server.tlsMinimum "threads" (int .Values.server.threads) "drain_seconds" .Values.server.drainSeconds "max_connections" (int .Values.server.maxConnections) "max_connections_per_address" (int .Values.server.maxConnectionsPerAddress) "max_waiting_reviews" (int .Values.server.maxWaitingReviews) "max_body_mebibytes" (int .Values.server.maxBodyMebibytes) -}}
 {{- with .Values.server.clientNames -}}
 {{- $_ := set $server "client_ca" "client-ca.crt" -}}

@@ -64,7 +64,7 @@
 {{- with include "placet.postgresEnvironment" . }}
 {{ . }}
 {{- end }}
-{{- if include "placet.hasBundle" . }}
+{{- if include "placet.hasPolicies" . }}
 {{- with include "placet.bundleEnvironment" . | trim }}
 {{ . }}
 {{- end }}
