@@ -26,6 +26,7 @@ from placet.audit.location import StoreLocation, open_reader
 from placet.audit.merkle import HASH_BYTES
 from placet.audit.terms import Gathered
 from placet.errors import PlacetError
+from placet.orphans import end_with_parent
 
 SHARE: Final = 4096  # leaves that a process certifies at a time
 _AHEAD: Final = 2  # shares for each process that are asked for and not yet taken, 2 MB of terms each
@@ -168,7 +169,7 @@ def open_workers(
         yield None
         return
     # A process of its own from the start: a fork would inherit SQLite's idea of which locks it holds.
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         yield Workers(pool, location, start, size, jobs=jobs, share=share, depth=depth)
     finally:

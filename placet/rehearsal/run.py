@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Final
 
 from placet.errors import EngineUnavailable, InputError
+from placet.orphans import end_with_parent
 from placet.rehearsal.notebook import Notebook
 from placet.rehearsal.outcome import Outcome
 from placet.rehearsal.share import Bench, Judged, Task
@@ -114,6 +115,7 @@ def _open_benches(task: Task, jobs: int) -> Iterator[_Benches]:
 def _begin(task: Task) -> None:
     """What a process of the pool starts with. Ctrl-C is for the one that asked: it takes what is done, and ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     _benches[:] = [Bench(task)]
 
 
