@@ -288,3 +288,36 @@ test_a_day_that_is_no_number_puts_nothing_off if {
 	not judge_announced(object.union(unpinned, {"time_s": null}), fixtures.placet, 4000000000).allowed
 	not judge_announced(object.remove(unpinned, ["time_s"]), fixtures.placet, 4000000000).allowed
 }
+
+test_a_request_at_no_time_puts_nothing_off if {
+	every time_s in [null, false] {
+		request := object.union(unpinned, {"time_s": time_s})
+		not judge_announced(request, fixtures.placet, unpinned.time_s + 1).allowed
+		found := main.decision with input as request
+			with data.placet as fixtures.placet
+			with data.admission.rules.images.pinned.effective_s as unpinned.time_s + 1
+		not "images.pinned" in found.tolerated
+	}
+}
+
+test_an_environment_that_is_not_known_allows_nothing_though_every_rule_only_warns if {
+	lenient := {concat(".", rule): {"mode": "warn"} | some rule in main.judged} with input as fixtures.request with data.placet as fixtures.placet
+	count(lenient) == 29
+	warning := object.union(fixtures.placet, {"rules": lenient})
+	judge(lacking, warning).allowed
+
+	settings := object.remove(fixtures.placet.environments.production, ["approvals"])
+	environments := object.union(object.remove(fixtures.placet.environments, ["production"]), {"production": settings})
+	decision := judge(lacking, object.union(object.remove(warning, ["environments"]), {"environments": environments}))
+	decision.allowed == false
+	decision.mode == "enforce"
+	{violation.code | some violation in decision.violations} == {"environment_unknown"}
+}
+
+test_gives_no_advice_about_a_rule_that_does_not_pass if {
+	decision := main.decision with input as fixtures.unchanged
+		with data.placet as fixtures.placet
+		with data.admission.rules.approvals.required.passes as false
+	not decision.allowed
+	decision.warnings == []
+}

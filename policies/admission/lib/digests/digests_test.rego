@@ -18,6 +18,8 @@ test_nothing_else_is if {
 		concat("", ["sha512:", hex]),
 		concat("", ["sha256;", hex]),
 		concat("", ["sha256:", substring(hex, 1, -1), "g"]),
+		concat("", ["sha256:", substring(hex, 1, -1), "_"]),
+		concat("", [hex, "0123456"]),
 		concat("", ["sha256:g", substring(hex, 1, -1)]),
 		concat("", ["sha256:", substring(hex, 1, -1), "\n"]),
 		concat("", ["sha256:", substring(hex, 1, -1), "٣"]),

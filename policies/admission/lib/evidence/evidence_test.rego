@@ -44,6 +44,8 @@ test_a_subject_that_is_not_known_has_no_evidence if {
 	request := governed.changed({"evidence": [at(60, {"subjects": [""]})]})
 	evidence.of_image("vulnerability_scan", {"digest": ""}) == set() with input as request
 	evidence.of_image("vulnerability_scan", {}) == set() with input as request
+	of_placeholder := governed.changed({"evidence": [at(60, {"subjects": ["_"]})]})
+	evidence.of_image("vulnerability_scan", {}) == set() with input as of_placeholder
 }
 
 test_evidence_holds_until_the_second_that_it_expires if {
@@ -57,6 +59,7 @@ test_one_malformed_statement_leaves_nothing if {
 		{"about": "person"},
 		{"subjects": "all"},
 		{"subjects": [7]},
+		{"subjects": {"first": image.digest}},
 		{"attester": null},
 		{"issued_s": "now"},
 		{"expires_s": "never"},
@@ -95,4 +98,26 @@ test_only_a_list_of_texts_is_a_list_of_names if {
 	every list in ["a", ["a", 7], {"a": "b"}, null] {
 		not evidence.is_names(list)
 	}
+}
+
+test_a_projection_that_is_no_text_has_no_evidence_not_even_none if {
+	every projection in [7, null, ["a"]] {
+		not evidence.of_projection("slo") with input as governed.changed({"projection": projection})
+	}
+	evidence.of_projection("slo") with input as governed.request
+}
+
+test_nothing_is_sound_at_no_time if {
+	every time_s in ["now", null] {
+		request := governed.changed({"evidence": [at(60, {})], "time_s": time_s})
+		evidence.of_image("vulnerability_scan", image) == set() with input as request
+	}
+}
+
+test_what_names_no_scanner_or_framework_is_a_series_of_its_own if {
+	unnamed := object.union(object.remove(at(90, {}), ["claims"]), {"claims": {"critical": 0}})
+	scanned := object.union(object.remove(at(60, {}), ["claims"]), {"claims": {"critical": 0, "scanner": "_"}})
+	assessed := object.union(object.remove(at(60, {}), ["claims"]), {"claims": {"critical": 0, "framework": "_"}})
+	counts([unnamed, scanned]) == {unnamed, scanned}
+	counts([unnamed, assessed]) == {unnamed, assessed}
 }

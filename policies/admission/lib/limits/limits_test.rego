@@ -46,3 +46,9 @@ test_a_missing_table_leaves_no_limit if {
 	not of(object.remove(default_only, ["environments"]))
 	not of(object.remove(default_only, ["models"]))
 }
+
+test_an_environment_or_a_model_without_a_name_has_no_limit if {
+	every fields in [{"environment": 7}, {"environment": null}, {"model": {"name": 7}}, {"model": {"name": null}}] {
+		not limits.value("replicas") with input as governed.changed(fields) with data.placet as {"limits": default_only}
+	}
+}

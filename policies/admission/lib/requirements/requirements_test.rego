@@ -16,7 +16,7 @@ test_a_rule_that_is_not_named_is_released_and_not_asked_for if {
 }
 
 test_a_list_that_is_malformed_releases_nothing if {
-	every rules in [null, "slo.declared", 7, {"a": 1}, [7], ["change.ticket", null]] {
+	every rules in [null, "slo.declared", 7, {"a": 1}, {"a": "change.ticket"}, [7], ["change.ticket", null]] {
 		not requirements.released("slo.declared") with input as fixtures.request with data.placet as requiring(rules)
 	}
 }

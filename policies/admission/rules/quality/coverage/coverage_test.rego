@@ -118,3 +118,9 @@ test_fails_when_one_statement_is_malformed_and_no_image_is_there if {
 	)
 	not coverage.passes with input as request with data.placet as governed.placet
 }
+
+test_fails_when_the_images_are_no_list if {
+	named := {image.name: image | some image in governed.request.images}
+	request := object.union(object.remove(governed.request, ["images"]), {"images": named})
+	not coverage.passes with input as request with data.placet as governed.placet
+}
