@@ -349,7 +349,8 @@ def test_a_hundred_stalled_connections_and_a_hundred_slow_bodies_cost_no_call(
     with SlowCallers("127.0.0.1", [replica.port], SLOW) as slow:
         load = endure(service, reviews, lambda _: slow.wait_for_renewal())
         assert slow.opened > 2 * SLOW  # the server ended some, and others came in their place
-        # Those may all have been of the kind that never said a word; the others have their own time.
+    # More than one address may have: on a quick machine each makes room for another before its own time is over.
+    with SlowCallers("127.0.0.1", [replica.port], SLOW // 2):
         timed_out = 'placet_server_events_total{event="timed_out"}'
         assert poll_until(lambda: replica.metric(timed_out) > 0, PATIENCE_S)
     assert load.outcome.slowest_ms < 10_000

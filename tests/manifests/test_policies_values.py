@@ -126,6 +126,7 @@ def test_a_package_that_is_not_there_keeps_no_pod_from_starting(tmp_path: Path) 
     volumes = {volume["name"]: volume for volume in one(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"]}
     assert volumes["package"]["secret"] == {
         "secretName": "policies",
+        "defaultMode": 0o440,
         "optional": True,
         "items": [{"key": "p.tgz", "path": "policies.tar.gz"}],
     }

@@ -112,6 +112,7 @@ def test_every_default_of_the_schema_is_the_one_in_force(tmp_path: Path) -> None
         "drain_seconds": "drain_s",
         "bundle_poll_seconds": "bundle_poll_s",
         "interval_seconds": "interval_s",
+        "window_seconds": "window_s",
         "max_age_seconds": "max_age_s",
         "max_connections_per_address": "max_per_address",
         "max_waiting_reviews": "max_waiting",

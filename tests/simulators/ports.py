@@ -2,16 +2,13 @@
 
 A port that is found by binding port 0 and closing again lies in the range that the kernel takes for outgoing
 connections, so that any connection of any test can take it before the server does. A port from here lies outside of
-that range, and a lock keeps it for the process that asked until it ends: no two test processes get the same one.
+that range, and is kept for the process that asked until it ends: no two test processes get the same one.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +25,9 @@ def free_port(host: str = "127.0.0.1") -> int:
     Raises:
         RuntimeError: none of many was free.
     """
-    folder = Path(tempfile.gettempdir()) / f"placet-test-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     candidates = _candidates()
     for port in random.sample(candidates, min(_TRIES, len(candidates))):
-        if _lock(folder / str(port)) and _is_free(host, port):
+        if _keep(port) and _is_free(host, port):
             return port
     message = f"no free port between {candidates[0]} and {candidates[-1]}"
     raise RuntimeError(message)
@@ -46,14 +41,15 @@ def _candidates() -> range:
     return range(last + 1, 65_536) if last < 65_536 - _TRIES else range(_FIRST, _END)
 
 
-def _lock(path: Path) -> bool:
-    """Whether the lock is this process's; it stays open, and goes when the process ends."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _keep(port: int) -> bool:
+    """Whether the port is this process's until it ends: a name that Linux gives to one socket, and that is no file."""
+    name = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        name.bind(f"\0placet-test-port-{port}")
+    except OSError:
+        name.close()
         return False
+    name.detach()  # nobody closes it
     return True
 
 

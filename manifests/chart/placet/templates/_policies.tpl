@@ -128,6 +128,7 @@
   {{- if $signers.existingSecret }}
   secret:
     secretName: {{ $signers.existingSecret }}
+    defaultMode: 0440
   {{- else }}
   configMap:
     name: {{ $signers.existingConfigMap | default (printf "%s-signers" (include "placet.fullname" .)) }}
@@ -154,6 +155,7 @@
   {{- if $bundle.existingSecret }}
   secret:
     secretName: {{ $bundle.existingSecret }}
+    defaultMode: 0440
   {{- else }}
   configMap:
     name: {{ $bundle.existingConfigMap }}
