@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ def test_they_end(number: signal.Signals) -> None:
         assert poll_until(lambda: not _runs(worker), 60)
 
 
-def test_a_process_without_one_goes_on() -> None:
+def test_a_process_without_one_watches_nobody() -> None:
+    before = threading.active_count()
     end_with_parent()
+    assert threading.active_count() == before
 
 
 def _runs(number: int) -> bool:
