@@ -331,6 +331,9 @@ def _sentence(error: Any) -> str:
             return "must not be empty"
         case "not":
             return f"{json.dumps(error.instance)} is not taken here: everybody would be meant"
+        case "enum" if isinstance(error.instance, str):
+            options = ", ".join(json.dumps(option) for option in kind.options)
+            return f"{json.dumps(error.instance)} is not one of {options}"
         case _:
             return str(error.message)
 

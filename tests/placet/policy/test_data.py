@@ -260,6 +260,10 @@ SENSELESS = [
     (window(environments="[prodction]"), "there is no environment 'prodction'; did you mean 'production'?"),
     (window(start="17:00", end="09:00"), "to: is not after from on the same day"),
     (window(days="[mon]"), '"mon" is not one of "monday"'),
+    (
+        "environments: {production: {approvals: [tehnical]}}",
+        '"tehnical" is not one of "technical", "security", "business", "executive"',
+    ),
     (window(start="9"), '"9" does not match'),
     (window(timezone="Mars/Base"), "the time zone database has no 'Mars/Base'"),
     (freeze("2026-02-30T00:00", "2026-03-02T00:00"), "from: is not a date and a time"),
