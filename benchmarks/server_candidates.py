@@ -56,7 +56,7 @@ def find_peer(environ: WSGIEnvironment) -> str:
 
 def serve_placet(port: int, folder: Path) -> None:
     """Our own, on httptools and uvloop."""
-    from placet.config import ServerConfig  # noqa: PLC0415
+    from placet.config_server import ServerConfig  # noqa: PLC0415
     from webhook.server import run_server  # noqa: PLC0415
 
     class Lifecycle:

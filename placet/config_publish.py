@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from placet.config_parts import place, with_defaults
+
 _NAMESPACE: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
 
 PUBLISH_SCHEMA: Final[dict[str, Any]] = {
@@ -127,3 +129,52 @@ class ExportConfig:
     namespace: str
     config_map: str
     kubeconfig: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveConfig:
+    """Where the record is archived.
+
+    Attributes:
+        url: ``s3://bucket/prefix``; "" where it is not, or somebody else sees to it.
+        endpoint_url: of the S3 server; "" for that of the environment.
+        region: of the bucket; "" for that of the environment.
+        ca_file: certificates of the server's authority, or None for those of the environment.
+    """
+
+    url: str
+    endpoint_url: str
+    region: str
+    ca_file: Path | None
+
+
+def build_publish(value: dict[str, Any]) -> PublishConfig:
+    """The section ``record.publish`` as it was written; empty for none."""
+    told = with_defaults(PUBLISH_SCHEMA, value)
+    return PublishConfig(
+        namespace=told.get("namespace", ""),
+        events=told["events"],
+        decisions=told["decisions"],
+        max_config_maps=told["max_config_maps"],
+        reports=told["reports"],
+    )
+
+
+def build_export(value: dict[str, Any], folder: Path) -> ExportConfig:
+    """The section ``record.export`` as it was written; empty for none. Paths are relative to the folder."""
+    told = with_defaults(EXPORT_SCHEMA, value)
+    return ExportConfig(
+        namespace=told.get("namespace", ""),
+        config_map=told["config_map"],
+        kubeconfig=place(folder, told.get("kubeconfig")),
+    )
+
+
+def build_archive(value: dict[str, Any], folder: Path) -> ArchiveConfig:
+    """The section ``record.archive`` as it was written; empty for none. Paths are relative to the folder."""
+    return ArchiveConfig(
+        url=value.get("url", ""),
+        endpoint_url=value.get("endpoint_url", ""),
+        region=value.get("region", ""),
+        ca_file=place(folder, value.get("ca_file")),
+    )

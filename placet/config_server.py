@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from placet.config_parts import place
 from placet.settings_file import Settings
 
 DEFAULT_PORT: Final = 8443
@@ -101,6 +104,71 @@ SERVER_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How the webhook listens.
+
+    Attributes:
+        host: address to listen on.
+        port: TCP port, TLS.
+        tls_cert: serving certificate, or None when nothing is served.
+        tls_key: its key.
+        tls_minimum: ``1.2`` or ``1.3``.
+        client_ca: authorities of callers' certificates; None when callers need none.
+        client_names: names that may ask; empty without ``client_ca``.
+        client_sans: alternative names with their kind, of which a caller has to have one; empty for any.
+        status_port: plain HTTP port of health and metrics, or None.
+        threads: reviews judged at once.
+        drain_s: how long to go on serving after SIGTERM, seconds.
+        max_connections: open ones.
+        max_per_address: open ones of one address that have not proved who they are.
+        max_waiting: reviews that wait for a thread.
+        max_body_mib: memory for the bodies of all reviews at once, MiB.
+    """
+
+    host: str
+    port: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_minimum: str
+    client_ca: Path | None
+    client_names: tuple[str, ...]
+    status_port: int | None
+    threads: int
+    drain_s: float
+    client_sans: tuple[str, ...] = ()
+    max_connections: int = 1024
+    max_per_address: int = 256
+    max_waiting: int = 256
+    max_body_mib: int = 64
+
+
+def build_server(server: dict[str, Any], folder: Path) -> ServerConfig:
+    """The section ``server``.
+
+    Args:
+        server: the section, with its defaults.
+        folder: that paths are relative to.
+    """
+    return ServerConfig(
+        host=server["host"],
+        port=server["port"],
+        tls_cert=place(folder, server.get("tls_cert")),
+        tls_key=place(folder, server.get("tls_key")),
+        tls_minimum=server["tls_minimum"],
+        client_ca=place(folder, server.get("client_ca")),
+        client_names=tuple(server.get("client_names", ())),
+        status_port=server.get("status_port"),
+        threads=server["threads"],
+        drain_s=float(server["drain_seconds"]),
+        client_sans=tuple(server.get("client_sans", ())),
+        max_connections=server["max_connections"],
+        max_per_address=server["max_connections_per_address"],
+        max_waiting=server["max_waiting_reviews"],
+        max_body_mib=server["max_body_mebibytes"],
+    )
+
+
 def require_consistent_server(settings: Settings, server: dict[str, Any]) -> None:
     """Keys that only go together.
 
@@ -122,11 +190,11 @@ def require_consistent_server(settings: Settings, server: dict[str, Any]) -> Non
             "client_ca goes with client_names or client_sans",
             hint="An authority signs for many; name the certificates of the API server.",
         )
-    for place, san in enumerate(server.get("client_sans", ())):
+    for number, san in enumerate(server.get("client_sans", ())):
         kind, _, address = san.partition(":")
         if kind == "IP" and not _is_plain_address(address):
             raise settings.error(
-                ("server", "client_sans", place),
+                ("server", "client_sans", number),
                 f"{address} is not an IP address in its one short form",
                 hint="IPv6 in lower case with its zeros shortened (RFC 5952).",
             )

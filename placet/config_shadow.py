@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from placet.config_parts import place, with_defaults
 from placet.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,12 +87,11 @@ def build_shadow(value: dict[str, Any], folder: Path) -> ShadowConfig:
         value: of the section; empty for none.
         folder: that paths are relative to.
     """
-    defaults = {name: part["default"] for name, part in SHADOW_SCHEMA["properties"].items() if "default" in part}
-    told = {**defaults, **value}
+    told = with_defaults(SHADOW_SCHEMA, value)
     return ShadowConfig(
-        bundle=folder / told["bundle"] if "bundle" in told else None,
+        bundle=place(folder, told.get("bundle")),
         source=told.get("source", ""),
-        data=folder / told["data"] if "data" in told else None,
+        data=place(folder, told.get("data")),
         cpu_percent=told["cpu_percent"],
         max_waiting=told["max_waiting_reviews"],
         window_s=told["window_seconds"],

@@ -28,7 +28,7 @@ from wsgiref.types import WSGIApplication
 
 import uvloop
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 from placet.errors import ConfigError
 from webhook.server_callers import Door
 from webhook.server_connection import Connection

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 
 STATE_KEY: Final = "placet.server"
 CALLER_KEY: Final = "placet.caller_names"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 from placet.errors import ConfigError
 
 DEFAULT_TIMEOUT_S: Final = 10.0

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 from placet.errors import ConfigError
 
 _LOG: Final = logging.getLogger("placet.webhook.tls")

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from placet.cli.config_checks import FINE, PROBLEM
-from placet.config import PolicyConfig
+from placet.config_policy import PolicyConfig
 from placet.errors import ConfigError, EngineError
 from placet.policy.data import PolicyData
 from placet.policy.opa import OpaEngine

@@ -18,7 +18,7 @@ from placet.policy.offer import NOTHING, find_offer
 from placet.policy.package import save_package
 
 if TYPE_CHECKING:
-    from placet.config import PolicyConfig
+    from placet.config_policy import PolicyConfig
 
 _AWAY: Final = frozenset({"bundle_unreachable", "bundle_missing"})
 

@@ -15,7 +15,7 @@ from placet.policy.document import INPUT_SCHEMA
 from placet.policy.signed import verify_bundle
 
 if TYPE_CHECKING:
-    from placet.config import PolicyConfig
+    from placet.config_policy import PolicyConfig
 
 _OTHER_RELEASE: Final = "Build them with the `placet` of this release, or go to the release that they were built with."
 

@@ -14,7 +14,7 @@ from placet.policy.chosen import ChosenPolicies, choose_policies
 from placet.policy.package import MAX_PACKAGE_BYTES, save_package
 
 if TYPE_CHECKING:
-    from placet.config import PolicyConfig
+    from placet.config_policy import PolicyConfig
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import uvloop
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 from tests.e2e.authority import Authority, CertificateFiles
 from tests.e2e.processes import poll_until
 from webhook.server import Server, run_server

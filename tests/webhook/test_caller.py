@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from placet.config import ServerConfig
+from placet.config_server import ServerConfig
 from placet.errors import ConfigError
 from tests.e2e.gateprocess import Team
 from tests.simulators.gate import example, review

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from placet.config import PolicyConfig
+from placet.config_policy import PolicyConfig
 from placet.doctor.findings import Code
 from placet.doctor.policies import check_policies
 from placet.policy.bundle import SHIPPED
