@@ -32,7 +32,7 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     "record: body": ("placet.record:render_record",),
     "record: leaf": ("placet.audit.log:render_leaf",),
     "record: append": ("placet.audit.log:AuditLog.append",),
-    "record: commit": ("placet.audit.stores.sqlite:SqliteTransaction.commit",),
+    "record: commit": ("placet.audit.stores.sqlite_transaction:SqliteTransaction.commit",),
     "record: newest checkpoint": ("placet.audit.log:AuditLog.latest_checkpoint",),
     "answer": ("webhook.admission:render_review",),
 }
