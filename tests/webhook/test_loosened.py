@@ -12,7 +12,7 @@ import pytest
 from placet.policy.data import load_policy_data
 from tests.e2e.gateprocess import Team
 from tests.webhook.gaterun import opened
-from webhook import changes
+from webhook import downgrades
 from webhook.loosened import find_looser_kinds, find_lost_canaries
 
 NAME = "inferenceservices.serving.kserve.io"
@@ -75,7 +75,7 @@ def test_a_long_change_is_cut() -> None:
 def test_the_operators_data_are_compared_as_they_are_merged(tmp_path: Path) -> None:
     file = tmp_path / "data.yaml"
     file.write_text(f"kinds: {{{NAME}: {{ungoverned: [spec.anything], images_elsewhere: true}}}}\n", encoding="utf-8")
-    found = changes._downgrades(load_policy_data(None).value, load_policy_data(file).value)
+    found = downgrades.find_downgrades(load_policy_data(None).value, load_policy_data(file).value)
     assert [one.key for one in found] == [f"kinds.{NAME}.ungoverned"]
 
 

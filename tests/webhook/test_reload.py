@@ -25,7 +25,7 @@ from placet.policy.data import load_policy_data
 from placet.policy.wasm import EmbeddedEngine
 from tests.e2e.gateprocess import Team
 from tests.webhook.gaterun import Gate, opened
-from webhook import changes, watch
+from webhook import changes, downgrades, watch
 from webhook.watch import Watcher
 
 WARN = "environments: {production: {mode: warn}}\n"
@@ -66,7 +66,7 @@ def test_a_rule_that_loses_its_own_mode_for_a_weaker_one_is_a_downgrade(tmp_path
     file.write_text(f"{environments}rules: {{approvals.revoked: {{mode: enforce}}}}\n", encoding="utf-8")
     before = load_policy_data(file).value
     file.write_text(environments, encoding="utf-8")
-    found = [*changes._downgrades(before, load_policy_data(file).value)]
+    found = [*downgrades.find_downgrades(before, load_policy_data(file).value)]
     assert [(one.key, one.before, one.after) for one in found] == [("rules.approvals.revoked.mode", "enforce", "")]
 
 
@@ -138,17 +138,17 @@ _LESS_DETECTED = ["detection.commands.vllm serve", "detection.companions.vllm"]
 def test_what_lets_more_through_is_a_downgrade(tmp_path: Path, text: str, keys: list[str]) -> None:
     file = tmp_path / "data.yaml"
     file.write_text(text, encoding="utf-8")
-    found = changes._downgrades(load_policy_data(None).value, load_policy_data(file).value)
+    found = downgrades.find_downgrades(load_policy_data(None).value, load_policy_data(file).value)
     assert [one.key for one in found] == keys
 
 
 @pytest.mark.parametrize("term", ["model_artifacts_days", "approval_records_days", "audit_logs_days"])
 def test_a_shorter_term_is_a_downgrade(term: str) -> None:
     key = f"record.retention.{term}"
-    others: dict[str, object] = dict.fromkeys(changes._LOOSER_SETTINGS)
+    others: dict[str, object] = dict.fromkeys(downgrades._LOOSER_SETTINGS)
     for before, after, found in ((2557, 2556, [key]), (2557, 2558, []), (2557, 2557, [])):
-        downgrades = changes._looser_settings(others | {key: before}, others | {key: after})
-        assert [one.key for one in downgrades] == found
+        loosened = downgrades.find_looser_settings(others | {key: before}, others | {key: after})
+        assert [one.key for one in loosened] == found
 
 
 def test_to_believe_the_path_again_is_a_downgrade(own_team: Team) -> None:
@@ -172,22 +172,22 @@ def test_to_warn_of_what_was_governed_on_suspicion_is_a_downgrade(tmp_path: Path
     for name, text in (("before", "suspected: govern"), ("after", "coverage: strict")):
         (tmp_path / name).write_text(f"environments: {{production: {{{text}}}}}\n", encoding="utf-8")
         found.append(load_policy_data(tmp_path / name).value)
-    assert [one.key for one in changes._downgrades(*found)] == ["environments.production.suspected"]
-    assert list(changes._downgrades(found[1], found[0])) == []
+    assert [one.key for one in downgrades.find_downgrades(*found)] == ["environments.production.suspected"]
+    assert list(downgrades.find_downgrades(found[1], found[0])) == []
 
 
 def test_data_of_a_release_without_detection_has_nothing_to_be_compared_with() -> None:
     now = load_policy_data(None).value
-    assert list(changes._downgrades({key: now[key] for key in now if key != "detection"}, now)) == []
+    assert list(downgrades.find_downgrades({key: now[key] for key in now if key != "detection"}, now)) == []
 
 
 def test_what_a_strict_guard_of_namespaces_gives_up_is_a_downgrade(tmp_path: Path) -> None:
     file, shipped = tmp_path / "data.yaml", load_policy_data(None).value
     file.write_text("namespaces: {move: refuse, labellers: {users: [argo]}}", encoding="utf-8")
-    found = changes._downgrades(load_policy_data(file).value, shipped)
+    found = downgrades.find_downgrades(load_policy_data(file).value, shipped)
     assert [(one.key, one.before, one.after) for one in found] == [("namespaces.move", "refuse", "warn")]
     unguarded = {key: value for key, value in shipped.items() if key != "namespaces"}
-    assert list(changes._downgrades(unguarded, shipped)) == []
+    assert list(downgrades.find_downgrades(unguarded, shipped)) == []
 
 
 def test_the_record_of_a_configuration_holds_no_value_of_it(own_team: Team) -> None:
