@@ -154,6 +154,15 @@ class Publishing:
             if loop.is_alive():
                 loop.join(START_TIMEOUT_S)
 
+    def tell_last(self) -> None:
+        """Tell what waits to be told, once and at once: of a process that ends before it has begun."""
+        if self.notices is None:
+            return
+        try:
+            self.notices.publish()
+        except PlacetError as error:  # the log and the exit code say the same
+            logs.say(logging.WARNING, "the cluster was not told", code=error.code, detail=logs.told(error))
+
     def warnings(self) -> dict[str, Finding]:
         """What /readyz has to say: nothing of it keeps the gate from deciding rightly."""
         faults = [loop.failure for loop in self.loops if loop.failure is not None]

@@ -121,11 +121,7 @@ class Runtime:
         self.fetcher = PolicyFetcher(
             clock=clock, newest_version=lambda: newest_policy_version(log), refused=self._told.refused
         )
-        self.fetcher.look_first(config, lambda: find_package(log))
-        self._watched = config
-        self._seen = fingerprint(config.file, config)
-        self._log_keys = digest_log_keys(config)
-        self._generation = self._builder.build(config, None)
+        self._generation = self._build_first(config)
         self._gates = Gates(self._generation.gate, self._generation.engine.close)
         try:
             self._note(self._generation, cause="start")
@@ -151,7 +147,9 @@ class Runtime:
         self._watchers = [Watcher([self.look_for_changes]), Watcher([self.look])]
         self.canaries = CanaryThread(lambda: self.config, canary, metrics)
         self._fetching = FetcherThread(self.fetcher, lambda: self.config, metrics.policies_fetched)
-        self.shadow = Shadow(log, ShadowCounts(metrics), cluster=config.cluster, clock=clock)
+        self.shadow = Shadow(
+            log, ShadowCounts(metrics), cluster=config.cluster, clock=clock, refused=self._told.shadow_refused
+        )
         self.app: Flask = create_app(
             self._gates,
             ready=self._report,
@@ -292,6 +290,20 @@ class Runtime:
         self._generation.engine.close()
         self._recording.close()
         logs.say(logging.INFO, "stopped")
+
+    def _build_first(self, config: Config) -> Generation:
+        """What a process begins with; where there is none, the cluster is told before the process ends."""
+        try:
+            self.fetcher.look_first(config, lambda: find_package(self._log))
+            self._watched = config
+            self._seen = fingerprint(config.file, config)
+            self._log_keys = digest_log_keys(config)
+            return self._builder.build(config, None)
+        except PlacetError as error:
+            if self.fetcher.problem is None:  # else the fetcher has told of it
+                self._told.refused(error)
+            self.publishing.tell_last()
+            raise
 
     # -- reload
 

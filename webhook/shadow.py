@@ -21,8 +21,9 @@ from placet.canonical import render_canonical
 from placet.config import Config
 from placet.config_shadow import ShadowConfig
 from placet.decision import Decision
-from placet.errors import AuditError, CanonicalError
+from placet.errors import AuditError, CanonicalError, PlacetError
 from placet.policy.decision import PolicyDecision
+from placet.policy.offer import Offer
 from placet.shadow.answer import Answer, compare
 from placet.shadow.leaves import Sighting, describe_subject, render_begun
 from placet.shadow.ledger import Ledger
@@ -77,7 +78,15 @@ class ShadowedObserver:
 class Shadow:
     """Tries what the configuration names in ``policy.shadow``."""
 
-    def __init__(self, log: AuditLog, counts: ShadowCounts, *, cluster: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        counts: ShadowCounts,
+        *,
+        cluster: str,
+        clock: Callable[[], datetime],
+        refused: Callable[[PlacetError | OSError, Offer], None] = lambda _error, _offer: None,
+    ) -> None:
         """Nothing is tried yet.
 
         Args:
@@ -85,12 +94,13 @@ class Shadow:
             counts: of all that happens here.
             cluster: of the gate.
             clock: aware UTC.
+            refused: is told of candidates that can't be tried.
         """
         self._log = log
         self._counts = counts
         self._cluster = cluster
         self._clock = clock
-        self.loader = CandidateLoader(self._hand_over, counts, clock=clock)
+        self.loader = CandidateLoader(self._hand_over, counts, clock=clock, refused=refused)
         self._waiting: deque[_Waiting] = deque()
         self._settings = ShadowConfig()
         self._taking = False

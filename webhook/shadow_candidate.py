@@ -14,6 +14,7 @@ from placet.config import Config
 from placet.config_shadow import ShadowConfig
 from placet.errors import PlacetError
 from placet.policy.bundle import MANIFEST, SOURCES, WASM
+from placet.policy.offer import NOTHING, Offer, find_offer
 from placet.policy.signed import SIGNATURE
 from placet.shadow.chosen import choosing
 from webhook import logs
@@ -45,6 +46,7 @@ class CandidateLoader:
         counts: ShadowCounts,
         *,
         clock: Callable[[], datetime],
+        refused: Callable[[PlacetError | OSError, Offer], None],
     ) -> None:
         """Nothing is looked at yet.
 
@@ -52,11 +54,13 @@ class CandidateLoader:
             put: takes a process that is ready, or None where nothing is to be tried any more.
             counts: what became of candidates.
             clock: aware UTC.
+            refused: is told of each candidate that can't be had or tried, once for each cause.
         """
         self._put = put
         self._counts = counts
         self._clock = clock
-        self._fetcher = PolicyFetcher(clock=clock, newest_version=lambda: 0)
+        self._told = refused
+        self._fetcher = PolicyFetcher(clock=clock, newest_version=lambda: 0, refused=refused)
         self._seen: dict[str, str] | None = None
         self._refused: Finding | None = None
         self._retry_s = float("inf")
@@ -108,7 +112,7 @@ class CandidateLoader:
             judge = _start(config, self._clock())
         except (PlacetError, OSError) as error:
             self._seen = found
-            self._refuse(error)
+            self._refuse(error, _offered(config))
             return
         if fingerprint(config) != found:
             judge.close()  # half of one state and half of the next: soon again
@@ -116,12 +120,14 @@ class CandidateLoader:
         self._seen, self._refused, self._begun_s = found, None, time.monotonic()
         self._put(judge, config.policy.shadow)
 
-    def _refuse(self, error: PlacetError | OSError) -> None:
+    def _refuse(self, error: PlacetError | OSError, offer: Offer) -> None:
         code = error.code if isinstance(error, PlacetError) else "bundle_unreadable"
         refused = Finding(code, f"{error}; policies in force judge as before")
         if refused != self._refused:
             logs.say(logging.ERROR, "shadow refused", code=code, detail=logs.told(error))
             self._counts.loaded("refused")
+            if self._fetcher.problem is None:  # else that is the cause, and told already
+                self._told(error, offer)
         self._refused = refused
         self._retry_s = time.monotonic() + _RETRY_S
 
@@ -143,6 +149,15 @@ def fingerprint(config: Config) -> dict[str, str]:
         is_file = policy.bundle.is_file()
         files += [policy.bundle] if is_file else [policy.bundle / name for name in (MANIFEST, SIGNATURE, WASM, SOURCES)]
     return {"": repr((policy.shadow, policy.bundle_threshold)), **{str(file): digest_file(file) for file in files}}
+
+
+def _offered(config: Config) -> Offer:
+    """What a package says of itself; a folder is named where it lies."""
+    bundle = config.policy.tried.bundle
+    try:
+        return NOTHING if bundle is None or not bundle.is_file() else find_offer(bundle.read_bytes())
+    except OSError:  # gone meanwhile: the next look says so
+        return NOTHING
 
 
 def _start(config: Config, now: datetime) -> JudgeProcess:

@@ -10,9 +10,17 @@ from placet.canonical import Digest
 from placet.errors import PlacetError
 from placet.policy.bundle import Bundle
 from placet.policy.offer import NOTHING, Offer
-from placet.publish.notices import REFUSED, TAKEN, UNREACHABLE, Notice, Notices
+from placet.publish.notices import (
+    REFUSED,
+    SHADOW_REFUSED,
+    SHADOW_UNREACHABLE,
+    TAKEN,
+    UNREACHABLE,
+    Notice,
+    Notices,
+)
 
-_OF_POLICIES: Final = ("bundle_", "candidate_", "wasm_")
+_OF_POLICIES: Final = ("bundle_", "candidate_", "policy_data_", "self_test_", "wasm_")
 _AWAY: Final = frozenset({"bundle_unreachable", "bundle_missing"})
 
 
@@ -42,15 +50,31 @@ class ToldPolicies:
 
     def refused(self, error: PlacetError | OSError, offer: Offer = NOTHING) -> None:
         """Newer policies were not taken; what is no fault of policies is not said here."""
-        code = error.code if isinstance(error, PlacetError) else "bundle_unwritable"
+        code = _code_of(error)
         if not code.startswith(_OF_POLICIES) and not offer.digest:
             return
-        hint = error.hint if isinstance(error, PlacetError) else ""
         stays = f"; in force stays {self._in_force}" if self._in_force else ""
-        reason = UNREACHABLE if code in _AWAY else REFUSED
-        said = "can't be had" if reason == UNREACHABLE else "refused"
-        self._tell(reason, f"{code} {offer.digest}", f"policies {said} ({code}): {error}{offer.shown}{stays}. {hint}")
+        away = code in _AWAY
+        self._tell_refusal(UNREACHABLE if away else REFUSED, "policies", error, offer, stays, away=away)
+
+    def shadow_refused(self, error: PlacetError | OSError, offer: Offer = NOTHING) -> None:
+        """What was to be tried on live reviews is not."""
+        away = _code_of(error) in _AWAY
+        reason = SHADOW_UNREACHABLE if away else SHADOW_REFUSED
+        stays = "; reviews are decided as before, and nothing newer is tried on them"
+        self._tell_refusal(reason, "the shadow's policies", error, offer, stays, away=away)
+
+    def _tell_refusal(
+        self, reason: str, what: str, error: PlacetError | OSError, offer: Offer, stays: str, *, away: bool
+    ) -> None:
+        code, hint = _code_of(error), error.hint if isinstance(error, PlacetError) else ""
+        said = "can't be had" if away else "refused"
+        self._tell(reason, f"{code} {offer.digest}", f"{what} {said} ({code}): {error}{offer.shown}{stays}. {hint}")
 
     def _tell(self, reason: str, subject: str, message: str) -> None:
         if self._notices is not None:
             self._notices.tell(Notice(reason, subject, message.strip(), self._clock()))
+
+
+def _code_of(error: PlacetError | OSError) -> str:
+    return error.code if isinstance(error, PlacetError) else "bundle_unwritable"

@@ -78,10 +78,18 @@ class MomentParam(click.DateTime):
     def __init__(self) -> None:
         super().__init__(MOMENTS)
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - as click calls it
+        """Not the formats: whoever reads a help knows a date by what it is."""
+        return "DAY"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """See ``click.ParamType``; aware."""
-        found: datetime = super().convert(value, param, ctx)
-        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        """See ``click.ParamType``; aware UTC."""
+        try:
+            found: datetime = super().convert(value, param, ctx)
+            return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (click.BadParameter, OverflowError):
+            known = "a date, such as 2027-01-31, nor a date and a time, such as 2027-01-31T09:00:00Z"
+            self.fail(f"{value!r} is neither {known}.", param, ctx)
 
 
 def config_option_for(meaning: str) -> Callable[[_F], _F]:

@@ -22,7 +22,12 @@ WASM: Final = "policy.wasm"
 # Below the folder, and never out of it.
 _FILE_NAME: Final = re.compile(r"(?:[a-z0-9_][a-z0-9_.-]{0,99}/){0,4}[a-z0-9_][a-z0-9_.-]{0,99}", re.ASCII)
 _SCHEMA: Final = "placet.dev/policy-bundle/v1"
-_REBUILD: Final = "Build it again with `make bundle`, or install placet again."
+_REINSTALL: Final = "Install placet again; in a checkout of placet, `make bundle` compiles what ships."
+REBUILD: Final = (
+    "Fetch it again with `placet policy bundle pull`, or compile it again with the `placet policy bundle build` of "
+    "this release, and sign it."
+)
+"""What whoever has a bundle that can't be used can do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,10 @@ class Bundle:
         try:
             raw = (self.folder / MANIFEST).read_bytes()
         except OSError as exc:
-            raise EngineError(f"the bundle's manifest can't be read: {exc}", code="bundle_invalid") from exc
+            message = f"the bundle's manifest can't be read: {exc}"
+            raise EngineError(message, code="bundle_invalid", hint=remedy(self.folder)) from exc
         if parse_manifest(raw, folder=self.folder) != self:
-            raise EngineError("the bundle's manifest was changed", code="bundle_invalid", hint=_REBUILD)
+            raise EngineError("the bundle's manifest was changed", code="bundle_invalid", hint=remedy(self.folder))
         return raw
 
     def load_file(self, name: str) -> bytes:
@@ -94,11 +100,11 @@ class Bundle:
             content = (self.folder / name).read_bytes()
         except OSError as exc:
             raise EngineError(
-                f"the bundle's {name} can't be read: {exc}", code="bundle_invalid", hint=_REBUILD
+                f"the bundle's {name} can't be read: {exc}", code="bundle_invalid", hint=remedy(self.folder)
             ) from exc
         if self.files.get(name) != Digest.of(content):
             raise EngineError(
-                f"the bundle's {name} is not the one in its manifest", code="bundle_invalid", hint=_REBUILD
+                f"the bundle's {name} is not the one in its manifest", code="bundle_invalid", hint=remedy(self.folder)
             )
         return content
 
@@ -114,10 +120,17 @@ class Bundle:
                 opened = {member.name.lstrip("/"): archive.extractfile(member) for member in members}
                 modules = {name: file.read().decode("utf-8") for name, file in opened.items() if file is not None}
         except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as exc:
-            raise EngineError("the bundle's archive can't be read", code="bundle_invalid", hint=_REBUILD) from exc
+            raise EngineError(
+                "the bundle's archive can't be read", code="bundle_invalid", hint=remedy(self.folder)
+            ) from exc
         if not modules:
-            raise EngineError("the bundle's archive holds no policies", code="bundle_invalid", hint=_REBUILD)
+            raise EngineError("the bundle's archive holds no policies", code="bundle_invalid", hint=remedy(self.folder))
         return modules
+
+
+def remedy(folder: Path) -> str:
+    """What to do about a bundle folder that can't be used, for whoever has it: what ships is not theirs to compile."""
+    return _REINSTALL if folder == SHIPPED else REBUILD
 
 
 def load_bundle(folder: Path = SHIPPED) -> Bundle:
@@ -130,7 +143,7 @@ def load_bundle(folder: Path = SHIPPED) -> Bundle:
         raw = (folder / MANIFEST).read_bytes()
     except OSError as exc:
         raise EngineError(
-            f"the policy bundle in {folder} has no usable manifest: {exc}", code="bundle_invalid", hint=_REBUILD
+            f"the policy bundle in {folder} has no usable manifest: {exc}", code="bundle_invalid", hint=remedy(folder)
         ) from exc
     return parse_manifest(raw, folder=folder)
 
@@ -149,7 +162,7 @@ def parse_manifest(raw: bytes, *, folder: Path) -> Bundle:
         return _parse_manifest(folder, parse_json(raw, max_bytes=_MAX_MANIFEST_BYTES))
     except (FormatError, KeyError, TypeError, ValueError, AttributeError) as exc:
         message = f"the policy bundle in {folder} has no usable manifest: {exc}"
-        raise EngineError(message, code="bundle_invalid", hint=_REBUILD) from exc
+        raise EngineError(message, code="bundle_invalid", hint=remedy(folder)) from exc
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from placet.errors import EngineError
-from placet.policy.bundle import MANIFEST, load_bundle
+from placet.policy.bundle import MANIFEST, REBUILD, load_bundle
 from placet.policy.signed import SIGNATURE
 
 MAX_PACKAGE_BYTES: Final = 16 * 1024 * 1024
@@ -133,4 +133,4 @@ def _decompress(raw: bytes) -> bytes:
 
 
 def _invalid(fault: str) -> EngineError:
-    return EngineError(f"the policy package {fault}", code="bundle_invalid")
+    return EngineError(f"the policy package {fault}", code="bundle_invalid", hint=REBUILD)

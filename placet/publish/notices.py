@@ -22,6 +22,8 @@ from placet.publish.events import COMPONENT, MAX_COUNT, Count, render_second
 TAKEN: Final = "PoliciesInForce"
 REFUSED: Final = "PoliciesRefused"
 UNREACHABLE: Final = "PoliciesUnreachable"
+SHADOW_REFUSED: Final = "ShadowRefused"
+SHADOW_UNREACHABLE: Final = "ShadowUnreachable"
 EACH: Final = 20
 """Writes of one process in an hour."""
 _MOST_WAITING: Final = 8

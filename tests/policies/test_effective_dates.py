@@ -153,6 +153,17 @@ def test_eval_and_matrix_show_what_is_announced(announced: Bundle, tmp_path: Pat
     assert "images.pinned: in force from 2027-01-31T08:30:00Z; until then it warns" in text
 
 
+@pytest.mark.parametrize("day", ["tomorrow", "2027-02-30", "2027-01-31T25:00:00Z", "9999-12-31T23:59:59-12:00", ""])
+@pytest.mark.parametrize(
+    "command", [["plan", "-f", "x"], ["policy", "test"], ["policy", "eval", "-i", "x"], ["policy", "replay"]]
+)
+def test_what_is_no_day_is_refused_with_an_example(command: list[str], day: str) -> None:
+    told = " ".join(run(*command, "--effective-time", day, expect=2).stderr.split())
+    assert f"{day!r} is neither a date, such as 2027-01-31, nor" in told
+    assert "2027-01-31T09:00:00Z" in told
+    assert "%" not in told
+
+
 def test_plan_tries_another_day_in_its_own_process(
     announced: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

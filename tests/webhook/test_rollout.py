@@ -27,8 +27,10 @@ from tests.simulators.desk import signer_of
 from tests.simulators.policy_bundles import make_bundle, sign_bundle
 from tests.webhook.gaterun import Gate, opened
 from webhook import generation as building
+from webhook import shadow_candidate
 from webhook.fetching import AGAIN
 from webhook.foundations import find_package
+from webhook.runtime import Runtime
 
 POD = {"PLACET_POD_NAMESPACE": "placet-system", "PLACET_POD_NAME": "placet-0", "PLACET_POD_UID": "u-1"}
 
@@ -211,6 +213,86 @@ def test_a_refused_and_a_taken_bundle_are_events_on_the_pod(
         offer(team, packages[4])
         assert look(gate) == "fetched"
         assert gate.metric("placet_stale", part="policies") == 0
+
+
+def test_a_shadow_that_is_refused_is_an_event_on_the_pod(
+    team: Team, server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_candidate, "SETTLED_S", 0.0)
+    (team.folder / "next.tar.gz").write_bytes(package(SHIPPED, tmp_path / "s", 9, "ben"))
+    team.configure({"policy": {"shadow": {"bundle": "next.tar.gz"}}})
+    with opened(team) as gate:
+        loader = gate.runtime.shadow.loader
+        for _ in range(3):
+            loader.look(gate.runtime.config)
+            gate.runtime.publishing.loops[0].run_once()
+        (refused,) = [one for one in server.of("events") if one["reason"] == "ShadowRefused"]
+        assert (refused["type"], refused["count"], refused["involvedObject"]["name"]) == ("Warning", 1, "placet-0")
+        for words in ("(bundle_signatures)", "offered: version 9, sha256:", "reviews are decided as before"):
+            assert words in refused["message"]
+        assert gate.ready()[0] == 200
+
+
+def test_a_shadow_that_can_not_be_had_is_one_event_and_no_second_one_about_its_folder(
+    team: Team, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_candidate, "SETTLED_S", 0.0)
+    team.configure({"policy": {"shadow": {"bundle": "next", "source": "http://127.0.0.1:1/policies.tar.gz"}}})
+    with opened(team) as gate:
+        gate.runtime.shadow.loader.look(gate.runtime.config)
+        gate.runtime.publishing.loops[0].run_once()
+        told = {one["reason"]: one["message"] for one in server.of("events")}
+        assert told.keys() == {"PoliciesInForce", "ShadowUnreachable"}
+        assert "can't be had (bundle_unreachable)" in told["ShadowUnreachable"]
+
+
+def test_policy_data_of_a_shadow_that_can_not_be_used_are_an_event(
+    team: Team, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_candidate, "SETTLED_S", 0.0)
+    (team.folder / "candidate.yaml").write_text("risk_approvals:\n  high: [tecnical]\n", "utf-8")
+    team.configure({"policy": {"shadow": {"data": "candidate.yaml"}}})
+    with opened(team) as gate:
+        gate.runtime.shadow.loader.look(gate.runtime.config)
+        gate.runtime.publishing.loops[0].run_once()
+        (refused,) = [one for one in server.of("events") if one["reason"] == "ShadowRefused"]
+        assert "(policy_data_invalid)" in refused["message"]
+        assert "candidate.yaml:2" in refused["message"]
+
+
+def test_a_first_start_that_fails_by_its_policies_is_told_before_it_ends(
+    team: Team, server: ObjectServer, tmp_path: Path
+) -> None:
+    offer(team, package(SHIPPED, tmp_path / "s", 3, "ben"))
+    for _ in range(2):  # as a kubelet starts it again
+        with pytest.raises(EngineError) as caught:
+            Runtime.open(load_config(team.folder / "placet.yaml"), background=False)
+        assert caught.value.code == "bundle_signatures"
+    (refused,) = server.of("events")
+    assert (refused["reason"], refused["count"]) == ("PoliciesRefused", 2)
+    assert "(bundle_signatures)" in refused["message"]
+
+
+def test_a_first_start_by_a_folder_that_nobody_signed_is_told(team: Team, server: ObjectServer, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, team.folder / "unsigned")
+    file = team.folder / "placet.yaml"
+    lines = [line for line in file.read_text("utf-8").splitlines(keepends=True) if "bundle_source" not in line]
+    file.write_text("".join(lines), "utf-8")
+    team.configure({"policy": {"bundle": "unsigned"}})
+    with pytest.raises(EngineError, match="is not signed"):
+        Runtime.open(load_config(team.folder / "placet.yaml"), background=False)
+    (refused,) = server.of("events")
+    assert (refused["reason"], "(bundle_unsigned)" in refused["message"]) == ("PoliciesRefused", True)
+
+
+def test_a_first_start_fails_in_the_same_words_where_the_cluster_can_not_be_told(
+    team: Team, server: ObjectServer, tmp_path: Path
+) -> None:
+    server.fail = lambda _method, _path: 503
+    offer(team, package(SHIPPED, tmp_path / "s", 3, "ben"))
+    with pytest.raises(EngineError) as caught:
+        Runtime.open(load_config(team.folder / "placet.yaml"), background=False)
+    assert caught.value.code == "bundle_signatures"
 
 
 def test_an_api_server_that_is_away_holds_up_neither_policies_nor_answers(

@@ -10,8 +10,8 @@ import pytest
 
 from placet.canonical import Digest
 from placet.errors import EngineError
-from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
-from placet.policy.catalog import Catalog, catalog, rule
+from placet.policy.bundle import SHIPPED, load_bundle, parse_manifest, shipped_bundle
+from placet.policy.catalog import Catalog, rule
 
 
 @pytest.fixture
@@ -56,7 +56,14 @@ def test_a_manifest_that_can_not_be_used_is_refused(folder: Path, fields: dict[s
     with pytest.raises(EngineError, match="no usable manifest") as caught:
         load_bundle(folder)
     assert caught.value.code == "bundle_invalid"
-    assert "make bundle" in caught.value.hint
+    assert "`placet policy bundle build`" in caught.value.hint
+    assert "make" not in caught.value.hint
+
+
+def test_who_has_the_shipped_bundle_damaged_is_told_to_install_placet_again() -> None:
+    with pytest.raises(EngineError, match="no usable manifest") as caught:
+        parse_manifest(b"{", folder=SHIPPED)
+    assert caught.value.hint.startswith("Install placet again")
 
 
 def test_a_rule_that_is_named_twice_is_refused(folder: Path) -> None:
@@ -96,7 +103,7 @@ def test_a_file_that_is_changed_missing_or_not_named_is_refused(folder: Path, na
 
 
 def test_the_catalog_knows_every_rule_and_the_guard() -> None:
-    assert [each.id for each in catalog().rules] == sorted(
+    assert [each.id for each in Catalog(shipped_bundle()).rules] == sorted(
         [*(each.id for each in shipped_bundle().rules), "admission.main"]
     )
     assert rule("approvals.required").severity == "high"
