@@ -32,10 +32,12 @@ class PlacetError(Exception):
         hint: a sentence for a person that says what to do next; may be empty.
         shown: the message as whoever is refused reads it, without names of machines and what they said; logs and
             /readyz have the message itself.
+        lines: the message line by line, for people, where it names several faults; else empty.
     """
 
     code = "error"
     shown: str
+    lines: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, code: str | None = None, hint: str = "") -> None:
         super().__init__(message)

@@ -77,7 +77,10 @@ def fail(error: PlacetError) -> NoReturn:
 
 def say_error(error: PlacetError) -> None:
     """Say what went wrong in one sentence and what to do in a second."""
-    click.echo(f"{style('error', 'red', bold=True, err=True)}: {safe(error)}", err=True)
+    first, *rest = error.lines or (str(error),)
+    click.echo(f"{style('error', 'red', bold=True, err=True)}: {safe(first)}", err=True)
+    for line in rest:
+        click.echo(f"       {safe(line)}", err=True)
     if error.hint:
         click.echo(f"  {safe(error.hint)}", err=True)
 

@@ -11,7 +11,7 @@ import click
 
 from placet.cli.options import effective_time_option
 from placet.cli.output import EXIT_VIOLATIONS, say, say_error
-from placet.cli.policy_authoring import policies_option
+from placet.cli.policy_authoring import github_findings, policies_option
 
 if TYPE_CHECKING:
     from placet.policy.authoring.testing import Report
@@ -88,10 +88,16 @@ def test(
 def _test(policies: tuple[Path, ...], pattern: str, threshold: int, output: str, moment: datetime | None) -> Report:
     from placet.cli.policy_test_view import print_report
     from placet.policy.authoring.opa import find_opa
+    from placet.policy.authoring.syntax import SyntaxFault
     from placet.policy.authoring.testing import run
     from placet.policy.authoring.tree import find_tree
 
-    report = run(find_opa(), find_tree(*policies), pattern=pattern, moment=moment)
+    try:
+        report = run(find_opa(), find_tree(*policies), pattern=pattern, moment=moment)
+    except SyntaxFault as fault:
+        for line in github_findings(fault.findings) if output == "github" else ():
+            click.echo(line)
+        raise
     print_report(report, output, threshold)
     return report
 

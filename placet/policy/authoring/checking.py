@@ -19,6 +19,7 @@ from placet.policy.authoring.annotations import read_annotations
 from placet.policy.authoring.cost import Meter, large_request, ordinary_request
 from placet.policy.authoring.days import find_day_faults, with_days
 from placet.policy.authoring.findings import Finding, of_opa_errors
+from placet.policy.authoring.names import find_taken_names
 from placet.policy.authoring.opa import Opa
 from placet.policy.authoring.syntax import Module, SyntaxFault, parse_sources, rule_name
 from placet.policy.authoring.tree import CAPABILITIES, CONVENTIONS, Source, Tree
@@ -55,7 +56,7 @@ def find_faults(opa: Opa, tree: Tree, data: PolicyData) -> list[Finding]:
     found = list(tree.strays)
     if not tree.rules and not tree.overlay:
         found.append(Finding(tree.root.as_posix(), 1, "no_rules", "there is no rule in rules/CATEGORY/RULE"))
-    found += find_day_faults(tree)
+    found += [*find_day_faults(tree), *find_taken_names(tree)]
     if found:
         return sorted(found)
     tree = with_days(tree)

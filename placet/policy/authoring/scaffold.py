@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from placet.errors import InputError
+from placet.policy.authoring.names import is_taken
 from placet.policy.bundle import shipped_bundle
 
 _ID: Final = re.compile(r"(?P<category>[a-z][a-z0-9_]*)\.(?P<name>[a-z][a-z0-9_]*)")
-_REGO: Final = frozenset(
-    ("as", "contains", "data", "default", "else", "every", "false", "if", "import", "in", "input", "not", "null")
-) | {"package", "set", "some", "true", "with"}
 _OURS: Final = frozenset({"change", "fixtures", "main", "passes", "report", "severity", "shown"})
 _RULE: Final = """\
 # METADATA
@@ -100,11 +98,18 @@ def write_rule(root: Path, rule: str) -> tuple[Path, ...]:
         InputError: ``rule_name_invalid``; ``rule_exists``; ``policies_unwritable``.
     """
     found = _ID.fullmatch(rule)
-    if found is None or not (_REGO | _OURS).isdisjoint(rule.split(".")):
+    taken = [part for part in rule.split(".") if is_taken(part) or part in _OURS]
+    if found is not None and taken:
+        raise InputError(
+            f"{rule!r} can't be the name of a rule: {taken[0]} is a word of Rego's or of the scaffold's own",
+            code="rule_name_invalid",
+            hint="Take another word: what uses this one would not compile.",
+        )
+    if found is None:
         raise InputError(
             f"{rule!r} can't be the name of a rule",
             code="rule_name_invalid",
-            hint="CATEGORY.RULE, of small letters, digits and _, each beginning with a letter, and no word of Rego.",
+            hint="CATEGORY.RULE, of small letters, digits and _, each beginning with a letter.",
         )
     whole = (root / "admission" / "main" / "main.rego").is_file()
     if not whole and found["category"] in {one.id.partition(".")[0] for one in shipped_bundle().rules}:

@@ -142,6 +142,7 @@ class SyntaxFault(InputError):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)), hint="Mend this first; `placet policy check` says the rest.")
         self.findings = findings
+        self.lines = tuple(map(str, findings))
 
 
 def _parse(opa: Opa, tree: Tree, folder: Path, name: str) -> Module | list[Finding]:

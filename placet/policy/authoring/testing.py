@@ -14,6 +14,7 @@ from placet.errors import InputError
 from placet.policy.authoring.days import find_day_faults, with_days
 from placet.policy.authoring.findings import Finding, of_opa_errors
 from placet.policy.authoring.heads import Head, are_plain, is_test, line_of, read_heads
+from placet.policy.authoring.names import find_taken_names
 from placet.policy.authoring.opa import Opa, Ran
 from placet.policy.authoring.spoiling import find_telling
 from placet.policy.authoring.syntax import AT_ONCE, SyntaxFault
@@ -91,7 +92,7 @@ def run(opa: Opa, tree: Tree, *, pattern: str = "", moment: datetime | None = No
         SyntaxFault: the policies do not compile.
     """
     _require_pattern(pattern)
-    if found := [*tree.strays, *find_day_faults(tree)]:
+    if found := [*tree.strays, *find_day_faults(tree), *find_taken_names(tree)]:
         raise SyntaxFault(found)
     tree = with_days(tree, moment)
     if pattern:

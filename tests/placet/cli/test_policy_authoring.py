@@ -49,6 +49,33 @@ def test_a_new_rule_passes_and_is_never_written_over() -> None:
     assert RULE.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["scale.internal", "scale.count", "if.modest", "scale.input"])
+def test_a_word_of_rego_is_named_and_makes_no_file(name: str) -> None:
+    word = name.replace("scale", "").replace("modest", "").strip(".")
+    told = run("new", name, "--policies", "other", expect=2).stderr
+    assert f"'{name}' can't be the name of a rule: {word} is a word of Rego's" in told
+    assert not Path("other").exists()
+
+
+def test_a_rule_that_is_called_as_a_word_of_rego_is_refused_by_name_file_and_line() -> None:
+    for file in (RULE, TESTS):
+        moved = Path(file.as_posix().replace("modest", "internal"))
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        moved.write_text(file.read_text("utf-8").replace("modest", "internal"), "utf-8")
+        file.unlink()
+    line = "team/rules/scale/internal/internal.rego:11: name_taken: a rule can't be called scale.internal: internal is"
+    assert line in run("check", "--policies", "team", expect=1).stdout
+    assert line in run("test", "--policies", "team", expect=2).stderr
+    assert line in run("bundle", "build", "--policies", "team", "--out", "made", expect=1).stderr
+    assert not Path("made").exists()
+
+
+def test_an_import_that_hides_a_word_of_rego_is_refused() -> None:
+    text = TESTS.read_text("utf-8").replace("import data.admission.main\n", "import data.admission.main as count\n")
+    TESTS.write_text(text, "utf-8")
+    assert f"{TESTS}:3: name_taken: this is imported as count" in run("check", "--policies", "team", expect=1).stdout
+
+
 @pytest.mark.parametrize(
     "name", ["modest", "Scale.modest", "scale.modest.more", "scale.", "scale.in", "../x.y", "a.passes"]
 )
@@ -105,6 +132,15 @@ def test_faults_are_told_in_every_form() -> None:
         in run("check", "--policies", "team", "-o", "github", expect=1).stdout
     )
     assert place in run("test", "--policies", "team", expect=2).stderr
+    annotated = run("test", "--policies", "team", "-o", "github", expect=2).stdout
+    assert f"::error file={RULE},line={line},title=placet rego_unsafe" in annotated
+
+
+def test_several_faults_are_a_line_each() -> None:
+    append(RULE, "\nhalf if somewhere\n\nthird if elsewhere\n")
+    told = run("test", "--policies", "team", expect=2).stderr
+    assert len([line for line in told.splitlines() if f"{RULE}:" in line and "rego_unsafe_var_error" in line]) == 2
+    assert "u000a" not in told
 
 
 def test_nothing_to_test_is_no_success() -> None:
