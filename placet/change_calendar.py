@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib import resources
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -21,6 +21,9 @@ from placet.errors import FormatError
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MIDNIGHT: Final = "24:00"
 _SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
+# A window of one day of the week may fall into the hour that a clock skips; a week later it does not again.
+_LOOK_AHEAD: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,21 @@ class ChangeWindow:
         shown = there.time()
         return there.weekday() in self.days and self.start <= shown and (self.end is None or shown < self.end)
 
+    def next_opening(self, now: datetime) -> datetime | None:
+        """When it opens first after ``now``, aware UTC; None where it does not within two weeks.
+
+        Where the clock shows its beginning twice, or jumps into it, that counts as well: both open it.
+        """
+        first = now.astimezone(self.zone).date()
+        for day in (first + timedelta(days=ahead) for ahead in range(_LOOK_AHEAD)):
+            if day.weekday() not in self.days:
+                continue
+            starts = [datetime.combine(day, self.start, self.zone).replace(fold=fold) for fold in (0, 1)]
+            found = [one.astimezone(UTC) for one in starts] + _find_jumps(day, self.zone)
+            if later := [one for one in found if one > now and self.is_open(one)]:
+                return min(later)
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
@@ -63,6 +81,21 @@ class Freeze:
     start: datetime
     end: datetime
     except_kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """When changes may be made next.
+
+    Attributes:
+        moment: the first one, aware, by the clock of the window's zone.
+        window: name of the window that is open then.
+        zone: name of its zone.
+    """
+
+    moment: datetime
+    window: str
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +118,29 @@ class ChangeCalendar:
             for name, one in self.freezes.items()
             if environment in one.environments and change not in one.except_kinds and one.start <= now < one.end
         )
+
+    def next_opening(self, *, environment: str, change: str, now: datetime) -> Opening | None:
+        """The first moment from ``now`` on at which a window is open there and no freeze holds for a kind of change.
+
+        None where there is no such moment, as far as can be told: no window is for the environment, or time ends first.
+        """
+        windows = {name: one for name, one in sorted(self.windows.items()) if environment in one.environments}
+        freezes = [one for one in self.freezes.values() if environment in one.environments]
+        moment = now.astimezone(UTC)
+        try:
+            while True:
+                held = [one.end for one in freezes if change not in one.except_kinds and one.start <= moment < one.end]
+                if held:  # each freeze once: behind its end it holds no more
+                    moment = max(held)
+                elif found := self.open_windows(environment=environment, now=moment):
+                    zone = windows[found[0]].zone
+                    return Opening(moment.astimezone(zone), found[0], zone.key)
+                elif later := [one for window in windows.values() if (one := window.next_opening(moment))]:
+                    moment = min(later)
+                else:
+                    return None
+        except (ValueError, OverflowError):  # the years of datetime end
+            return None
 
 
 def parse_calendar(change: Mapping[str, Any]) -> ChangeCalendar:
@@ -143,6 +199,22 @@ def _read_moment(path: str, text: str, zone: ZoneInfo, *, last: bool) -> datetim
         else:
             late = middle
     return late
+
+
+def _find_jumps(day: date, zone: ZoneInfo) -> list[datetime]:
+    """When the clock of a zone is moved on a day or shortly before, aware UTC: nobody does so twice."""
+    middle_of_day = datetime.combine(day, time(12), zone).astimezone(UTC)
+    early, late = middle_of_day - _DAY, middle_of_day + _DAY
+    before = early.astimezone(zone).utcoffset()
+    if late.astimezone(zone).utcoffset() == before:
+        return []
+    while late - early > _SECOND:
+        middle = early + timedelta(seconds=int((late - early).total_seconds()) // 2)
+        if middle.astimezone(zone).utcoffset() == before:
+            early = middle
+        else:
+            late = middle
+    return [late]
 
 
 def _find_zone(path: str, name: str) -> ZoneInfo:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from placet.change_calendar import Opening
 from placet.decision import GUARD, Decision
 from placet.evidence.commands import find_kind, make_command
 from placet.model import ROLES
 from placet.policy.catalog import catalog
 from placet.policy.decision import Violation
-from placet.shortfalls import SHORTFALLS, shortfall
+from placet.shortfalls import OF_THE_CALENDAR, SHORTFALLS, shortfall
 from placet.text import clip, safe
 
 MAX_WARNING_LENGTH: Final = 120  # longer ones are cut by the API server (k8s.io/apiserver, admission warnings)
@@ -168,9 +169,19 @@ def _sentence(violation: Violation, decision: Decision) -> str:
     if made is not None:
         return made(violation.details, decision)
     if violation.code in SHORTFALLS:
-        return shortfall(violation.code, violation.details)
+        opening = _next_opening(decision) if violation.code in OF_THE_CALENDAR else None
+        return shortfall(violation.code, violation.details, opening)
     title = catalog().rule(violation.rule).title
     return f"not shown: {title[:1].lower()}{title[1:]} ({violation.code})"
+
+
+def _next_opening(decision: Decision) -> Opening | None:
+    """When the same change may be made, by the policy data that judged."""
+    situation = decision.situation
+    if situation is None:
+        return None
+    calendar, where = situation.calendar, situation.environment
+    return calendar.next_opening(environment=where, change=decision.change, now=situation.now)
 
 
 def _gate(details: Mapping[str, Any], _decision: Decision) -> str:

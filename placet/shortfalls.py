@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from placet.change_calendar import Opening
 from placet.text import clip, safe
 
 _MAX_TEXT: Final = 160
@@ -61,10 +62,24 @@ SHORTFALLS: Final[Mapping[str, str]] = {
 }
 
 
-def shortfall(code: str, details: Mapping[str, Any]) -> str:
-    """The sentence for a code of ``SHORTFALLS``; what the rule did not say is shown as a question mark."""
+OF_THE_CALENDAR: Final = frozenset({"frozen", "window_closed"})
+"""Codes that time mends, so that a sentence can say when."""
+
+
+def shortfall(code: str, details: Mapping[str, Any], opening: Opening | None = None) -> str:
+    """The sentence for a code of ``SHORTFALLS``; what the rule did not say is shown as a question mark.
+
+    Args:
+        code: of the violation.
+        details: of the violation.
+        opening: when changes may be made next, where it is known.
+    """
     shown = _Details({name: _shown(name, value) for name, value in details.items()})
-    return SHORTFALLS[code].format_map(shown)
+    sentence = SHORTFALLS[code].format_map(shown)
+    if opening is None:
+        return sentence
+    when = opening.moment.isoformat(sep=" ", timespec="minutes")
+    return f"{sentence}; changes may be made from {when} {opening.zone} on ({safe(clip(opening.window, _MAX_TEXT))})"
 
 
 class _Details(dict[str, str]):

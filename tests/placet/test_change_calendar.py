@@ -16,9 +16,11 @@ from placet.errors import FormatError
 BERLIN = "Europe/Berlin"
 
 
+WORK = {"environments": ["production"], "days": ["tuesday"], "from": "09:00", "to": "16:00", "timezone": BERLIN}
+
+
 def window(**change: Any) -> ChangeCalendar:
-    entry = {"environments": ["production"], "days": ["tuesday"], "from": "09:00", "to": "16:00", "timezone": BERLIN}
-    return parse_calendar({"windows": {"work": entry | change}})
+    return parse_calendar({"windows": {"work": WORK | change}})
 
 
 def freeze(**change: Any) -> ChangeCalendar:
@@ -151,8 +153,71 @@ def test_a_freeze_that_can_not_be_meant_is_refused(change: dict[str, str], path:
     assert str(caught.value).startswith(path)
 
 
+def opening(calendar: ChangeCalendar, utc: str, change: str = "changed", environment: str = "production") -> str:
+    now = datetime.fromisoformat(utc).replace(tzinfo=UTC)
+    found = calendar.next_opening(environment=environment, change=change, now=now)
+    if found is None:
+        return ""
+    assert found.moment >= now
+    return f"{found.moment.isoformat(sep=' ', timespec='minutes')} {found.zone} {found.window}"
+
+
+@pytest.mark.parametrize(
+    ("change", "utc", "expected"),
+    [
+        ({}, "2026-11-25T10:00", "2026-12-01 09:00+01:00"),  # a week later: it is Wednesday
+        ({}, "2026-11-24T07:59:59", "2026-11-24 09:00+01:00"),
+        ({}, "2026-11-24T10:30", "2026-11-24 11:30+01:00"),  # open now
+        ({}, "2026-11-24T15:00", "2026-12-01 09:00+01:00"),
+        ({}, "2026-03-25T10:00", "2026-03-31 09:00+02:00"),  # summer time begins in between
+        ({}, "2026-10-21T10:00", "2026-10-27 09:00+01:00"),  # and ends
+        # The clock jumps from 02:00 to 03:00 on Sunday, 29 March, and back from 03:00 to 02:00 on 25 October.
+        ({"days": ["sunday"], "from": "02:15", "to": "02:45"}, "2026-03-28T10:00", "2026-04-05 02:15+02:00"),
+        ({"days": ["sunday"], "from": "02:30", "to": "04:00"}, "2026-03-28T10:00", "2026-03-29 03:00+02:00"),
+        ({"days": ["sunday"], "from": "02:15", "to": "02:45"}, "2026-10-24T10:00", "2026-10-25 02:15+02:00"),
+        ({"days": ["sunday"], "from": "02:15", "to": "02:45"}, "2026-10-25T00:50", "2026-10-25 02:15+01:00"),
+        ({"days": ["sunday"], "from": "01:00", "to": "02:30"}, "2026-10-25T00:40", "2026-10-25 02:00+01:00"),
+        # In Cairo it is midnight that is skipped, on Friday, 24 April.
+        (
+            {"days": ["friday"], "from": "00:30", "to": "02:00", "timezone": "Africa/Cairo"},
+            "2026-04-23T10:00",
+            "2026-04-24 01:00+03:00",
+        ),
+    ],
+)
+def test_the_next_opening_is_by_the_clock_of_the_zone(change: dict[str, Any], utc: str, expected: str) -> None:
+    zone = change.get("timezone", BERLIN)
+    assert opening(window(**change), utc) == f"{expected} {zone} work"
+
+
+def test_the_next_opening_lies_behind_every_freeze() -> None:
+    spans = {
+        "year-end": ("2026-12-20T00:00", "2027-01-04T00:00", BERLIN, []),
+        "audit": ("2027-01-03T12:00", "2027-01-12T10:00", "UTC", []),
+        "later": ("2027-02-01T00:00", "2027-03-01T00:00", "UTC", []),
+        "for-most": ("2026-11-01T00:00", "2027-06-01T00:00", "UTC", ["rollback"]),
+    }
+    freezes = {
+        name: {"environments": ["production"], "from": first, "to": last, "timezone": zone, "except_kinds": kinds}
+        for name, (first, last, zone, kinds) in spans.items()
+    }
+    calendar = parse_calendar({"windows": {"work": WORK}, "freezes": freezes})
+    # The freeze for the audit ends in the middle of a window.
+    assert opening(calendar, "2026-12-22T10:00", "rollback") == f"2027-01-12 11:00+01:00 {BERLIN} work"
+    assert opening(calendar, "2027-01-13T10:00", "rollback") == f"2027-01-19 09:00+01:00 {BERLIN} work"
+    assert opening(calendar, "2026-12-22T10:00") == f"2027-06-01 09:00+02:00 {BERLIN} work"
+
+
+def test_where_no_window_opens_nothing_is_said() -> None:
+    assert opening(window(), "2026-11-25T10:00", environment="staging") == ""
+    assert opening(freeze(), "2026-12-24T10:00") == ""
+    ends = {"environments": ["production"], "from": "2026-01-01T00:00", "to": "9999-12-31T23:00", "timezone": "UTC"}
+    both = parse_calendar({"windows": {"work": WORK}, "freezes": {"for-good": ends}})
+    assert opening(both, "2026-12-24T10:00") == ""
+
+
 _ZONES = st.sampled_from(
-    [BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC", "Africa/Casablanca"]
+    [BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC", "Africa/Casablanca", "Africa/Cairo"]
 )
 _MINUTES = st.integers(0, 1439)
 # Half of the moments are within a day of a change of some clock.
@@ -180,6 +245,21 @@ def test_a_window_is_open_exactly_while_the_clock_shows_a_time_in_it(
     minute = there.hour * 60 + there.minute
     expected = DAYS[there.weekday()] == day and first <= minute < (last if last > first else 1440)
     assert bool(calendar.open_windows(environment="production", now=now)) == expected
+
+
+@given(_ZONES, _MINUTES, _MINUTES, st.sets(st.sampled_from(DAYS), min_size=1), _MOMENTS)
+def test_no_minute_before_the_next_opening_is_open(
+    zone: str, one: int, other: int, days: set[str], now: datetime
+) -> None:
+    first, last = sorted((one, other))
+    end = shown(last) if last > first else "24:00"
+    calendar = window(**{"timezone": zone, "from": shown(first), "to": end, "days": sorted(days)})
+    found = calendar.next_opening(environment="production", change="new", now=now)
+    assert found is not None
+    assert calendar.open_windows(environment="production", now=found.moment) == ["work"]
+    minutes = min(int((found.moment - now) / timedelta(minutes=1)), 2880)
+    before = [found.moment - timedelta(minutes=ago) for ago in range(1, minutes + 1)]
+    assert not [at for at in before if at >= now and calendar.open_windows(environment="production", now=at)]
 
 
 @given(_ZONES, _MOMENTS, st.integers(1, 3000), _MOMENTS)
