@@ -179,7 +179,8 @@ class Guest:
             size *= 4
 
     def _abort(self, address: int) -> NoReturn:
-        raise EngineError(f"the policies gave up: {self._text(address)[:200]!r}", code="engine_aborted")
+        why = self._text(address)[:200].decode("ascii", "backslashreplace")
+        raise EngineError(f"the policies gave up: {why}", code="engine_aborted")
 
 
 def _least_pages(module: wasmtime.Module) -> int:

@@ -22,6 +22,7 @@ from placet.policy.authoring.findings import Finding, of_opa_errors
 from placet.policy.authoring.names import find_taken_names
 from placet.policy.authoring.opa import Opa
 from placet.policy.authoring.syntax import Module, SyntaxFault, parse_sources, rule_name
+from placet.policy.authoring.texts import find_text_faults
 from placet.policy.authoring.tree import CAPABILITIES, CONVENTIONS, Source, Tree
 from placet.policy.data import PolicyData
 
@@ -56,7 +57,7 @@ def find_faults(opa: Opa, tree: Tree, data: PolicyData) -> list[Finding]:
     found = list(tree.strays)
     if not tree.rules and not tree.overlay:
         found.append(Finding(tree.root.as_posix(), 1, "no_rules", "there is no rule in rules/CATEGORY/RULE"))
-    found += [*find_day_faults(tree), *find_taken_names(tree)]
+    found += [*find_text_faults(tree), *find_day_faults(tree), *find_taken_names(tree)]
     if found:
         return sorted(found)
     tree = with_days(tree)
@@ -66,7 +67,13 @@ def find_faults(opa: Opa, tree: Tree, data: PolicyData) -> list[Finding]:
             modules = parse_sources(opa, tree, folder, (source.name for source in tree.own))
         except SyntaxFault as fault:
             return sorted(fault.findings)
-        misplaced = [*_find_misplaced(tree, modules), *_find_twins(tree, modules), *_find_shadows(tree, modules)]
+        found = [*_find_lenient(tree, modules)]
+        misplaced = [
+            *found,
+            *_find_misplaced(tree, modules),
+            *_find_twins(tree, modules),
+            *_find_shadows(tree, modules),
+        ]
         if found := misplaced:
             return sorted(set(found))
         found = [*_compile(opa, tree, folder, Path(aside))]
@@ -151,6 +158,16 @@ def _is_within(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
+def _find_lenient(tree: Tree, modules: Mapping[str, Module]) -> Iterator[Finding]:
+    """Rules that pass when nothing is known: what is undefined would no longer refuse."""
+    for source in tree.rules.values():
+        module = modules[source.name]
+        for rule in module.definitions("passes"):
+            if rule.get("default") and rule["head"].get("value", {}).get("value") is not False:
+                message = f"{source.rule} would pass where nothing is shown: a default of passes can only be false"
+                yield Finding(source.shown, int(rule["location"]["row"]), "passes_by_default", message)
+
+
 # --- compiled ------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +211,10 @@ def _find_unformatted(opa: Opa, tree: Tree, folder: Path) -> Iterator[Finding]:
     for name in filter(None, listed.stdout.splitlines()):
         source = tree.sources[name]
         if not source.own:
+            continue
+        if "\r" in source.text:
+            line = source.text.count("\n", 0, source.text.index("\r")) + 1
+            yield Finding(source.shown, line, "not_formatted", "lines end in CR LF: run `opa fmt --write` over it")
             continue
         wanted = opa.run("fmt", name, folder=folder).stdout.splitlines()
         given = source.text.splitlines()

@@ -42,6 +42,8 @@ def of_opa_errors(answer: Mapping[str, Any], shown: Callable[[str], str]) -> lis
         if known:
             message = f"{message}; known here: {', '.join(map(str, known))}"
         found.append(
-            Finding(shown(place.get("file", "")), place.get("row", 1), str(error.get("code", "rego_error")), message)
+            Finding(
+                shown(place.get("file", "")), max(place.get("row", 1), 1), str(error.get("code", "rego_error")), message
+            )
         )
     return sorted(set(found))

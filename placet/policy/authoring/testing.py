@@ -18,6 +18,7 @@ from placet.policy.authoring.names import find_taken_names
 from placet.policy.authoring.opa import Opa, Ran
 from placet.policy.authoring.spoiling import find_telling
 from placet.policy.authoring.syntax import AT_ONCE, SyntaxFault
+from placet.policy.authoring.texts import find_text_faults
 from placet.policy.authoring.tree import Tree
 from placet.policy.authoring.wasm_tests import Answer, Answers, build_wasm, held, run_tests
 
@@ -92,7 +93,7 @@ def run(opa: Opa, tree: Tree, *, pattern: str = "", moment: datetime | None = No
         SyntaxFault: the policies do not compile.
     """
     _require_pattern(pattern)
-    if found := [*tree.strays, *find_day_faults(tree), *find_taken_names(tree)]:
+    if found := [*tree.strays, *find_text_faults(tree), *find_day_faults(tree), *find_taken_names(tree)]:
         raise SyntaxFault(found)
     tree = with_days(tree, moment)
     if pattern:

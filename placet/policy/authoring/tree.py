@@ -41,6 +41,7 @@ _MAIN: Final = "admission/main/main.rego"
 _OVERLAY: Final = {"rules": "admission/rules", "lib": "admission/lib", "tests": "tests"}
 _SHIPPED_DATA: Final = ("defaults/", "profiles/")
 _DATA: Final = frozenset({".json", ".yaml", ".yml"})
+_DATA_OF_OPA: Final = frozenset({"data.json", "data.yaml", "data.yml"})
 _MAX_BYTES: Final = 4 << 20
 
 
@@ -269,6 +270,9 @@ def _read_own(root: Path, places: Mapping[str, str]) -> tuple[dict[str, Source],
             strays.append(Finding(shown, 1, "out_of_place", f"policies lie in {', '.join(sorted(places))}"))
         elif path.suffix in _DATA and first in {"admission", "rules", "lib"} and not relative.startswith(f"{CONFIG}/"):
             strays.append(Finding(shown, 1, "data_shadows_code", "data here stands where the policies look for rules"))
+        elif path.name in _DATA_OF_OPA and not relative.startswith(("config/", f"{CONFIG}/", "schemas/")):
+            message = "nobody reads it, and OPA would: policy data lie in config/NAME.yaml"
+            strays.append(Finding(shown, 1, "data_shadows_code", message))
     return found, tuple(strays)
 
 
@@ -279,8 +283,14 @@ def _hidden(path: Path, root: Path) -> bool:
 def _read(path: Path) -> str:
     try:
         raw = path.read_bytes()
-        if len(raw) > _MAX_BYTES:
-            raise InputError(f"{path}: more than {_MAX_BYTES} bytes", code="policies_unreadable")
+    except OSError as exc:
+        raise InputError(f"{path}: can't be read: {exc.strerror or exc}", code="policies_unreadable") from exc
+    if len(raw) > _MAX_BYTES:
+        raise InputError(f"{path}:1: has more than {_MAX_BYTES} bytes", code="policies_unreadable")
+    try:
         return raw.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: can't be read: {exc}", code="policies_unreadable") from exc
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        raise InputError(
+            f"{path}:{line}: is not UTF-8 from here on", code="policies_unreadable", hint="Save the file as UTF-8."
+        ) from exc

@@ -87,6 +87,24 @@ IN_THE_RULE: dict[str, tuple[Spoil, str, str]] = {
         "first if second",
         "rego_recursion_error",
     ),
+    "a pass by default": (appended("\ndefault passes := true\n"), "default passes", "passes_by_default"),
+    "a pass by a default that is odd": (appended('\ndefault passes := "no"\n'), "default passes", "passes_by_default"),
+    "brackets without an end": (
+        appended(f"\ndeep := {'[' * 3000}1{']' * 3000}\n"),
+        "deep :=",
+        "nested_too_deeply",
+    ),
+    "a byte order mark": (
+        lambda team: team.rule.write_text("\ufeff" + team.rule.read_text("utf-8"), "utf-8"),
+        "METADATA",
+        "byte_order_mark",
+    ),
+    "a null character": (appended("\n\0\n"), "\0", "rego_parse_error"),
+    "Windows lines": (
+        lambda team: team.rule.write_bytes(team.rule.read_bytes().replace(b"\n", b"\r\n")),
+        "METADATA",
+        "not_formatted",
+    ),
     "another format": (replaced("shown if {", "shown   if {"), "shown   if", "not_formatted"),
     "another package": (replaced("rules.scale.modest", "rules.scale.humble"), "package ", "package_misplaced"),
     "a package one level higher": (replaced("rules.scale.modest", "rules.scale"), "package ", "package_misplaced"),
@@ -117,6 +135,19 @@ ELSEWHERE: dict[str, tuple[Spoil, tuple[str, int, str]]] = {
         written("rules/scale/other.yaml", "report: []\npasses: true\n"),
         ("other.yaml", 1, "data_shadows_code"),
     ),
+    "nothing at all": (lambda team: team.rule.write_text("", "utf-8"), ("modest.rego", 1, "rego_parse_error")),
+    "data of OPA's own at the top": (
+        written("data.json", '{"admission": {"rules": {"scale": {"modest": {"passes": true}}}}}'),
+        ("data.json", 1, "data_shadows_code"),
+    ),
+    "a rule of an id that differs in case": (
+        lambda team: team.write("rules/Scale/modest/modest.rego", team.rule.read_text("utf-8")),
+        ("modest.rego", 1, "out_of_place"),
+    ),
+    "a rule of an id that looks alike": (
+        lambda team: team.write("rules/sc\u0430le/modest/modest.rego", team.rule.read_text("utf-8")),
+        ("modest.rego", 1, "out_of_place"),
+    ),
     "a rule of an id that is taken": (
         written("rules/scale/modest/again.rego", "package admission.rules.scale.modest\n\npasses := true\n"),
         ("modest.rego", 11, "duplicate_id"),
@@ -142,6 +173,20 @@ def test_what_lies_beside_a_rule_can_not_stand_for_it(opa: Opa, team: Team, name
     spoil, wanted = ELSEWHERE[name]
     spoil(team)
     assert wanted in faults(opa, team)
+
+
+def test_brackets_in_texts_and_comments_are_none(opa: Opa, team: Team) -> None:
+    team.append(team.rule, f'\n# {"(" * 200}\n\ntext := "{"[" * 200} \\" {"{" * 200}"\n\nraw := `{"(" * 200}`\n')
+    assert faults(opa, team) == []
+
+
+def test_a_file_that_can_not_be_read_is_named_with_its_line(team: Team) -> None:
+    team.rule.write_bytes(team.rule.read_bytes() + b"# caf\xe9\n")
+    with pytest.raises(InputError, match=rf"modest\.rego:{len(team.rule.read_bytes().splitlines())}: is not UTF-8"):
+        find_tree(team.root)
+    team.rule.write_bytes(b"#" * (5 << 20))
+    with pytest.raises(InputError, match=r"modest\.rego:1: has more than 4194304 bytes"):
+        find_tree(team.root)
 
 
 def test_no_policies_at_all_are_refused(opa: Opa, tmp_path: Path) -> None:
