@@ -24,6 +24,7 @@ from placet.evidence.kinds import EvidenceKinds, parse_evidence_kinds
 from placet.kubeyaml import UnreadableError, parse_documents
 from placet.policy.bundle import Bundle, shipped_bundle
 from placet.policy.demands import fill_demands, find_nonsense
+from placet.policy.odd_yaml import find_odd_line
 from placet.policy.schema import bundle_validator, validator, validator_source
 from placet.projection import Kinds, parse_kinds
 from placet.settings_file import nearest_line
@@ -247,19 +248,23 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
     reader = YAML(typ="safe", pure=True)
     try:
         text = raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        _refuse(f"{name}:{line}", "is not UTF-8", exc)
+    try:
         _require_bounded(reader.parse(text), name)
         value = YAML(typ="safe", pure=True).load(text)
         render_canonical(value)
-    except UnicodeDecodeError as exc:
-        _refuse(name, "is not UTF-8", exc)
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         _refuse(f"{name}:{mark.line + 1}" if mark else name, f"is not YAML: {_reason(exc)}", exc)
-    except YAMLError as exc:
-        _refuse(name, f"is not YAML: {_first_lines(exc)}", exc)
+    except YAMLError as exc:  # a character that YAML does not have
+        line = text.count("\n", 0, getattr(exc, "position", 0)) + 1
+        _refuse(f"{name}:{line}", f"is not YAML: {_first_lines(exc)}", exc)
     except (CanonicalError, RecursionError, ValueError, TypeError, AttributeError, LookupError, AssertionError) as exc:
         # ruamel's constructors let several builtin errors escape on odd scalars and tags
-        _refuse(name, f"holds something that is not plain data: {_first_lines(exc)}", exc)
+        line = find_odd_line(text)
+        _refuse(f"{name}:{line}", f"holds something that is not plain data: {_first_lines(exc)}", exc)
     return value
 
 
@@ -269,10 +274,10 @@ def _require_bounded(events: Iterable[Event], name: str) -> None:
     for event in events:
         # A file of a few lines can expand to gigabytes through aliases; policy data needs none.
         if isinstance(event, AliasEvent):
-            _refuse(name, "uses a YAML alias")
+            _refuse(f"{name}:{event.start_mark.line + 1}", "uses a YAML alias")
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
-            _refuse(name, f"is nested deeper than {MAX_DEPTH}")
+            _refuse(f"{name}:{event.start_mark.line + 1}", f"is nested deeper than {MAX_DEPTH}")
 
 
 def _reason(exc: MarkedYAMLError) -> str:

@@ -13,7 +13,7 @@ from placet.canonical import Digest, render_canonical
 from placet.errors import EngineError
 from placet.model import BINDINGS, LEVELS, ROLES
 from placet.policy.bundle import SHIPPED, load_bundle, shipped_bundle
-from placet.policy.data import MAX_BYTES, load_policy_data, parse_yaml
+from placet.policy.data import MAX_BYTES, load_policy_data, merge_policy_data, parse_yaml
 from scorer import APPROVALS_BY_ENVIRONMENT, APPROVALS_BY_LEVEL
 
 
@@ -325,3 +325,37 @@ def test_the_profile_asks_production_for_every_rule_and_each_environment_for_no_
     assert asked["production"] == {rule.id for rule in shipped_bundle().rules if rule.optional}
     assert asked["development"] < asked["staging"] < asked["production"]
     assert set(APPROVALS_BY_ENVIRONMENT) == set(asked)
+
+
+@pytest.mark.parametrize(
+    ("raw", "line", "fault"),
+    [
+        (b"limits:\n  default: {latency_p95_ms: 1e309}\n", 2, "a value of type float"),
+        (b"limits:\n  default:\n    accuracy_permille: .nan\n", 3, "a value of type float"),
+        (b"limits:\n  default:\n    latency_p95_ms: 2026-01-01\n", 3, "a value of type date"),
+        (b"limits:\n  default: {latency_p95_ms: 9007199254740992}\n", 2, "an integer beyond"),
+        (b"limits:\n  default: {latency_p95_ms: 0" + b"9" * 5000 + b"}\n", 2, "4300 digits"),
+        (b"limits: {}\nenvironments:\n  true: {max_level: low}\n", 3, "an object key that is not text"),
+        (b"limits:\n  default:\n    ? [a, b]\n    : 3\n", 3, "an object key that is not text"),
+        (b"risk_approvals:\n  high: !!set {technical}\n", 2, "a value of type set"),
+        (b"risk_approvals:\n  high: &a [technical]\n  critical: *a\n", 3, "uses a YAML alias"),
+        (b"risk_approvals:\n  high:\n    " + b"[" * 100, 3, "is nested deeper than 64"),
+        (b"risk_approvals:\n  high: [technical]  # caf\xe9\n", 2, "is not UTF-8"),
+        (b"risk_approvals:\n  high: [technical]\n\0", 3, "unacceptable character"),
+    ],
+)
+def test_what_is_no_plain_data_is_refused_with_its_line(raw: bytes, line: int, fault: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        merge_policy_data(raw, name="data.yaml")
+    assert caught.value.code == "policy_data_invalid"
+    assert str(caught.value).startswith(f"data.yaml:{line}: ")
+    assert fault in str(caught.value)
+
+
+@given(st.binary(max_size=60) | st.text(":-[]{}!&*?|>'\"# \n\t0123456789.ea~", max_size=60).map(str.encode))
+def test_whatever_is_wrong_is_told_with_a_line(raw: bytes) -> None:
+    try:
+        parse_yaml(raw, name="data.yaml")
+    except EngineError as error:
+        assert re.match(r"data\.yaml:[1-9]\d*: ", str(error))
+        assert int(str(error).split(":")[1]) <= raw.count(b"\n") + raw.count(b"\r") + 2
