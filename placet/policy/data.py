@@ -33,6 +33,8 @@ DATA_SCHEMA: Final = "placet.dev/policy-data/v1"
 MAX_BYTES: Final = 256 * 1024
 OVERLAY: Final = "overlay/"
 """Folder of a bundle with the data of the team that made it, over what ships."""
+_BRACKET: Final = re.compile(r"[\[{\]}]")
+_LINE_END: Final = re.compile(r"\r\n|[\n\r]")
 _HINT: Final = "docs/policy-authors.md lists what a policy data file may say."
 
 
@@ -251,6 +253,7 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1
         _refuse(f"{name}:{line}", "is not UTF-8", exc)
+    _require_short_looks_ahead(text, name)
     try:
         _require_bounded(reader.parse(text), name)
         value = YAML(typ="safe", pure=True).load(text)
@@ -266,6 +269,19 @@ def parse_yaml(raw: bytes, *, name: str) -> Any:
         line = find_odd_line(text)
         _refuse(f"{name}:{line}", f"holds something that is not plain data: {_first_lines(exc)}", exc)
     return value
+
+
+def _require_short_looks_ahead(text: str, name: str) -> None:
+    """What is open within a line is bounded before it is read: the parser looks at all of it for each further bracket.
+
+    For the first bracket of a line may turn out to be a key, it reads up to 1,024 characters before it tells of any.
+    """
+    for number, line in enumerate(_LINE_END.split(text), 1):
+        depth = 0
+        for found in _BRACKET.finditer(line):
+            depth += 1 if found[0] in "[{" else -1
+            if depth > MAX_DEPTH:
+                _refuse(f"{name}:{number}", f"is nested deeper than {MAX_DEPTH}")
 
 
 def _require_bounded(events: Iterable[Event], name: str) -> None:

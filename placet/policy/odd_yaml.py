@@ -24,7 +24,7 @@ def find_odd_line(text: str) -> int:
     """
     try:
         return min(_odd_lines(YAML(typ="safe", pure=True).compose(text)), default=1)
-    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, AssertionError):
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, AssertionError, RecursionError):
         return 1  # whoever asks has another fault to tell already
 
 

@@ -5,6 +5,7 @@ Without coverage and with fixed choices: the same inputs in every run. ``make fu
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 from typing import Final
@@ -69,6 +70,16 @@ def test_too_much_work_for_an_input_is_found() -> None:
     counted(grows_with_the_square)(b"x" * 100)
     with pytest.raises(TooMuchWorkError, match="more than 2000000 calls for 2000 bytes"):
         counted(grows_with_the_square)(b"x" * 2000)
+
+
+def test_too_much_work_is_found_where_its_exception_is_swallowed() -> None:
+    def swallows(raw: bytes) -> None:
+        with contextlib.suppress(AssertionError):
+            for one in raw:
+                abs(one)
+
+    with pytest.raises(TooMuchWorkError, match="more than 50 calls for 100 bytes"):
+        counted(swallows, most=50)(b"x" * 100)
 
 
 def test_a_loop_without_calls_is_ended() -> None:

@@ -20,10 +20,10 @@ class TooMuchWorkError(BrokenPromiseError):
 
 
 def counted(run: Callable[[bytes], None], *, most: int = MOST_CALLS) -> Callable[[bytes], None]:
-    """The same, ended by an exception when it makes more calls than ``most``."""
+    """The same, ended by an exception when it makes more calls than ``most``; also where it swallows that exception."""
 
     def bounded(raw: bytes) -> None:
-        left = most
+        left, message = most, f"more than {most} calls for {len(raw)} bytes"
 
         def count(_frame: FrameType, event: str, _argument: Any) -> None:
             nonlocal left
@@ -31,13 +31,15 @@ def counted(run: Callable[[bytes], None], *, most: int = MOST_CALLS) -> Callable
                 left -= 1
                 if left < 0:
                     sys.setprofile(None)
-                    raise TooMuchWorkError(f"more than {most} calls for {len(raw)} bytes")
+                    raise TooMuchWorkError(message)
 
         sys.setprofile(count)
         try:
             run(raw)
         finally:
             sys.setprofile(None)
+        if left < 0:
+            raise TooMuchWorkError(message)
 
     return bounded
 

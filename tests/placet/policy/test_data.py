@@ -340,6 +340,8 @@ def test_the_profile_asks_production_for_every_rule_and_each_environment_for_no_
         (b"risk_approvals:\n  high: !!set {technical}\n", 2, "a value of type set"),
         (b"risk_approvals:\n  high: &a [technical]\n  critical: *a\n", 3, "uses a YAML alias"),
         (b"risk_approvals:\n  high:\n    " + b"[" * 100, 3, "is nested deeper than 64"),
+        (b"risk_approvals:\n  high: " + b"[" * 9000, 2, "is nested deeper than 64"),
+        (b"risk_approvals:\n  high:\n    " + b"[\n" * 9000, 65, "is nested deeper than 64"),
         (b"risk_approvals:\n  high: [technical]  # caf\xe9\n", 2, "is not UTF-8"),
         (b"risk_approvals:\n  high: [technical]\n\0", 3, "unacceptable character"),
     ],
