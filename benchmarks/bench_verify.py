@@ -16,7 +16,7 @@ In one run, by one thread of one process, in turns, of one store in the page cac
 * leaves: with `--depth leaves`; leaves, read and hashed: the floor of that;
 * whole: all of `placet audit verify`, pages and terms too;
 * tiles, read and hashed: the floor of what reads tiles;
-* tiles: all of `placet audit verify --tiles` over the same leaves, published.
+* tiles: all of `placet audit verify --tiles` over the same leaves, published; tiles, leaves: with `--depth leaves`.
 
 Then the whole again on the wall clock, with one process and with two.
 
@@ -72,6 +72,7 @@ _RATIOS: Final = (
     ("leaves", "leaves_read_and_hashed"),
     ("tiles", "hashing"),
     ("tiles", "tiles_read_and_hashed"),
+    ("tiles_leaves", "tiles_read_and_hashed"),
 )
 _SIZES: Final = {"input": 1450, "content": 470}  # bytes, as the records of the end-to-end tests have them on average
 
@@ -144,6 +145,7 @@ def _measure_store(store: Path, records: int, rounds: int) -> dict[str, Any]:
         "whole": lambda: _require(verify_file(indexed, KEYS), records),
         "tiles_read_and_hashed": lambda: _hash(_read_tiles(tiles, records)),
         "tiles": lambda: _require(verify_tiles(tiles, KEYS), records),
+        "tiles_leaves": lambda: _require(verify_tiles(tiles, KEYS, depth=Depth.LEAVES), records),
     }
     clocks = {f"jobs_{jobs}": functools.partial(verify_file, indexed, KEYS, jobs=jobs) for jobs in JOBS}
     taken: dict[str, list[float]] = {name: [] for name in (*steps, *clocks)}
@@ -285,7 +287,8 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def _named(step: str) -> str:
-    return step.replace("_", " ").replace("tiles read", "tiles, read").replace("leaves read", "leaves, read")
+    words = step.replace("_", " ").replace("tiles leaves", "tiles, leaves")
+    return words.replace("tiles read", "tiles, read").replace("leaves read", "leaves, read")
 
 
 def _hashed_bytes_per_s(row: dict[str, Any]) -> float:

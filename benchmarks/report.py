@@ -39,6 +39,13 @@ _FLAT: Final = 1.10
 _WARM: Final = 1.5
 _HALF: Final = 0.5
 _VERIFIED: Final = 100_000
+_VERIFYING: Final = (
+    ("leaves", "a store's leaves, `--depth leaves`"),
+    ("records", "records of a store, `--depth records`"),
+    ("verifying", "all of a store"),
+    ("tiles_leaves", "the leaves of tiles, `--depth leaves`"),
+    ("tiles", "all of tiles"),
+)
 _BUSY: Final = 1.0  # load average before a run above which its figures are said to be of a machine that did other work
 _MILLION: Final = 1_000_000
 _BENCH: Final = ("peers", "api", "records", "growth", "steps")
@@ -154,7 +161,7 @@ def render_audit_aims(results: Mapping[str, Any]) -> str:
         )
         out = f"{bench_commits.shown(last[name])} x the {words}"
         rows.append([said, out, _met([last[name]["median"] <= _FLAT])])
-    for name, words in (("verifying", "a store"), ("tiles", "tiles")):
+    for name, words in _VERIFYING:
         rates = [row[f"{name}_per_s"]["median"] for row in results["verify"]["verify"]]
         out = " / ".join(f"{rate:,.0f}" for rate in rates)
         sizes = " / ".join(f"{row['leaf_bytes']}" for row in results["verify"]["verify"])

@@ -40,7 +40,7 @@ from placet.errors import FormatError
 STRETCH: Final = 512  # leaves in memory at once, at most 16 MiB
 STRICT_TYPES: Final = frozenset({HOLD, PRUNE, ERASURE})
 """Leaves that say something of other leaves, which is held against those."""
-_PLAIN_TYPES: Final = frozenset(kind.encode() for kind in LEAF_TYPES if kind not in STRICT_TYPES)
+PLAIN_TYPES: Final = frozenset(kind.encode() for kind in LEAF_TYPES if kind not in STRICT_TYPES)
 _INDEX, _HASH, _LEAF, _FIRST_COLUMN = range(4)
 _TYPE, _TIME, _ALLOWED = (COLUMNS.index(name) for name in ("leaf_type", "time", "allowed"))
 
@@ -131,7 +131,7 @@ def certify_leaves(reader: Auditable, start: int, end: int) -> Certified | None:
         made.hashes += stretch.columns[_HASH]
         kinds.update([leaf.partition(b"\n")[0] for leaf in stretch.columns[_LEAF]])
         first = last
-    if not kinds.keys() <= _PLAIN_TYPES:
+    if not kinds.keys() <= PLAIN_TYPES:
         return None
     made.types = {kind.decode(): count for kind, count in kinds.items()}
     return made

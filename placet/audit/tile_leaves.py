@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from placet.audit.certify import PLAIN_TYPES
 from placet.audit.findings import Findings
 from placet.audit.forms import TOGETHER, Forms
 from placet.audit.merkle import hash_leaf
@@ -89,3 +90,22 @@ class TileLeaves:
             self.answers[allowed] += 1
         interval_s = body.get("interval_s") if leaf_type == HEARTBEAT else None
         return "" if "spooled" in body else values[1], interval_s
+
+
+class UnreadLeaves(TileLeaves):
+    """The same where nothing is asked of leaves but their hashes: only those are read that tell of other leaves."""
+
+    def add_all(self, start: int, leaves: Sequence[bytes]) -> None:
+        """Consecutive leaves whose hashes are right."""
+        kinds = [leaf.partition(b"\n")[0] for leaf in leaves]
+        counts = Counter(kinds)
+        for kind in counts.keys() & PLAIN_TYPES:
+            self.types[kind.decode()] += counts[kind]
+        if not counts.keys() <= PLAIN_TYPES:
+            for place, kind in enumerate(kinds):
+                if kind not in PLAIN_TYPES:
+                    self._read(start + place, leaves[place])
+
+    def add(self, index: int, raw: bytes) -> None:
+        """The next leaf."""
+        self.add_all(index, [raw])

@@ -14,7 +14,7 @@ from typing import Final
 from placet.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from placet.audit.claims import Claim, ClaimCheck, Source
 from placet.audit.crosscheck import check_witness
-from placet.audit.depth import fewer_collections
+from placet.audit.depth import Depth, fewer_collections
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
 from placet.audit.merkle import Frontier, hash_leaf, hash_leaves
@@ -23,7 +23,7 @@ from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import HOLD, PRUNE
 from placet.audit.tile_files import FolderFiles, TileFiles
 from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT
-from placet.audit.tile_leaves import TileLeaves
+from placet.audit.tile_leaves import TileLeaves, UnreadLeaves
 from placet.audit.tile_writer import MARK
 from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
 from placet.audit.witness import Witness
@@ -41,6 +41,7 @@ def verify_tiles(
     progress: Progress = lambda _done, _total: None,
     witness: Witness | None = None,
     governed: Sequence[str] = (),
+    depth: Depth = Depth.ALL,
 ) -> Verification:
     """Verify a folder of tiles, without changing it.
 
@@ -51,6 +52,7 @@ def verify_tiles(
         progress: told leaves done and leaves there are.
         witness: an API server's audit log that was loaded before this; the published leaves are held against it.
         governed: namespaces that it is held against; see ``check_witness``.
+        depth: what is verified; ``LEAVES`` goes without a witness. The others are the same: in tiles no leaf is found.
 
     Raises:
         InputError: there is no such folder, nothing was published in it yet, or a saved checkpoint is none of this log.
@@ -59,7 +61,7 @@ def verify_tiles(
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="`placet audit tiles --out` writes one.")
     with fewer_collections():
-        return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness).run(governed)
+        return TilesVerifier(FolderFiles(root), keys, saved, progress, Findings(), witness, depth=depth).run(governed)
 
 
 class TilesVerifier:
@@ -73,14 +75,17 @@ class TilesVerifier:
         progress: Progress,
         findings: Findings,
         witness: Witness | None = None,
+        *,
+        depth: Depth = Depth.ALL,
     ) -> None:
+        self._depth = Depth.LEAVES if depth is Depth.LEAVES else Depth.ALL
         self._files = files
         self._keys = keys
         self._witness = witness
         self._progress = progress
         self._findings = findings
         self._listing = files.listing
-        self._notes: list[str] = []
+        self._notes: list[str] = [self._depth.note] if self._depth.note else []
         self._saved_given = len(saved)
         self._saved = [self._saved_claim(name, raw) for name, raw in saved]
         self._pending = self._read_pending()
@@ -99,7 +104,8 @@ class TilesVerifier:
         self._missing = list(self._listing.missing(self._size, sorted(self._exported)))
         pruned = bool(self._listing.kept) or any(tile.level == ENTRIES for tile in self._missing)
         self._pruned = PrunedLeaves(self._words() if pruned else (), self._findings)
-        self._leaves = TileLeaves(self._findings, self._pruned, witness)
+        reads = UnreadLeaves if self._depth is Depth.LEAVES else TileLeaves
+        self._leaves = reads(self._findings, self._pruned, witness)
 
     def run(self, governed: Sequence[str] = ()) -> Verification:
         """The whole of it."""
@@ -413,8 +419,8 @@ class TilesVerifier:
             size=self._size,
             root=self._frontier.root(),
             by_type=dict(sorted(self._leaves.types.items())),
-            allowed=self._leaves.answers[1],
-            denied=self._leaves.answers[0],
+            allowed=None if self._depth is Depth.LEAVES else self._leaves.answers[1],
+            denied=None if self._depth is Depth.LEAVES else self._leaves.answers[0],
             checkpoints=self._claims.held,
             saved=tuple(self._claims.held_saved),
             saved_given=self._saved_given + len(self._listing.cosigned),
@@ -423,5 +429,6 @@ class TilesVerifier:
             findings_total=self._findings.total,
             first_bad_index=min((index for index in indexes if index is not None), default=None),
             crosscheck=crosscheck,
+            depth=self._depth.value,
             notes=(*self._notes, *self._pruned.notes(), *self._leaves.pace.notes()),
         )

@@ -218,6 +218,7 @@ def verify(
       placet audit verify --proof proof.json --log-key keys/log.vkey --root-key roots/
       placet audit verify --tiles tiles --log-key keys/log.vkey --witness-key witness.vkey
       placet audit verify --tiles s3://records/prod --log-key keys/log.vkey
+      placet audit verify --tiles s3://records/prod --log-key keys/log.vkey --depth leaves
 
     \b
     Exit codes:
@@ -239,8 +240,8 @@ def verify(
     keys = read_keys(log_keys)
     if proof is not None and folder is not None:
         raise click.UsageError("give --proof or --tiles, not both")
-    if depth != Depth.ALL.value and (proof is not None or folder is not None):
-        raise click.UsageError("--depth is for a store, not for --tiles or --proof")
+    if depth != Depth.ALL.value and proof is not None:
+        raise click.UsageError("--depth is for a store or --tiles, not for --proof")
     asked = read_witnesses(witness_keys, witnesses)
     if proof is not None:
         against = Against(root_keys, root_threshold, newer_keyring, moment=now(), witnesses=asked)
@@ -255,10 +256,10 @@ def verify(
         if is_bucket(folder):
             if cross.files:
                 raise click.UsageError("--apiserver-log is for a store or a folder, not for a bucket")
-            checked = verify_bucket(folder, keys, checkpoints, endpoint_url=endpoint_url)
+            checked = verify_bucket(folder, keys, checkpoints, endpoint_url=endpoint_url, depth=Depth(depth))
             result = judge_saved(checked, checkpoints, asked)
         else:
-            result = verify_published(Path(folder), keys, checkpoints, asked, cross)
+            result = verify_published(Path(folder), keys, checkpoints, asked, cross, Depth(depth))
     else:
         file = find_store(store, config_file)
         if cross.files:

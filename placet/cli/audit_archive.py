@@ -18,6 +18,7 @@ from placet.audit.archive.restore import ArchiveSource, FolderSource, restore
 from placet.audit.archive.upload import Archived, lock_date, require_lock, write_archive
 from placet.audit.archive.verify import verify_archive
 from placet.audit.archive.watch import Exporter, newest_exported
+from placet.audit.depth import Depth
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation, open_reader, open_store
 from placet.audit.note import VerifierKey
@@ -260,8 +261,9 @@ def restore_store(
 
 
 def verify_bucket(
-    url: str, keys: list[VerifierKey], saved: list[tuple[str, bytes]], *, endpoint_url: str
+    url: str, keys: list[VerifierKey], saved: list[tuple[str, bytes]], *, endpoint_url: str, depth: Depth
 ) -> Verification:
     """Verify an archive."""
     with Progress("leaves") as progress:
-        return verify_archive(open_bucket(url, endpoint_url=endpoint_url), keys, saved=saved, progress=progress)
+        bucket = open_bucket(url, endpoint_url=endpoint_url)
+        return verify_archive(bucket, keys, saved=saved, progress=progress, depth=depth)

@@ -163,9 +163,9 @@ depth_option: Final = click.option(
     type=click.Choice([depth.value for depth in Depth]),
     default=Depth.ALL.value,
     show_default=True,
-    help="What is verified of a store: that the leaves are what was signed; also their form, their search columns and "
-    "attachments, and the pages of a file; or also what records are found by. Less than all goes without --resume and "
-    "--apiserver-log.",
+    help="What is verified: that the leaves are what was signed; also their form, their search columns and "
+    "attachments, and the pages of a file; or also what records are found by, which tiles don't have. Less than all "
+    "goes without --resume and --apiserver-log.",
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from placet.audit.cosignature import WitnessKey
+from placet.audit.depth import Depth
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation
 from placet.audit.note import VerifierKey
@@ -79,10 +80,13 @@ def verify_published(
     saved: list[tuple[str, bytes]],
     witnesses: tuple[list[WitnessKey], int],
     asked: CrossOptions,
+    depth: Depth,
 ) -> Verification:
     """Verify a folder of tiles as the options of ``placet audit verify`` say; raises as ``verify_tiles`` does."""
     with open_witness(asked, keys) as witness, Progress("leaves") as progress:
-        result = verify_tiles(folder, keys, saved=saved, progress=progress, witness=witness, governed=asked.governed)
+        result = verify_tiles(
+            folder, keys, saved=saved, progress=progress, witness=witness, governed=asked.governed, depth=depth
+        )
     if not witnesses[1]:
         return result
     own = read_note(folder / CHECKPOINT) or b""

@@ -38,6 +38,7 @@ from placet.audit.archive.layout import (
 from placet.audit.attachments import Attachments
 from placet.audit.checkpoint import VerifiedCheckpoint
 from placet.audit.claims import Claim, Source
+from placet.audit.depth import Depth
 from placet.audit.doubts import CrossCheck
 from placet.audit.findings import Findings, Verification
 from placet.audit.note import VerifierKey
@@ -62,6 +63,7 @@ def verify_archive(
     *,
     saved: Sequence[tuple[str, bytes]] = (),
     progress: Progress = lambda _done, _total: None,
+    depth: Depth = Depth.ALL,
 ) -> Verification:
     """Verify an archive, without changing it.
 
@@ -70,6 +72,7 @@ def verify_archive(
         keys: verifier keys of the log: the present one first, then those from before a change of keys; non-empty.
         saved: (name, signed note) of checkpoints that were kept elsewhere, unverified.
         progress: told leaves done and leaves there are.
+        depth: what is verified: with ``LEAVES`` no attachment is read.
 
     Raises:
         InputError: there is no archive, it is that of another log, or a saved checkpoint is none of this log.
@@ -78,7 +81,8 @@ def verify_archive(
     findings = Findings()
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="archive") as pool:
         try:
-            return _ArchiveVerifier(_ArchiveFiles(bucket, keys, findings, pool), keys, saved, progress, findings).run()
+            files = _ArchiveFiles(bucket, keys, findings, pool)
+            return _ArchiveVerifier(files, keys, saved, progress, findings, depth).run()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -292,11 +296,13 @@ class _ArchiveVerifier(TilesVerifier):
         saved: Sequence[tuple[str, bytes]],
         progress: Progress,
         findings: Findings,
+        depth: Depth,
     ) -> None:
         self._archive = files
-        self._attachments = Attachments(files.attachments(), findings, PrunedLeaves((), findings))
+        beside = iter(()) if depth is Depth.LEAVES else files.attachments()
+        self._attachments = Attachments(beside, findings, PrunedLeaves((), findings))
         self._erased = 0
-        super().__init__(files, keys, saved, progress, findings)
+        super().__init__(files, keys, saved, progress, findings, depth=depth)
 
     def _read_pending(self) -> int | None:
         ahead = [size for size, _ in self._archive.exported if size > self._archive.size]
@@ -330,6 +336,8 @@ class _ArchiveVerifier(TilesVerifier):
             self._check_beside(index, raw)
 
     def _check_beside(self, index: int, raw: bytes) -> None:
+        if self._depth is Depth.LEAVES:
+            return
         try:
             body = parse_leaf(raw).body
         except FormatError:

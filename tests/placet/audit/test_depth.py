@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 from typing import Final
 from unittest import mock
@@ -16,6 +17,8 @@ from placet.audit.depth import Depth, fewer_collections
 from placet.audit.findings import Verification
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
+from placet.audit.tile_writer import write_tiles
+from placet.audit.tiles_verify import verify_tiles
 from placet.audit.verify import verify_file
 from placet.cli import root
 from tests.simulators.bothways import verify_shared
@@ -141,8 +144,7 @@ def test_several_processes_give_the_same_answer(depth: Depth, indexed: Path, tmp
     [
         (("--resume", "state.json"), "--resume would take"),
         (("--apiserver-log", "audit.log"), "--apiserver-log needs what the leaves say"),
-        (("--tiles", "tiles"), "--depth is for a store"),
-        (("--proof", "proof.json"), "--depth is for a store"),
+        (("--proof", "proof.json"), "--depth is for a store or --tiles, not for --proof"),
     ],
 )
 def test_what_it_does_not_go_with_is_refused(built: Path, options: tuple[str, ...], words: str) -> None:
@@ -177,3 +179,26 @@ def test_either_store_is_verified_at_each_depth(depth: Depth, location: StoreLoc
     result = verify_file(location, KEYS, depth=depth)
     assert "leaf_changed" in result.kinds
     assert result.first_bad_index == 8
+
+
+def test_published_leaves_are_verified_alone_from_the_command_line(built: Path, tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    with open_reader(built) as reader:
+        write_tiles(tiles, reader, KEYS)
+    arguments = ["audit", "verify", "--tiles", str(tiles), "--log-key", str(LOG_KEY.verifier), "--depth"]
+    answers = {depth: CliRunner().invoke(root, [*arguments, depth.value, "-o", "json"]) for depth in Depth}
+    told = {depth: json.loads(done.stdout) for depth, done in answers.items()}
+    assert {depth: one["depth"] for depth, one in told.items()} == {
+        Depth.LEAVES: "leaves",
+        Depth.RECORDS: "all",  # of tiles there is nothing else
+        Depth.ALL: "all",
+    }
+    assert told[Depth.LEAVES]["root"] == told[Depth.ALL]["root"]
+    whole = verify_tiles(tiles, KEYS)
+    assert whole.allowed
+    assert (told[Depth.LEAVES]["allowed"], told[Depth.ALL]["allowed"]) == (None, whole.allowed)
+    bundle = tiles / "tile/entries/000.p" / str(whole.size)
+    bundle.write_bytes(bundle.read_bytes().replace(b"llama", b"lemma", 1))
+    done = CliRunner().invoke(root, [*arguments, "leaves"])
+    assert done.exit_code == 1
+    assert "leaf_changed" in done.output

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from placet.audit.depth import Depth
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
 from placet.audit.merkle import EMPTY_ROOT, Frontier
@@ -107,6 +108,8 @@ def test_a_pruned_folder_verifies_and_keeps_every_hash_and_what_has_no_end(made:
     assert result.by_type["revocation"] == 1
     (note,) = [note for note in result.notes if "explains" in note]
     assert "explains that 511 leaves" in note
+    quick = verify_tiles(tiles, KEYS, depth=Depth.LEAVES)
+    assert (quick.findings, quick.by_type, quick.notes) == ((), result.by_type, (Depth.LEAVES.note, note))
 
 
 def test_what_is_left_of_a_pruned_folder_is_found(made: Made) -> None:

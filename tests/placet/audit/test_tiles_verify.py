@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from placet.audit.depth import Depth
 from placet.audit.findings import KINDS, Verification
 from placet.audit.tile_writer import write_tiles
 from placet.audit.tiles import parse_bundle, render_bundle
@@ -41,9 +42,16 @@ def copy(honest: Path, tmp_path: Path) -> Path:
 
 
 def _verify(root: Path, *saved: MemoryLog) -> Verification:
-    return verify_tiles(
-        root, KEYS, saved=[(f"saved {one.signed[-1]}", one.note(one.signed[-1]).encode()) for one in saved]
-    )
+    """All of it; the leaves alone must give the same answer, but for what only reading them can tell."""
+    notes = [(f"saved {one.signed[-1]}", one.note(one.signed[-1]).encode()) for one in saved]
+    result = verify_tiles(root, KEYS, saved=notes)
+    quick = verify_tiles(root, KEYS, saved=notes, depth=Depth.LEAVES)
+    assert quick.findings == result.findings
+    assert (quick.size, quick.root, quick.by_type) == (result.size, result.root, result.by_type)
+    assert (quick.checkpoints, quick.saved, quick.signed_size) == (result.checkpoints, result.saved, result.signed_size)
+    assert (quick.depth, quick.allowed, quick.denied) == ("leaves", None, None)
+    assert quick.notes == (Depth.LEAVES.note, *result.notes)
+    return result
 
 
 def test_an_honest_folder_is_verified(honest: Path) -> None:

@@ -13,10 +13,13 @@ import pytest
 
 from placet.audit.archive import upload
 from placet.audit.archive.bucket import Bucket
+from placet.audit.archive.holdings import read_item
+from placet.audit.archive.layout import Item
 from placet.audit.archive.restore import ArchiveSource, restore
 from placet.audit.archive.upload import lock_date, write_archive
 from placet.audit.archive.verify import verify_archive
 from placet.audit.checkpoint import sign_checkpoint
+from placet.audit.depth import Depth
 from placet.audit.location import open_reader, open_store
 from placet.audit.log import AuditLog, render_time
 from placet.audit.tiles import parse_bundle, render_bundle
@@ -192,6 +195,7 @@ def test_what_is_laid_over_a_locked_archive_is_named(locked: _Kept, name: str) -
     found = verify_archive(locked.bucket, KEYS)
     assert set(found.kinds) == set(kinds), [(one.kind, one.sentence) for one in found.findings]
     assert found.size == 21  # all of it is there all the same
+    assert verify_archive(locked.bucket, KEYS, depth=Depth.LEAVES).findings == found.findings
 
 
 def test_what_is_laid_over_a_locked_archive_takes_nothing_away(locked: _Kept, tmp_path: Path) -> None:
@@ -217,6 +221,9 @@ def test_what_the_owner_of_a_server_without_locks_changes_is_named(unlocked: _Ke
     found = verify_archive(unlocked.bucket, KEYS)
     assert set(kinds) <= set(found.kinds), [(one.kind, one.sentence) for one in found.findings]
     assert not found.verified
+    quick = verify_archive(unlocked.bucket, KEYS, depth=Depth.LEAVES)
+    beside = {"attachment_changed", "attachment_missing"}
+    assert quick.findings == tuple(one for one in found.findings if one.kind not in beside)
 
 
 @pytest.mark.parametrize("name", ["leaf changed", "leaves cut short", "leaves gone", "keyring gone", "manifest gone"])
@@ -229,6 +236,24 @@ def test_nothing_that_was_changed_is_restored(unlocked: _Kept, tmp_path: Path, n
 def test_an_archive_that_was_put_back_verifies(locked: _Kept, unlocked: _Kept) -> None:
     assert verify_archive(locked.bucket, KEYS).kinds == ()
     assert verify_archive(unlocked.bucket, KEYS).kinds == ()
+
+
+def test_no_attachment_is_read_where_leaves_alone_are_verified(locked: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def remember(bucket: Bucket, item: Item, *, limit: int) -> bytes | None:
+        read.append(item.path)
+        return read_item(bucket, item, limit=limit)
+
+    monkeypatch.setattr("placet.audit.archive.verify.read_item", remember)
+    whole = verify_archive(locked.bucket, KEYS)
+    assert _INPUT in read
+    read.clear()
+    quick = verify_archive(locked.bucket, KEYS, depth=Depth.LEAVES)
+    assert read
+    assert all(path.startswith("tile/") for path in read)
+    assert (quick.size, quick.root, quick.by_type) == (whole.size, whole.root, whole.by_type)
+    assert (quick.depth, quick.allowed, quick.notes[0]) == ("leaves", None, Depth.LEAVES.note)
 
 
 def test_a_hidden_manifest_ends_the_next_run_too(locked: _Kept, record: Path) -> None:
