@@ -12,16 +12,18 @@ says nothing of them; a block without them is read through.
 from __future__ import annotations
 
 import hmac
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from placet.audit.person_keys import Opener, Person, PersonKeys
 from placet.audit.persons import SEALED, find_nonce
 from placet.audit.record import DECISION, parse_body
 from placet.audit.stores import Key, Reader, Store
-from placet.audit.terms import BLOCK, read_members, render_members, said_in, term_of
+from placet.audit.terms import BLOCK, read_members, render_members, said_in, term_of, text_words
 from placet.errors import FormatError, TamperError
+from placet.text import safe
 
 FIELDS: Final = ("user", "person")
 _DOMAIN: Final = b"placet.dev/person-term/v1\n"
@@ -29,6 +31,8 @@ UNOPENED: Final = term_of("persons", "unopened")
 """Of leaves with a sealed name that no key opened. That it is there says that the block was gone through."""
 _BLOCKS_AT_ONCE: Final = 256
 _ALL: Final = (1 << BLOCK) - 1
+_WORD_CHARACTER: Final = re.compile(r"\w")
+_JOINING: Final = "\u0345".casefold()
 _HINT: Final = "`placet audit upgrade-store --rebuild` makes what records are found by anew."
 
 Rows = tuple[tuple[int, bytes], ...]
@@ -139,6 +143,27 @@ def find_rows(reader: Reader, persons: Sequence[Person]) -> list[tuple[int, int]
 
 def _each(persons: Sequence[Person]) -> list[tuple[bytes, str]]:
     return [(one.key, field) for one in persons for field in FIELDS]
+
+
+def words_in_names(words: Collection[str], names: Iterable[str]) -> frozenset[str]:
+    """Of the words of a text those that may stand there in a name that was opened; the others stand in what is stored.
+
+    A name is sealed where it stands as a whole word, so that the words around it are the same with it and without it.
+    That can't be said of one that begins or ends with something else, nor of the one character that becomes a part of
+    its neighbours' word when case is left out.
+
+    Args:
+        words: as ``text_words`` gives them.
+        names: of everybody whose name may be opened.
+    """
+    if not words:
+        return frozenset()
+    found: set[str] = {word for word in words if _JOINING in word}
+    for name in names:
+        if not all(_WORD_CHARACTER.match(one[:1]) and _WORD_CHARACTER.match(one[-1:]) for one in (name, safe(name))):
+            return frozenset(words)
+        found |= text_words(name).intersection(words)
+    return frozenset(found)
 
 
 class Narrowing:

@@ -17,17 +17,17 @@ from typing import Any, Final, Protocol
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
 from placet.audit.person_keys import Opener
-from placet.audit.person_terms import FIELDS, Narrowing
+from placet.audit.person_terms import FIELDS, Narrowing, words_in_names
 from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
 from placet.audit.record import DECISION, LEAF_TYPES, PRUNED, parse_leaf, search_values
 from placet.audit.stores import Key, StoredLeaf, require_bytes
 from placet.audit.stores.places import Wanted
 from placet.audit.stores.reader import COLUMNS
-from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_terms, text_words
+from placet.audit.terms import BLOCK, image_terms, image_words, said_in, term_of, text_words
 from placet.errors import FormatError, InputError, TamperError
 
 _INDEX_DIGITS: Final = len(str(MAX_SIZE))
-_OPENED: Final = frozenset({"user", "person", "text"})
+_OPENED: Final = frozenset({"user", "person"})
 _CHUNK: Final = 200  # records in memory at once while one after the other is looked at
 _COLUMNS: Final = ("type", "kind", "name", "namespace", "environment", "model", "user", "projection")
 _TERMS: Final = (
@@ -61,7 +61,8 @@ class Query:
         text: words of the message, the advice, or the reason that was given, in any order and in any case.
         since: aware, included.
         until: aware, not included.
-        opened: whether names are opened: sealed, they stand in no column and no index, and each record itself is asked.
+        opened: where names are opened, those words of ``text`` that may stand in one; None where they stay as they are.
+            Sealed names stand in no column and no index, and each record itself is asked. ``find`` puts them here.
     """
 
     type: str = DECISION
@@ -81,7 +82,7 @@ class Query:
     text: str = ""
     since: datetime | None = None
     until: datetime | None = None
-    opened: bool = False
+    opened: frozenset[str] | None = None
 
     def conditions(self) -> dict[str, Any]:
         """As ``Reader.search`` takes them."""
@@ -101,7 +102,8 @@ class Query:
         found = [term_of(field, getattr(self, field)) for field in _TERMS if self._kept(field)]
         if self.violation:
             found.append(term_of("violation", self.violation))
-        found += sorted(image_terms(self.image)) + sorted(text_terms(self._kept("text")))
+        found += sorted(image_terms(self.image))
+        found += sorted(term_of("text", word) for word in self._words())
         if self.allowed is not None:
             found.append(term_of("allowed", str(int(self.allowed))))
         if self.type:
@@ -119,7 +121,11 @@ class Query:
 
     def _kept(self, name: str) -> str:
         """What is asked of a column or an index; "" where a name may be sealed there."""
-        return "" if self.opened and name in _OPENED else str(getattr(self, name))
+        return "" if self.opened is not None and name in _OPENED else str(getattr(self, name))
+
+    def _words(self) -> set[str]:
+        """Words of the text that stand in what is stored too."""
+        return text_words(self.text) - (self.opened or frozenset())
 
     def matches(self, columns: Sequence[Any], body: Mapping[str, Any]) -> bool:
         """Whether a record is what is looked for.
@@ -140,11 +146,43 @@ class Query:
             and (not self.text or _has_words(body, self.text))
         )
 
-    def pieces(self) -> tuple[list[bytes], list[bytes]]:
-        """What the bytes of a leaf must contain if they are ASCII, as it is and in lower case."""
-        plain = [self.role, self._kept("person"), self.approval, *image_words(self.image)]
+    def pieces(self) -> Pieces:
+        """What the bytes of a leaf must contain if they are ASCII."""
+        words = image_words(self.image)
+        plain = [self.role, self._kept("person"), self.approval, *words]
         exact = [one.encode() for one in plain if _PLAIN.fullmatch(one)]
-        return exact, [word.encode() for word in text_words(self._kept("text")) if word.isascii()]
+        run = re.compile(rb"\W+".join(word.encode() for word in words)) if len(words) > 1 else None
+        return Pieces(exact, [word.encode() for word in self._words() if word.isascii()], run)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What the bytes of a leaf must contain where they are ASCII, or else it is not what is looked for.
+
+    Attributes:
+        exact: as they are.
+        folded: in lower case.
+        run: of words of an image, where nothing in the leaf is escaped.
+    """
+
+    exact: Sequence[bytes]
+    folded: Sequence[bytes]
+    run: re.Pattern[bytes] | None
+
+    def may_match(self, raw: bytes) -> bool:
+        """False where the bytes of a leaf show that it is something else, without reading it.
+
+        Canonical JSON writes plain ASCII as it is. What is not ASCII may be equal in other letters, once case is left
+        out, and a letter behind a backslash is none.
+        """
+        if not raw.isascii():
+            return True
+        if not all(piece in raw for piece in self.exact):
+            return False
+        if self.run is not None and b"\\" not in raw and self.run.search(raw) is None:
+            return False
+        low = raw.lower() if self.folded else raw
+        return all(piece in low for piece in self.folded)
 
 
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")  # what JSON writes as it is
@@ -239,7 +277,8 @@ def find(reader: Searchable, query: Query, *, limit: int, after: str = "", opene
             )
         before = int(after)
     if opener is not None:
-        query = replace(query, opened=True)
+        names = (one.name for one in opener.persons)
+        query = replace(query, opened=words_in_names(text_words(query.text), names))
     for name, words in (("image", image_words(query.image)), ("text", text_words(query.text))):
         if getattr(query, name) and not words:
             raise InputError(
@@ -258,11 +297,11 @@ def _find_all(
 ) -> Iterator[Found]:
     """What matches, newest first: of the leaves that are in no block yet all that the columns leave, then by block."""
     indexed = reader.blocks() * BLOCK
-    asked = query.conditions()
+    asked, pieces = query.conditions(), query.pieces()
     if before is None or before > indexed:
-        at, pieces = before, query.pieces()
+        at = before
         while rows := reader.search(asked, before=at, start=indexed, limit=_CHUNK):
-            yield from _matching([row for row in rows if _may_match(row.raw_leaf, pieces)], query, opener)
+            yield from _matching([row for row in rows if pieces.may_match(row.raw_leaf)], query, pieces, opener)
             at = rows[-1].index
     pending: list[int] = []
     named = {name: said for name in FIELDS if (said := getattr(query, name))}
@@ -278,35 +317,26 @@ def _find_all(
     for index in reader.find_places(wanted):
         pending.append(index)
         if len(pending) >= min(limit, _CHUNK):
-            yield from _matching(reader.leaves_at(pending), query, opener)
+            yield from _matching(reader.leaves_at(pending), query, pieces, opener)
             pending = []
-    yield from _matching(reader.leaves_at(pending), query, opener)
+    yield from _matching(reader.leaves_at(pending), query, pieces, opener)
 
 
-def _matching(rows: Sequence[StoredLeaf], query: Query, opener: Opener | None) -> Iterator[Found]:
-    """Those that are what is looked for: a term may be that of another value, a block more than the time asked for."""
+def _matching(rows: Sequence[StoredLeaf], query: Query, pieces: Pieces, opener: Opener | None) -> Iterator[Found]:
+    """Those that are what is looked for: a term may be that of another value, a block more than the time asked for.
+
+    An image may have all pairs of words that are asked for and not one behind the other: many such leaves may come.
+    """
     for row in rows:
         if not row.raw_leaf:
             continue  # pruned: what is left of it says nothing
         if opener is not None and query.names and not opener.may_name(row.raw_leaf, query.names):
             continue
+        if not pieces.may_match(row.raw_leaf) and hash_leaf(row.raw_leaf) == row.leaf_hash:
+            continue  # one that was changed is said to be
         found = read_found(row, opener)
         if query.matches(search_values(found.body), found.body):
             yield found
-
-
-def _may_match(raw: bytes, pieces: tuple[list[bytes], list[bytes]]) -> bool:
-    """False where the bytes of a leaf show that it is something else, without reading it.
-
-    Canonical JSON writes plain ASCII as it is. What is not ASCII may be equal in other letters, once case is left out.
-    """
-    exact, folded = pieces
-    if not raw.isascii():
-        return True
-    if not all(piece in raw for piece in exact):
-        return False
-    low = raw.lower() if folded else raw
-    return all(piece in low for piece in folded)
 
 
 def is_index(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -101,7 +101,7 @@ def list_records(
     persons: Path | None,
     persons_key: Path | None,
     output: str,
-    **texts: str,
+    **texts: Any,
 ) -> None:
     r"""List records, the newest first.
 
@@ -144,7 +144,6 @@ def list_records(
         allowed=None if decision is None else decision == "allow",
         since=now() - timedelta(days=days) if days is not None else aware(since),
         until=aware(until),
-        opened=opener is not None,
         **texts,
     )
     if folder is not None:
