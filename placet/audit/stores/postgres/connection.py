@@ -129,7 +129,11 @@ def require_database(link: Link, where: DatabaseUrl) -> None:
         AuditError: ``store_foreign``.
         psycopg.Error: it can't be read.
     """
-    server, encoding, *_ = _facts(link)
+    _require_database(_facts(link), where)
+
+
+def _require_database(facts: tuple[Any, ...], where: DatabaseUrl) -> None:
+    server, encoding, *_ = facts
     if server < MINIMUM_SERVER:
         raise foreign(where, f"is on PostgreSQL {server // 10000}", "Use PostgreSQL 15 or newer.")
     if encoding != "UTF8":
@@ -159,8 +163,9 @@ def read_version(link: Link, where: DatabaseUrl) -> int:
         AuditError: ``store_foreign``: it is no record, or one of a newer version.
         psycopg.Error: it can't be read.
     """
-    require_database(link, where)
-    comment = _facts(link)[2]
+    facts = _facts(link)  # asked once: each question is a trip
+    _require_database(facts, where)
+    comment = facts[2]
     if comment is None or not comment.startswith(schema.COMMENT_START):
         raise foreign(where, "holds no record of placet", INIT_HINT)
     said = comment.removeprefix(schema.COMMENT_START)

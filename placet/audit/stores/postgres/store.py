@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
 
@@ -44,6 +44,7 @@ from placet.audit.stores.postgres.transaction import (
 from placet.audit.terms import TermBlock
 from placet.errors import AuditError, TamperError
 
+T = TypeVar("T")
 MAX_READERS: Final = 8
 _READER_WAIT_S: Final = 1.0
 _ANSWER_S: Final = 3.0  # a signer reads all that is new, answer by answer, which may take longer than any decision
@@ -277,7 +278,7 @@ class PostgresStore:
                 self._close_readers()
             else:
                 return link
-        return _connect_reader(self.url, answer_s=_ANSWER_S, idle_s=_READER_IDLE_S)
+        return _connect_reader(self.url, answer_s=_ANSWER_S, idle_s=_READER_IDLE_S, require=require_version)[0]
 
     def _require_usable(self) -> None:
         if self._process != os.getpid():
@@ -310,9 +311,9 @@ def open_view(url: DatabaseUrl, *, deadline_s: float = 5.0) -> Iterator[Postgres
     """
     link: Link | None = None
     try:
-        link = _connect_reader(url, answer_s=deadline_s, idle_s=0, require=read_version)
+        link, version = _connect_reader(url, answer_s=deadline_s, idle_s=0, require=read_version)
         link.answer_s = None  # a search without an index may take a while
-        yield PostgresReader(link, read_version(link, url))
+        yield PostgresReader(link, version)
     except psycopg.Error as exc:
         raise store_error(exc) from exc
     finally:
@@ -325,17 +326,18 @@ def _connect_reader(
     *,
     answer_s: float,
     idle_s: float,
-    require: Callable[[Link, DatabaseUrl], object] = require_version,
-) -> Link:
+    require: Callable[[Link, DatabaseUrl], T],
+) -> tuple[Link, T]:
+    """A connection that reads, in a transaction, and what was found out of the database first."""
     link = connect(url, idle_s=idle_s, application="placet reader")
     try:
         link.answer_s = answer_s
-        require(link, url)
+        found = require(link, url)
         link.execute(_BEGIN_READING)
     except BaseException:
         link.close()
         raise
-    return link
+    return link, found
 
 
 def apply_statements(url: DatabaseUrl, statements: Sequence[str]) -> None:
