@@ -13,6 +13,7 @@ import struct
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing import get_context
 from typing import Any, Final
@@ -20,10 +21,11 @@ from typing import Any, Final
 from benchmarks.load import BenchmarkError
 from placet.audit.log import render_time
 from placet.audit.merkle import hash_leaf
+from placet.audit.person_terms import UNOPENED, number_of
 from placet.audit.record import Columns, Leaf, parse_leaf
-from placet.audit.segments import SEGMENT
+from placet.audit.segments import BLOCKS, SEGMENT, Segment, SegmentMaker
 from placet.audit.stores import Entry
-from placet.audit.terms import BLOCK, TermBlock, image_terms, make_block, term_of, text_terms
+from placet.audit.terms import BLOCK, TermBlock, image_terms, make_block, render_members, term_of, text_terms
 from tests.simulators.tampering import START
 
 EVERY_S: Final = 30  # between two decisions: a year of them is about a million
@@ -106,6 +108,36 @@ def make_leaf(number: int) -> tuple[bytes, tuple[Any, ...], set[int]]:
 
 Row = tuple[bytes, bytes, tuple[Any, ...]]
 Made = tuple[list[Row], TermBlock | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The leaves of one block, and what is found by them.
+
+    Attributes:
+        start: index of the first.
+        rows: of each its bytes, its hash and its search values.
+        block: None where it is not whole.
+        segment: the one that it completes.
+    """
+
+    start: int
+    rows: list[Row]
+    block: TermBlock | None
+    segment: Segment | None
+
+
+def make_stretches(records: int, *, base: int) -> Iterator[Stretch]:
+    """All leaves, with every block and segment that can be there."""
+    segments = _Segments(base)
+    for number, (rows, block) in enumerate(make_rows(records, base=base)):
+        yield Stretch(number * BLOCK, rows, block, None if block is None else segments.add(block))
+
+
+def person_rows(records: int) -> Iterator[tuple[int, int, bytes]]:
+    """Number, term and members of what a gate that seals names says of blocks without a sealed one, sorted."""
+    nobody = render_members(())
+    return ((number_of(block), UNOPENED, nobody) for block in range(records // BLOCK - 1, -1, -1))
 
 
 def make_leaves(number: int, end: int) -> Made:
@@ -191,3 +223,33 @@ def require_honest(rows: list[Row], block: TermBlock | None) -> None:
             raise BenchmarkError("a leaf that was made quickly says something else")
     if block is None or make_block(block.number, (raw for raw, _, _ in rows)) != block:
         raise BenchmarkError("terms that were made quickly are others")
+
+
+class _Segments:
+    """Segments of blocks that come in order; those that say the same again are not merged again."""
+
+    def __init__(self, base: int) -> None:
+        self._every = base // SEGMENT
+        self._known: list[Segment] = []
+        self._some: list[TermBlock] = []
+
+    def add(self, block: TermBlock) -> Segment | None:
+        """Add the next block; gives the segment that it completes."""
+        self._some.append(block)
+        if len(self._some) < BLOCKS:
+            return None
+        some, self._some = self._some, []
+        number = block.number // BLOCKS
+        if number >= self._every:
+            return replace(
+                self._known[number % self._every],
+                number=number,
+                earliest=min(one.earliest for one in some),
+                latest=max(one.latest for one in some),
+            )
+        maker, done = SegmentMaker(number), None
+        for one in some:
+            done = maker.add(one)
+        if done is not None:
+            self._known.append(done)
+        return done

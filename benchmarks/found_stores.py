@@ -4,7 +4,7 @@ An append waits for the disk, keeps every index in order and asks a trigger abou
 of that: tables are filled in the order of their keys with nothing to wait for, then indexes and triggers are made. What
 stands in the file in the end is what appends would have written: ``tests/benchmarks`` compares the two byte for byte.
 
-PostgreSQL's are made by appends of 8,192 leaves at once.
+PostgreSQL's are made in the same way (``benchmarks/found_postgres.py``).
 
 Stores are kept in the cache, named after the code that made them, 1.3 KB a record; a newer one takes the older's place.
 """
@@ -12,7 +12,6 @@ Stores are kept in the cache, named after the code that made them, 1.3 KB a reco
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
 import shutil
@@ -23,15 +22,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from benchmarks.found_records import BASE, make_records, make_rows
+from benchmarks.found_postgres import HURRIED, build_postgres
+from benchmarks.found_records import BASE, make_records, make_stretches, person_rows
 from benchmarks.load import BenchmarkError
 from benchmarks.machine import say
 from placet.audit.indexing import add_segments
 from placet.audit.location import DatabaseUrl, StoreLocation, open_store
 from placet.audit.merkle import Frontier
-from placet.audit.segments import BLOCKS, SEGMENT, Segment, SegmentMaker
+from placet.audit.segments import SEGMENT
 from placet.audit.stores import Entry, Store
-from placet.audit.stores.blocks import put_block, put_segment
+from placet.audit.stores.blocks import put_block, put_segment, put_terms
 from placet.audit.stores.postgres import transaction as postgres
 from placet.audit.stores.postgres.connection import connect
 from placet.audit.stores.schema import OBJECTS
@@ -55,9 +55,11 @@ _EACH_BYTES: Final = {"sqlite": 1500, "postgresql": 2200}
 _SERVER: Final = "shared_buffers = 128MB\nautovacuum = on\nmax_wal_size = 1GB\n"
 # What says how a store comes to be what it is.
 _MAKERS: Final = (
+    "benchmarks/found_postgres.py",
     "benchmarks/found_records.py",
     "benchmarks/found_stores.py",
     "placet/audit/merkle.py",
+    "placet/audit/person_terms.py",
     "placet/audit/segments.py",
     "placet/audit/stores/blocks.py",
     "placet/audit/stores/postgres/schema.py",
@@ -122,6 +124,8 @@ def build_by_appends(name: str, place: StoreLocation, records: int, *, base: int
                 say(f"{name}: {done:,} of {records:,} records")
         if add_segments(store, records) != records // SEGMENT:
             raise BenchmarkError("segments are missing")
+        for block, term, members in person_rows(records):
+            store.add_terms(block, [(term, members)])
     finally:
         store.close()
 
@@ -171,10 +175,10 @@ def kept(name: str, records: int) -> Iterator[StoreLocation]:
         yield folder / "record.db"
         return
     if not folder.exists():
-        with _making(name, records, folder) as fresh, running_server(settings=_SERVER) as server:
-            build_by_appends(name, server.make_record(_DATABASE), records)
+        with _making(name, records, folder) as fresh, running_server(settings=_SERVER + HURRIED) as server:
+            server.make_record(_DATABASE)
             with server.admin(_DATABASE) as connection:
-                connection.execute("VACUUM (ANALYZE)")  # as autovacuum has done where a record grew to this size
+                build_postgres(connection, records)
             server.stop()
             shutil.move(server.data, fresh / "data")
     with running_server(settings=_SERVER, data=folder / "data") as server:
@@ -210,53 +214,23 @@ def _making(name: str, records: int, folder: Path) -> Iterator[Path]:
 
 
 def _fill(connection: sqlite3.Connection, records: int, base: int) -> None:
-    frontier, segments = Frontier(), _Segments(base)
-    last = time.monotonic()
+    frontier, last = Frontier(), time.monotonic()
     connection.execute("BEGIN")
-    for number, (rows, block) in enumerate(make_rows(records, base=base)):
-        start = frontier.size
-        leaves = ((start + at, leaf_hash, raw, *values) for at, (raw, leaf_hash, values) in enumerate(rows))
+    for number, one in enumerate(make_stretches(records, base=base)):
+        leaves = ((one.start + at, leaf_hash, raw, *values) for at, (raw, leaf_hash, values) in enumerate(one.rows))
         connection.executemany(INSERT_LEAF, leaves)
-        frontier.extend([leaf_hash for _, leaf_hash, _ in rows])
-        if block is not None:
-            put_block(connection, block)
-            if (segment := segments.add(block)) is not None:
-                put_segment(connection, segment)
+        frontier.extend([leaf_hash for _, leaf_hash, _ in one.rows])
+        if one.block is not None:
+            put_block(connection, one.block)
+        if one.segment is not None:
+            put_segment(connection, one.segment)
         if number % _BATCH == _BATCH - 1:
             connection.execute("COMMIT")
             connection.execute("BEGIN")
         if time.monotonic() - last > _SAY_EVERY_S:
             last = time.monotonic()
             say(f"sqlite: {frontier.size:,} of {records:,} records")
+    for block, term, members in person_rows(records):
+        put_terms(connection, block, [(term, members)])
     connection.execute("UPDATE state SET size = ?, frontier = ?", (frontier.size, frontier.render()))
     connection.execute("COMMIT")
-
-
-class _Segments:
-    """Segments of blocks that come in order; those that say the same again are not merged again."""
-
-    def __init__(self, base: int) -> None:
-        self._every = base // SEGMENT
-        self._known: list[Segment] = []
-        self._some: list[TermBlock] = []
-
-    def add(self, block: TermBlock) -> Segment | None:
-        """Add the next block; gives the segment that it completes."""
-        self._some.append(block)
-        if len(self._some) < BLOCKS:
-            return None
-        some, self._some = self._some, []
-        number = block.number // BLOCKS
-        if number >= self._every:
-            return dataclasses.replace(
-                self._known[number % self._every],
-                number=number,
-                earliest=min(one.earliest for one in some),
-                latest=max(one.latest for one in some),
-            )
-        maker, done = SegmentMaker(number), None
-        for one in some:
-            done = maker.add(one)
-        if done is not None:
-            self._known.append(done)
-        return done

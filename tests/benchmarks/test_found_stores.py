@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import sql
 
 from benchmarks import found_stores
+from benchmarks.found_postgres import build_postgres
 from benchmarks.found_stores import build_by_appends, build_sqlite, kept
 from benchmarks.load import BenchmarkError
 from placet.audit.location import open_reader
 from placet.audit.segments import SEGMENT
+from placet.audit.stores.postgres.schema import TABLES, read_inventory
 from placet.audit.terms import BLOCK
 from placet.audit.verify import verify_file
+from tests.simulators.postgres import PostgresServer, running_server
 from tests.simulators.tampering import LOG_KEY
 
 
@@ -38,6 +43,29 @@ def test_a_store_that_is_made_quickly_is_byte_for_byte_the_one_of_appends(tmp_pa
     assert quick == appended
     result = verify_file(tmp_path / "quick.db", [LOG_KEY.verifier])
     assert (result.kinds, result.size) == ((), size)
+
+
+def rows_of(server: PostgresServer, name: str) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """Every row of a record in order, and everything else that is in its schema."""
+    with server.admin(name) as connection:
+        asked = {
+            table: sql.SQL("SELECT * FROM placet.{} ORDER BY 1, 2").format(sql.Identifier(table)) for table in TABLES
+        }
+        rows = {table: connection.execute(statement).fetchall() for table, statement in asked.items()}
+        return rows, read_inventory(connection)
+
+
+def test_a_database_that_is_made_quickly_has_the_rows_and_definitions_of_appends() -> None:
+    size = SEGMENT + 17 * BLOCK + 100
+    with running_server() as server:
+        build_by_appends("appended", server.make_record("appended"), size, base=SEGMENT)
+        server.make_record("quick")
+        with server.admin("quick") as connection:
+            build_postgres(connection, size, base=SEGMENT)
+        quick, appended = rows_of(server, "quick"), rows_of(server, "appended")
+    assert len(quick[0]["leaves"]) == size
+    assert len(quick[0]["segments"]) == 2
+    assert quick == appended
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql"])
