@@ -160,7 +160,9 @@ def opened_queries(records: int) -> dict[str, list[Query]]:
     """The same with names opened."""
     values = conditions(records)
     return {
-        "text, names opened": [Query(text=one) for one in (*values["text"], "valid zebra")],
+        "text, names opened": [
+            Query(text=one) for one in (*values["text"], "valid zebra", "person 60", "example", _ABSENT)
+        ],
         "person, names opened": [Query(person=one) for one in (*values["person"], _ABSENT, "nobody")],
         "user, names opened": [Query(user=one) for one in (*values["user"], _ABSENT)],
         "combined, names opened": [

@@ -21,7 +21,7 @@ from typing import Any, Final
 from benchmarks.load import BenchmarkError
 from placet.audit.log import render_time
 from placet.audit.merkle import hash_leaf
-from placet.audit.person_terms import UNOPENED, number_of
+from placet.audit.person_terms import NAMED_IN_TEXTS, UNOPENED, UNOPENED_IN_TEXTS, number_of
 from placet.audit.record import Columns, Leaf, parse_leaf
 from placet.audit.segments import BLOCKS, SEGMENT, Segment, SegmentMaker
 from placet.audit.stores import Entry
@@ -137,7 +137,8 @@ def make_stretches(records: int, *, base: int) -> Iterator[Stretch]:
 def person_rows(records: int) -> Iterator[tuple[int, int, bytes]]:
     """Number, term and members of what a gate that seals names says of blocks without a sealed one, sorted."""
     nobody = render_members(())
-    return ((number_of(block), UNOPENED, nobody) for block in range(records // BLOCK - 1, -1, -1))
+    terms = sorted((UNOPENED, UNOPENED_IN_TEXTS, NAMED_IN_TEXTS))
+    return ((number_of(block), term, nobody) for block in range(records // BLOCK - 1, -1, -1) for term in terms)
 
 
 def make_leaves(number: int, end: int) -> Made:

@@ -11,14 +11,17 @@ says nothing of them; a block without them is read through.
 
 from __future__ import annotations
 
+import functools
 import hmac
+import operator
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from placet.audit.person_keys import Opener, Person, PersonKeys
-from placet.audit.persons import SEALED, find_nonce
+from placet.audit.persons import SEALED, find_nonce, find_sealed
 from placet.audit.record import DECISION, parse_body
 from placet.audit.stores import Key, Reader, Store
 from placet.audit.terms import BLOCK, read_members, render_members, said_in, term_of, text_words
@@ -26,9 +29,19 @@ from placet.errors import FormatError, TamperError
 from placet.text import safe
 
 FIELDS: Final = ("user", "person")
+TEXT: Final = "text"
+"""Of whom a sentence names."""
+_EACH_FIELD: Final = (*FIELDS, TEXT)
 _DOMAIN: Final = b"placet.dev/person-term/v1\n"
 UNOPENED: Final = term_of("persons", "unopened")
 """Of leaves with a sealed name that no key opened. That it is there says that the block was gone through."""
+UNOPENED_IN_TEXTS: Final = term_of("persons", "unopened in texts")
+"""The same of names within sentences, which blocks of earlier releases were not gone through for."""
+NAMED_IN_TEXTS: Final = term_of("persons", "named in texts")
+"""Of leaves with any sealed name within a sentence."""
+_UNOPENED: Final = {**dict.fromkeys(FIELDS, UNOPENED), TEXT: UNOPENED_IN_TEXTS}
+_ALWAYS: Final = (*_UNOPENED.values(), NAMED_IN_TEXTS)
+_MANY_PERSONS: Final = 8
 _BLOCKS_AT_ONCE: Final = 256
 _ALL: Final = (1 << BLOCK) - 1
 _WORD_CHARACTER: Final = re.compile(r"\w")
@@ -63,7 +76,7 @@ def person_term(key: bytes, field: str, block: int) -> int:
 
     Args:
         key: the person's, 32 bytes.
-        field: one of ``FIELDS``.
+        field: one of ``FIELDS``, or ``TEXT``.
         block: its number, from 0.
     """
     said = b"%s%s\0%d" % (_DOMAIN, field.encode(), block)
@@ -79,7 +92,8 @@ def make_rows(block: int, leaves: Iterable[bytes], opener: Opener) -> Rows:
         opener: with the keys that there are.
     """
     found: defaultdict[int, set[int]] = defaultdict(set)
-    found[UNOPENED] = set()
+    for always in _ALWAYS:
+        found[always] = set()
     for place, raw in enumerate(leaves):
         try:
             body = parse_body(raw)
@@ -88,7 +102,9 @@ def make_rows(block: int, leaves: Iterable[bytes], opener: Opener) -> Rows:
         nonce = find_nonce(body)
         for field, text in () if nonce is None else _sealed_in(body, nonce):
             person = opener.find_person(text, nonce or b"")
-            found[UNOPENED if person is None else person_term(person.key, field, block)].add(place)
+            found[_UNOPENED[field] if person is None else person_term(person.key, field, block)].add(place)
+            if field == TEXT:
+                found[NAMED_IN_TEXTS].add(place)
     return tuple((term, render_members(sorted(places))) for term, places in sorted(found.items()))
 
 
@@ -100,6 +116,8 @@ def _sealed_in(body: Mapping[str, Any], nonce: bytes) -> Iterator[tuple[str, str
         form = SEALED.fullmatch(text)
         if form is not None and form[1] == nonce.hex():
             yield field, text
+    for text in said_in(body, TEXT):
+        yield from ((TEXT, sealed) for sealed in dict.fromkeys(find_sealed(text, nonce)))
 
 
 def add_person_terms(store: Store, keys: PersonKeys, most: int) -> int:
@@ -112,7 +130,7 @@ def add_person_terms(store: Store, keys: PersonKeys, most: int) -> int:
         AuditError: the keys can't be read.
     """
     with store.reading() as reader:
-        missing = reader.blocks_without(UNOPENED, most)
+        missing = reader.blocks_without(UNOPENED_IN_TEXTS, most)
     if not missing:
         return 0
     opener = keys.opener()
@@ -142,7 +160,7 @@ def find_rows(reader: Reader, persons: Sequence[Person]) -> list[tuple[int, int]
 
 
 def _each(persons: Sequence[Person]) -> list[tuple[bytes, str]]:
-    return [(one.key, field) for one in persons for field in FIELDS]
+    return [(one.key, field) for one in persons for field in _EACH_FIELD]
 
 
 def words_in_names(words: Collection[str], names: Iterable[str]) -> frozenset[str]:
@@ -160,10 +178,56 @@ def words_in_names(words: Collection[str], names: Iterable[str]) -> frozenset[st
         return frozenset()
     found: set[str] = {word for word in words if _JOINING in word}
     for name in names:
-        if not all(_WORD_CHARACTER.match(one[:1]) and _WORD_CHARACTER.match(one[-1:]) for one in (name, safe(name))):
+        if not _is_bounded(name):
             return frozenset(words)
         found |= text_words(name).intersection(words)
     return frozenset(found)
+
+
+def _is_bounded(name: str) -> bool:
+    """Whether what stands before and behind a name, where it is sealed, is no part of a word."""
+    return all(_WORD_CHARACTER.match(one[:1]) and _WORD_CHARACTER.match(one[-1:]) for one in (name, safe(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One thing that is looked for, and who may be meant where it stands sealed.
+
+    Attributes:
+        field: one of ``FIELDS``, or ``TEXT``.
+        term: of what stands plain.
+        keys: of the persons.
+        anybody: whether anybody may be, whom a sentence names.
+    """
+
+    field: str
+    term: int
+    keys: tuple[bytes, ...]
+    anybody: bool = False
+
+
+def named_by(names: Mapping[str, str], words: Iterable[str], persons: Sequence[Person]) -> list[Named]:
+    """What is looked for by who is named.
+
+    Args:
+        names: field -> the name in it; of ``FIELDS``.
+        words: of a text, those of ``words_in_names``. Of one that many persons have in their names, or of which can't
+            be said whose it is, everybody who is named is looked at.
+        persons: whose keys there are.
+    """
+    found = [
+        Named(field, term_of(field, name), tuple(one.key for one in persons if one.name == name))
+        for field, name in names.items()
+    ]
+    keys: dict[str, list[bytes]] = {word: [] for word in words}
+    for one in persons if keys else ():
+        for word in text_words(one.name) & keys.keys():
+            keys[word].append(one.key)
+    plain = all(_is_bounded(one.name) for one in persons) if keys else True
+    for word, some in keys.items():
+        anybody = not plain or _JOINING in word or len(some) > _MANY_PERSONS
+        found.append(Named(TEXT, term_of(TEXT, word), () if anybody else tuple(some), anybody))
+    return found
 
 
 class Narrowing:
@@ -171,14 +235,13 @@ class Narrowing:
 
     Args:
         reader: one view of the store.
-        names: field -> the name in it; of ``FIELDS``.
-        persons: whose keys there are.
+        asked: each of which a leaf must have.
     """
 
-    def __init__(self, reader: HasTerms, names: Mapping[str, str], persons: Iterable[Person]) -> None:
+    def __init__(self, reader: HasTerms, asked: Sequence[Named]) -> None:
         self._reader = reader
-        keys = {one.name: one.key for one in persons}
-        self._asked = [(field, term_of(field, name), keys.get(name)) for field, name in names.items()]
+        self._asked = asked
+        self._unopened = {one.field: _UNOPENED[one.field] for one in asked}
 
     def bits(self, blocks: Sequence[int]) -> dict[int, int]:
         """Block -> places in it that may name them all; every place where that can't be told.
@@ -188,31 +251,24 @@ class Narrowing:
         Raises:
             TamperError: what is stored is no such thing.
         """
-        asked = {block: self._keys_of(block) for block in blocks}
-        unopened = [(number_of(block), UNOPENED) for block in blocks]
-        there = self._reader.members_at(
-            [*unopened, *(key for pairs in asked.values() for pair in pairs for key in pair)]
-        )
+        asked = {block: [self._keys_of(one, block) for one in self._asked] for block in blocks}
+        there = self._reader.members_at(list({key: None for sets in asked.values() for keys in sets for key in keys}))
         try:
-            return {block: self._bits(there, gone, asked[block]) for block, gone in zip(blocks, unopened, strict=True)}
+            return {block: self._bits(there, sets) for block, sets in asked.items()}
         except (FormatError, TypeError) as exc:
             raise TamperError("what records are found by was changed", code="index_changed", hint=_HINT) from exc
 
-    def _keys_of(self, block: int) -> list[tuple[Key, ...]]:
-        """Of each name where it stands plain, and where it does sealed if there is its key."""
-        return [
-            ((block, plain),) if key is None else ((block, plain), (number_of(block), person_term(key, field, block)))
-            for field, plain, key in self._asked
-        ]
+    def _keys_of(self, one: Named, block: int) -> list[Key]:
+        """Of those that no key opened, which are there once the block was gone through; where it is plain; sealed."""
+        number = number_of(block)
+        sealed = [(number, person_term(key, one.field, block)) for key in one.keys]
+        anybody = [(number, NAMED_IN_TEXTS)] if one.anybody else []
+        return [(number, self._unopened[one.field]), (block, one.term), *anybody, *sealed]
 
     @staticmethod
-    def _bits(there: Mapping[Key, bytes], gone_through: Key, asked: Sequence[tuple[Key, ...]]) -> int:
-        if gone_through not in there:
-            return _ALL
+    def _bits(there: Mapping[Key, bytes], sets: Iterable[Sequence[Key]]) -> int:
         bits = _ALL
-        for pair in asked:
-            some = read_members(there[gone_through])
-            for key in pair:
-                some |= read_members(there.get(key, b""))
-            bits &= some
+        for keys in sets:
+            if keys[0] in there:
+                bits &= functools.reduce(operator.or_, (read_members(there.get(key, b"")) for key in keys))
         return bits

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
 from placet.audit.person_keys import Opener
-from placet.audit.person_terms import FIELDS, Narrowing, words_in_names
+from placet.audit.person_terms import FIELDS, Narrowing, named_by, words_in_names
 from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
 from placet.audit.record import DECISION, LEAF_TYPES, PRUNED, parse_leaf, search_values
 from placet.audit.stores import Key, StoredLeaf, require_bytes
@@ -305,14 +305,14 @@ def _find_all(
             at = rows[-1].index
     pending: list[int] = []
     named = {name: said for name in FIELDS if (said := getattr(query, name))}
-    narrowing = Narrowing(reader, named, opener.persons) if opener is not None and named else None
+    naming = [] if opener is None else named_by(named, query.opened or (), opener.persons)
     wanted = Wanted(
         terms=query.terms(),
         one_of=query.types(),
         before=indexed if before is None else min(before, indexed),
         since=asked.get("since"),
         until=asked.get("until"),
-        narrow=None if narrowing is None else narrowing.bits,
+        narrow=Narrowing(reader, naming).bits if naming else None,
     )
     for index in reader.find_places(wanted):
         pending.append(index)

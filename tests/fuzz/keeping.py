@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from placet.audit.archive.layout import parse_attachment_path, parse_manifest, parse_manifest_path, render_manifest
 from placet.audit.holds import read_holds
 from placet.audit.person_keys import Opener, Person, PersonKeys, parse_person, render_person
-from placet.audit.person_terms import Narrowing, is_members, make_rows
+from placet.audit.person_terms import Narrowing, is_members, make_rows, named_by
 from placet.audit.persons import SEALED_WORD, find_nonce, find_sealed, mask
 from placet.audit.pruning import Ledger
 from placet.audit.record import BREAK_GLASS, HOLD, REVOCATION, parse_leaf, render_leaf
@@ -107,7 +107,8 @@ def run_terms(raw: bytes) -> None:
         def members_at(self, keys: Sequence[Key]) -> dict[Key, bytes]:
             return dict.fromkeys(keys, raw)
 
-    require(Narrowing(Rows(), {"user": "a"}, ()).bits([0]) == {0: bits}, "and what is looked at is what it says")
+    narrowing = Narrowing(Rows(), named_by({"user": "a"}, ("b",), ()))
+    require(narrowing.bits([0]) == {0: bits}, "and what is looked at is what it says")
 
 
 def run_sealed(raw: bytes) -> None:

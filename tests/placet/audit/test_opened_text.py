@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
 from placet.audit.person_keys import Opener, Person, PersonKeys
-from placet.audit.person_terms import words_in_names
+from placet.audit.person_terms import TEXT, UNOPENED_IN_TEXTS, find_rows, named_by, person_term, words_in_names
 from placet.audit.persons import NONCE, open_with, seal
 from placet.audit.query import Query, find
 from placet.audit.record import SEALED_SCHEMA
@@ -22,7 +22,7 @@ from placet.audit.stores import StoredLeaf
 from placet.audit.stores.reader import SqliteReader
 from placet.audit.terms import BLOCK, text_words
 from tests.simulators.bulk import build_bulk
-from tests.simulators.tampering import ORIGIN, Body, decision
+from tests.simulators.tampering import ORIGIN, Body, decision, surgery
 
 ALICE, BOB = "alice@example.org", "Bob"
 # Letters of either case, what joins and what parts words, and what does so once case is left out.
@@ -94,34 +94,24 @@ def body_of(keys: PersonKeys, number: int) -> Body:
 
 
 @pytest.fixture
-def file(tmp_path: Path, keys: PersonKeys) -> Path:
-    path = build_bulk(tmp_path / "record.db", BLOCK + 3, made=lambda number: (body_of(keys, number), {}))
-    log = AuditLog.open(path, origin=ORIGIN)
-    assert log.index_blocks(9) == 1
-    log.close()
-    return path
-
-
-@pytest.fixture
 def keys(tmp_path: Path) -> PersonKeys:
     (tmp_path / "persons").mkdir()
     (tmp_path / "persons.key").write_bytes(base64.b64encode(bytes(range(32))))
     return PersonKeys.open(tmp_path / "persons", tmp_path / "persons.key", writable=True)
 
 
-@pytest.mark.parametrize(
-    ("text", "indexes", "read"),
-    [
-        ("ticket 65000", [900, 700, 5], 3),
-        ("Ticket BOB", [900, 700, 5], 3),  # by the one word that is sure
-        ("bob", [900, 700, 5], BLOCK),  # which may stand in any name: every leaf is opened
-        ("approve bob", [], BLOCK - 3),
-        ("zebra", [], 0),
-    ],
-)
-def test_opened_texts_are_found_by_few_leaves(
-    file: Path, keys: PersonKeys, monkeypatch: pytest.MonkeyPatch, text: str, indexes: list[int], read: int
-) -> None:
+@pytest.fixture
+def log(tmp_path: Path, keys: PersonKeys) -> Iterator[AuditLog]:
+    path = build_bulk(tmp_path / "record.db", BLOCK + 3, made=lambda number: (body_of(keys, number), {}))
+    opened = AuditLog.open(path, origin=ORIGIN)
+    assert opened.index_blocks(9) == 1
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Indexes of the leaves in blocks that are read."""
     seen: list[int] = []
     original = SqliteReader.leaves_at
 
@@ -130,7 +120,93 @@ def test_opened_texts_are_found_by_few_leaves(
         return original(self, at)
 
     monkeypatch.setattr(SqliteReader, "leaves_at", watched)
-    with open_reader(file) as reader:
-        page = find(reader, Query(text=text), limit=50, opener=keys.opener())
-    assert [one.index for one in page.found] == indexes
-    assert len(seen) == read
+    return seen
+
+
+def found(tmp_path: Path, keys: PersonKeys, text: str) -> list[int]:
+    with open_reader(tmp_path / "record.db") as reader:
+        return [one.index for one in find(reader, Query(text=text), limit=50, opener=keys.opener()).found]
+
+
+CASES = [
+    # words, what is found, and how many leaves are read before and after the block was gone through
+    ("ticket 65000", [900, 700, 5], 3, 3),
+    ("Ticket BOB", [900, 700, 5], 3, 3),  # by the one word that is sure
+    ("bob", [900, 700, 5], BLOCK, 3),  # which may stand in any name
+    ("approve bob", [], BLOCK - 3, 0),
+    ("zebra", [], 0, 0),
+]
+
+
+@pytest.mark.parametrize(("text", "indexes", "before", "after"), CASES)
+def test_opened_texts_are_found_by_few_leaves(
+    log: AuditLog, tmp_path: Path, keys: PersonKeys, read: list[int], text: str, indexes: list[int], before: int,
+    after: int,
+) -> None:  # fmt: skip
+    assert found(tmp_path, keys, text) == indexes
+    assert len(read) == before
+    assert log.index_persons(keys, 9) == 1
+    assert log.index_persons(keys, 9) == 0
+    read.clear()
+    assert found(tmp_path, keys, text) == indexes
+    assert len(read) == after
+
+
+def test_a_block_that_an_earlier_release_went_through_is_read_and_then_gone_through_again(
+    log: AuditLog, tmp_path: Path, keys: PersonKeys, read: list[int]
+) -> None:
+    log.index_persons(keys, 9)
+    person = keys.find(BOB)
+    assert person is not None
+    sentences = (UNOPENED_IN_TEXTS, person_term(person.key, TEXT, 0))
+    with surgery(tmp_path / "record.db") as database:
+        gone = database.execute("DELETE FROM terms WHERE block = -1 AND term IN (?, ?)", sentences).rowcount
+    assert gone == 2
+    assert found(tmp_path, keys, "bob") == [900, 700, 5]
+    assert len(read) == BLOCK
+    assert log.index_persons(keys, 9) == 1
+    read.clear()
+    assert found(tmp_path, keys, "bob") == [900, 700, 5]
+    assert len(read) == 3
+
+
+def test_a_name_that_no_key_opened_is_found_in_texts_when_the_key_is_back(
+    log: AuditLog, tmp_path: Path, keys: PersonKeys
+) -> None:
+    person = keys.find(BOB)
+    assert person is not None
+    away = person.path.rename(person.path.with_suffix(".away"))
+    log.index_persons(keys, 9)
+    assert found(tmp_path, keys, "ticket bob") == [900]
+    away.rename(person.path)
+    assert found(tmp_path, keys, "ticket bob") == [900, 700, 5]
+
+
+def test_the_rows_of_sentences_go_with_the_person(log: AuditLog, tmp_path: Path, keys: PersonKeys) -> None:
+    log.index_persons(keys, 9)
+    person = keys.find(BOB)
+    assert person is not None
+    with open_reader(tmp_path / "record.db") as reader:
+        assert find_rows(reader, [person]) == [(-1, person_term(person.key, TEXT, 0))]
+
+
+def test_of_a_word_of_many_names_everybody_who_is_named_is_looked_at() -> None:
+    persons = [Person("0" * 32, f"person-{number}@example.org", bytes([number]) * 32, Path("x")) for number in range(9)]
+    user, *words = named_by({"user": "person-3@example.org"}, ["7", "example", "\u03b9"], persons)
+    assert (user.field, user.keys, user.anybody) == ("user", (persons[3].key,), False)
+    assert [(one.keys, one.anybody) for one in words] == [((persons[7].key,), False), ((), True), ((), True)]
+    irregular = [*persons, Person("0" * 32, ".x", bytes(32), Path("x"))]
+    assert [one.anybody for one in named_by({}, ["7"], irregular)] == [True]
+
+
+def test_words_of_many_names_are_found_by_who_is_named(
+    log: AuditLog, tmp_path: Path, keys: PersonKeys, read: list[int]
+) -> None:
+    for number in range(9):
+        keys.key_of(f"bob.{number}")
+    keys.key_of("bob.")  # what stands behind it is one word with what it is sealed as
+    log.index_persons(keys, 9)
+    assert found(tmp_path, keys, "bob") == [900, 700, 5]
+    assert found(tmp_path, keys, "ticket") == [900, 700, 5]
+    assert found(tmp_path, keys, "approve ticket") == []
+    assert len(read) == 3 + 3 + 2  # whose sentences name anybody

@@ -14,8 +14,8 @@ from placet.audit.erasure import render_statements
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
 from placet.audit.note import parse_vkey
-from placet.audit.person_keys import Opener, PersonKeys
-from placet.audit.person_terms import Narrowing, find_rows, make_rows, number_of, person_term
+from placet.audit.person_keys import PersonKeys
+from placet.audit.person_terms import Narrowing, find_rows, make_rows, named_by, number_of, person_term
 from placet.audit.persons import NONCE, seal
 from placet.audit.pruning import Removal
 from placet.audit.query import Query, find
@@ -148,7 +148,7 @@ def test_a_row_that_was_changed_is_said_and_shows_nobody(keys: PersonKeys) -> No
             return dict.fromkeys(keys, b"abc")
 
     with pytest.raises(TamperError) as caught:
-        Narrowing(Broken(), {"user": ALICE}, Opener(keys.all()).persons).bits([0])
+        Narrowing(Broken(), named_by({"user": ALICE}, (), keys.all())).bits([0])
     assert caught.value.code == "index_changed"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
-from placet.audit.person_terms import Narrowing
+from placet.audit.person_terms import Narrowing, named_by
 from placet.audit.query import Query, find
 from placet.audit.segments import SEGMENT
 from placet.audit.stores import Key
@@ -101,7 +101,7 @@ def test_persons_of_many_blocks_are_one_question() -> None:
             return {key: b"\0\3" for key in keys if key[0] in {2, -3, -5}}
 
     rows = Rows()
-    narrowing = Narrowing(rows, {"user": "alice@example.org"}, ())
+    narrowing = Narrowing(rows, named_by({"user": "alice@example.org"}, (), ()))
     every = (1 << BLOCK) - 1
     assert narrowing.bits([2, 3, 4]) == {2: 1 << 3, 3: every, 4: 1 << 3}
     assert rows.questions == 1
