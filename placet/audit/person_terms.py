@@ -243,10 +243,13 @@ class Narrowing:
         self._asked = asked
         self._unopened = {one.field: _UNOPENED[one.field] for one in asked}
 
-    def bits(self, blocks: Sequence[int]) -> dict[int, int]:
+    def bits(self, blocks: Mapping[int, Sequence[int]]) -> dict[int, int]:
         """Block -> places in it that may name them all; every place where that can't be told.
 
         The store is asked once, for some rows of each block.
+
+        Args:
+            blocks: number -> of each that is looked for the places where it stands plain.
 
         Raises:
             TamperError: what is stored is no such thing.
@@ -254,21 +257,23 @@ class Narrowing:
         asked = {block: [self._keys_of(one, block) for one in self._asked] for block in blocks}
         there = self._reader.members_at(list({key: None for sets in asked.values() for keys in sets for key in keys}))
         try:
-            return {block: self._bits(there, sets) for block, sets in asked.items()}
+            return {block: self._bits(there, sets, blocks[block]) for block, sets in asked.items()}
         except (FormatError, TypeError) as exc:
             raise TamperError("what records are found by was changed", code="index_changed", hint=_HINT) from exc
 
     def _keys_of(self, one: Named, block: int) -> list[Key]:
-        """Of those that no key opened, which are there once the block was gone through; where it is plain; sealed."""
+        """Of those that no key opened, which are there once the block was gone through; and where it is sealed."""
         number = number_of(block)
         sealed = [(number, person_term(key, one.field, block)) for key in one.keys]
         anybody = [(number, NAMED_IN_TEXTS)] if one.anybody else []
-        return [(number, self._unopened[one.field]), (block, one.term), *anybody, *sealed]
+        return [(number, self._unopened[one.field]), *anybody, *sealed]
 
     @staticmethod
-    def _bits(there: Mapping[Key, bytes], sets: Iterable[Sequence[Key]]) -> int:
+    def _bits(there: Mapping[Key, bytes], sets: Sequence[Sequence[Key]], plain: Sequence[int]) -> int:
         bits = _ALL
-        for keys in sets:
+        for keys, places in zip(sets, plain, strict=True):
             if keys[0] in there:
-                bits &= functools.reduce(operator.or_, (read_members(there.get(key, b"")) for key in keys))
+                bits &= functools.reduce(
+                    operator.or_, (read_members(there[key]) for key in keys if key in there), places
+                )
         return bits

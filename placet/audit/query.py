@@ -313,6 +313,7 @@ def _find_all(
         since=asked.get("since"),
         until=asked.get("until"),
         narrow=Narrowing(reader, naming).bits if naming else None,
+        plain=[one.term for one in naming],
     )
     for index in reader.find_places(wanted):
         pending.append(index)

@@ -108,7 +108,7 @@ def run_terms(raw: bytes) -> None:
             return dict.fromkeys(keys, raw)
 
     narrowing = Narrowing(Rows(), named_by({"user": "a"}, ("b",), ()))
-    require(narrowing.bits([0]) == {0: bits}, "and what is looked at is what it says")
+    require(narrowing.bits({0: [0, 0]}) == {0: bits}, "and what is looked at is what it says")
 
 
 def run_sealed(raw: bytes) -> None:

@@ -6,9 +6,11 @@ search is one over all segments, whatever is asked and whatever a planner thinks
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -52,7 +54,8 @@ class Wanted:
         since: the smallest time, as leaves say it; None for any.
         until: the smallest time that is too late; None for any.
         narrow: gives of each of some blocks, by their numbers, the places that can be meant, as bits; None where every
-            one can.
+            one can. It is told the places in each that have each of ``plain``.
+        plain: terms of which ``narrow`` is told.
     """
 
     terms: Sequence[int]
@@ -60,7 +63,8 @@ class Wanted:
     before: int
     since: str | None
     until: str | None
-    narrow: Callable[[Sequence[int]], Mapping[int, int]] | None = None
+    narrow: Callable[[Mapping[int, Sequence[int]]], Mapping[int, int]] | None = None
+    plain: Sequence[int] = ()
 
     @property
     def looked_up(self) -> tuple[int, ...]:
@@ -94,6 +98,7 @@ class PlaceSearch:
         self._listed = listed
         self._wanted = wanted
         self._values = {f"t{_letters(place)}": term for place, term in enumerate(wanted.looked_up)}
+        self._plain = {f"p{_letters(place)}": term for place, term in enumerate(wanted.plain)}
         self._one_of = list(self._values)[len(wanted.terms) :]
 
     def indexes(self, *, with_segments: bool) -> Iterator[int]:
@@ -103,23 +108,46 @@ class PlaceSearch:
             TamperError: what is stored is no such thing.
         """
         for some in self._found(with_segments=with_segments):
-            for start, bits in self._narrowed(some):
+            for start, bits in some:
                 left = self._wanted.before - start
                 for place in descending(bits if left >= SEGMENT else bits & ((1 << max(left, 0)) - 1)):
                     yield start + place
 
-    def _narrowed(self, some: _Places) -> _Places:
-        """Of what was found together, what can be meant: asked for at once."""
+    def _narrowed(self, some: _Places, plain_in: Callable[[Sequence[int]], Mapping[int, Sequence[int]]]) -> _Places:
+        """Of what was found together, what can be meant: asked for at once.
+
+        Args:
+            some: what was found, by the first leaf of a block or of a segment.
+            plain_in: gives of each of these the places that have each of the plain terms.
+        """
         if self._wanted.narrow is None or not some:
             return some
+        plain = plain_in([start for start, _ in some])
         blocks = {
-            (start + shift) // BLOCK: None
+            (start + shift) // BLOCK: [one >> shift & _EVERY_OF_BLOCK for one in plain.get(start, ())]
             for start, bits in some
             for shift in range(0, bits.bit_length(), BLOCK)
             if bits >> shift & _EVERY_OF_BLOCK
         }
-        kept = self._wanted.narrow(list(blocks))
+        kept = self._wanted.narrow(blocks)
         return [(start, _meet(start, bits, kept)) for start, bits in some]
+
+    def _plain_in_segments(self, starts: Sequence[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {start: [] for start in starts}
+        for at in range(0, len(self._plain), _TERMS_AT_ONCE):
+            some = dict(itertools.islice(self._plain.items(), at, at + _TERMS_AT_ONCE))
+            for number, _, _, *entries in self._ask_segments(some, [start // SEGMENT for start in starts]):
+                found[number * SEGMENT] += self._read_each(entries, some.values(), _of_segment)
+        return found
+
+    def _plain_in_blocks(self, starts: Sequence[int]) -> dict[int, list[int]]:
+        asked = "".join(f", ({_MEMBERS} :{name})" for name in self._plain)
+        statement = f"SELECT block{asked} FROM blocks b WHERE block >= :first AND block < :end"  # noqa: S608 - our own words
+        bounds = {"first": min(starts) // BLOCK, "end": max(starts) // BLOCK + 1}
+        return {
+            number * BLOCK: self._read_each(members, self._plain.values(), _of_block)
+            for number, *members in self._rows(statement, **bounds, **self._plain)
+        }
 
     def _found(self, *, with_segments: bool) -> Iterator[_Places]:
         top = -(-self._wanted.before // BLOCK)
@@ -142,7 +170,8 @@ class PlaceSearch:
         while at < len(numbers):
             some = numbers[at : at + step]
             at, step = at + step, min(2 * step, _SEGMENTS_AT_ONCE)
-            yield [(number * SEGMENT, bits) for number, bits in self._in_segments(some) if bits]
+            places = [(number * SEGMENT, bits) for number, bits in self._in_segments(some) if bits]
+            yield self._narrowed(places, self._plain_in_segments)
 
     def _in_segments(self, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Places in some segments: a few terms at a time, and the next ones only where those before meet."""
@@ -151,12 +180,7 @@ class PlaceSearch:
         for some in self._together():
             if not left:
                 break
-            asked = "".join(f", ({_ENTRIES} :{name} {_NEAREST})" for name in some)
-            where = f"segment >= :first AND segment <= :last AND {self._conditions['segments']}"
-            statement = f"SELECT segment, earliest, latest{asked} FROM segments s WHERE {where} ORDER BY segment DESC"  # noqa: S608 - our own words
-            values = {name: self._values[name] for name in some}
-            bounds = {"first": min(left), "last": max(left), "segments": self._listed(list(left))}
-            rows = list(self._rows(statement, **bounds, **values))
+            rows = list(self._ask_segments({name: self._values[name] for name in some}, list(left)))
             left = {
                 number: bits
                 for number, _, _, *found in rows
@@ -165,6 +189,14 @@ class PlaceSearch:
             times |= {number: (earliest, latest) for number, earliest, latest, *_ in rows}
         for number, bits in left.items():
             yield number, bits if self._wanted.covers(*times[number]) else self._in_time(number, bits)
+
+    def _ask_segments(self, terms: Mapping[str, int], numbers: Sequence[int]) -> Iterator[Any]:
+        """Number, times, and the part that each term is in, of some segments; newest first."""
+        asked = "".join(f", ({_ENTRIES} :{name} {_NEAREST})" for name in terms)
+        where = f"segment >= :first AND segment <= :last AND {self._conditions['segments']}"
+        statement = f"SELECT segment, earliest, latest{asked} FROM segments s WHERE {where} ORDER BY segment DESC"  # noqa: S608 - our own words
+        bounds = {"first": min(numbers), "last": max(numbers), "segments": self._listed(numbers)}
+        return self._rows(statement, **bounds, **terms)
 
     def _in_time(self, number: int, bits: int) -> int:
         """Of leaves of a segment those that are of the time."""
@@ -186,7 +218,7 @@ class PlaceSearch:
                 bits = self._read(found, list(self._values), _of_block, _EVERY_OF_BLOCK)
                 if bits := self._of_block_in_time(number, earliest, latest, bits):
                     together.append((number * BLOCK, bits))
-            yield together
+            yield self._narrowed(together, self._plain_in_blocks)
             end, step = start, min(2 * step, _BLOCKS_AT_ONCE)
 
     def _of_block_in_time(self, number: int, earliest: str, latest: str, bits: int) -> int:
@@ -208,17 +240,20 @@ class PlaceSearch:
         each = [pair for pair, name in zip(asked, names, strict=True) if name not in self._one_of]
         if any(one is None for _, one in each):
             return 0
-        try:
+        with _reading():
             bits = every
             for term, one in each:
                 bits &= read(one, term) or 0
             if len(each) < len(asked):
                 some = [read(one, term) or 0 for term, one in asked[len(each) :] if one is not None]
                 bits &= functools.reduce(operator.or_, some, 0)
-        except (FormatError, TypeError) as exc:
-            hint = "Run `placet audit verify`; `placet audit upgrade-store --rebuild` makes it anew."
-            raise TamperError("what records are found by was changed", code="index_changed", hint=hint) from exc
         return bits
+
+    @staticmethod
+    def _read_each(found: Iterable[Any], terms: Iterable[int], read: _Reads) -> list[int]:
+        """Which leaves have each term."""
+        with _reading():
+            return [0 if one is None else read(one, term) or 0 for term, one in zip(terms, found, strict=True)]
 
     def _together(self) -> Iterator[list[str]]:
         """Names of the terms that are looked up together: a few at a time, and those of which one is enough at last."""
@@ -227,6 +262,16 @@ class PlaceSearch:
             yield each[at : at + _TERMS_AT_ONCE]
         if self._one_of:
             yield list(self._one_of)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Says of what can't be read that it was changed."""
+    try:
+        yield
+    except (FormatError, TypeError) as exc:
+        hint = "Run `placet audit verify`; `placet audit upgrade-store --rebuild` makes it anew."
+        raise TamperError("what records are found by was changed", code="index_changed", hint=hint) from exc
 
 
 def _meet(start: int, bits: int, kept: Mapping[int, int]) -> int:

@@ -148,7 +148,7 @@ def test_a_row_that_was_changed_is_said_and_shows_nobody(keys: PersonKeys) -> No
             return dict.fromkeys(keys, b"abc")
 
     with pytest.raises(TamperError) as caught:
-        Narrowing(Broken(), named_by({"user": ALICE}, (), keys.all())).bits([0])
+        Narrowing(Broken(), named_by({"user": ALICE}, (), keys.all())).bits({0: [0]})
     assert caught.value.code == "index_changed"
 
 

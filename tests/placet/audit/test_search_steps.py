@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
 from placet.audit.person_terms import Narrowing, named_by
 from placet.audit.query import Query, find
-from placet.audit.segments import SEGMENT
+from placet.audit.segments import SEGMENT, descending
 from placet.audit.stores import Key
 from placet.audit.stores.places import Wanted
 from placet.audit.stores.reader import SqliteReader
 from placet.audit.terms import BLOCK, term_of
 from tests.simulators.bulk import build_bulk
 from tests.simulators.findable import findable
-from tests.simulators.tampering import ORIGIN
+from tests.simulators.tampering import ORIGIN, surgery
 
 MANY = Query(
     kind="Deployment", environment="production", allowed=True, role="security", person="sam", image="serving/vllm",
@@ -76,19 +77,38 @@ def test_any_number_of_words_is_looked_up(file: Path, asked: list[str]) -> None:
 
 def test_what_is_narrowed_is_narrowed_for_many_blocks_at_once(file: Path) -> None:
     seen: list[list[int]] = []
+    production = term_of("environment", "production")
+    told: list[int] = []
 
-    def narrow(blocks: Sequence[int]) -> dict[int, int]:
+    def narrow(blocks: Mapping[int, Sequence[int]]) -> dict[int, int]:
         seen.append(list(blocks))
+        told.extend(block * BLOCK + place for block, [bits] in blocks.items() for place in descending(bits))
         return {block: 0b101 << (block % 2) for block in blocks}
 
     wanted = Wanted(
-        terms=(), one_of=[term_of("type", "decision")], before=SEGMENT, since=None, until=None, narrow=narrow
+        terms=(),
+        one_of=[term_of("type", "decision")],
+        before=SEGMENT,
+        since=None,
+        until=None,
+        narrow=narrow,
+        plain=[production],
     )
     with open_reader(file) as reader:
         found = list(reader.find_places(wanted))
     expected = [block * BLOCK + place + block % 2 for block in range(SEGMENT // BLOCK) for place in (0, 2)]
     assert found == sorted(expected, reverse=True)
     assert [sorted(blocks) for blocks in seen] == [list(range(SEGMENT // BLOCK))]
+    with open_reader(file) as reader:
+        assert sorted(told, reverse=True) == list(reader.find_places(replace(wanted, terms=[production], narrow=None)))
+    with surgery(file.parent / "record.db") as database:
+        database.execute("DELETE FROM postings")
+        database.execute("DELETE FROM segments")
+    by_segments = sorted(told)
+    told.clear()
+    with open_reader(file) as reader:
+        assert list(reader.find_places(wanted)) == found
+    assert sorted(told) == by_segments
 
 
 def test_persons_of_many_blocks_are_one_question() -> None:
@@ -103,5 +123,5 @@ def test_persons_of_many_blocks_are_one_question() -> None:
     rows = Rows()
     narrowing = Narrowing(rows, named_by({"user": "alice@example.org"}, (), ()))
     every = (1 << BLOCK) - 1
-    assert narrowing.bits([2, 3, 4]) == {2: 1 << 3, 3: every, 4: 1 << 3}
+    assert narrowing.bits({2: [1], 3: [1], 4: [0]}) == {2: 1 << 3 | 1, 3: every, 4: 1 << 3}
     assert rows.questions == 1
