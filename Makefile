@@ -190,7 +190,8 @@ bench-audit: setup-dev ## Measure the record: appends on both stores, verifying,
 		[ -f benchmarks/bench_$$name.py ] || continue; \
 		printf '\n== bench-audit: %s\n' "$$name" >&2; \
 		more=; [ $$name != find ] || more='$(if $(SIZE),--records $(SIZE)) $(if $(STORE),--store $(STORE))'; \
-		$(BIN)/python benchmarks/bench_$$name.py $(if $(QUICK),--quick) $$more --json $(RESULTS)/$$name.json; \
+		file=$$name; [ $$name != find ] || file=find$(if $(SIZE),-$(SIZE)-$(or $(STORE),both)); \
+		$(BIN)/python benchmarks/bench_$$name.py $(if $(QUICK),--quick) $$more --json $(RESULTS)/$$file.json; \
 	done
 	@$(BIN)/python benchmarks/report.py $(RESULTS) --only audit-machine audit-aims replay-aim
 

@@ -112,7 +112,8 @@ def list_records(
     version, or one whose index is still being made, is read instead: that takes its time.
 
     Names that are sealed are opened, and found by --user, --person and --text, where the keys are at hand: those of the
-    configuration, or of --persons. --text then reads every record that the other conditions leave.
+    configuration, or of --persons. So are words of --text, but for those that many
+    persons have in their names: then each sentence that names anybody is read.
 
     \b
     Examples:

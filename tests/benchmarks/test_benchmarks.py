@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench_peers, bench_replay, report
+from benchmarks import bench_find, bench_peers, bench_replay, report
 from benchmarks.load import BenchmarkError
 from benchmarks.results import Spread, render_table
 from benchmarks.reviews import Approvers, altered, with_foreign_image, write_reviews
@@ -346,6 +346,40 @@ def test_the_report_fills_what_was_measured_and_names_the_rest() -> None:
     assert left == ["records (no results of 'records')"]
     again, _ = report.fill(filled, results(rate=1500, added=2, growth=1))
     assert again == filled
+
+
+@pytest.mark.parametrize(
+    ("records", "worst_ms", "aim_ms", "verdict"),
+    [
+        (10**6, [99.9, 20.0], 100, "met"),
+        (10**6, [100.0, 20.0], 100, "met in part"),
+        (10**6, [100.0, 300.0], 100, "missed"),
+        (10**7, [999.0, 20.0], 1000, "met"),
+        (10**8, [999.0, 20.0], 1000, "met"),
+    ],
+)
+def test_an_aim_of_finding_is_met_or_missed_by_the_worst_page(
+    records: int, worst_ms: list[float], aim_ms: int, verdict: str
+) -> None:
+    kinds = {f"kind {number}": {"worst_ms": one, "pages": 500} for number, one in enumerate(worst_ms)}
+    for one in kinds.values():
+        one["worst_undisturbed_ms"] = one["worst_ms"] - 10
+    store = {"records": records, "queries": kinds, "load_averages": [0.1, 0.9]}
+    ((said, out, met),) = bench_find.render_aims({"records": records, "stores": {"sqlite": store}})
+    assert said == f"sqlite: every query's page in {aim_ms:,} ms at {records:,} records"
+    worst = max(worst_ms)
+    assert out.startswith(f"the worst of 1,000 pages {worst:.0f} ms (kind {worst_ms.index(worst)}), ")
+    assert out.endswith(f"undisturbed {worst - 10:.0f} ms, load average 0.1 to 0.9")
+    assert met == verdict
+
+
+def test_runs_of_the_longest_record_are_told_together(tmp_path: Path) -> None:
+    for name, records in (("sqlite", 10**7), ("postgresql", 10**7), ("sqlite", 2 * 10**6)):
+        found = {"find": {"records": records, "stores": {name: {"records": records}}}}
+        (tmp_path / f"find-{records}-{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    large = report.load_results(tmp_path)["find-large"]["find"]
+    assert large["records"] == 10**7
+    assert set(large["stores"]) == {"sqlite", "postgresql"}
 
 
 def test_the_document_has_a_place_for_every_table() -> None:

@@ -20,7 +20,7 @@ from placet.audit.stores.reader import SqliteReader
 from placet.audit.terms import BLOCK, term_of
 from tests.simulators.bulk import build_bulk
 from tests.simulators.findable import findable
-from tests.simulators.tampering import ORIGIN, surgery
+from tests.simulators.tampering import ORIGIN, copy_of, surgery
 
 MANY = Query(
     kind="Deployment", environment="production", allowed=True, role="security", person="sam", image="serving/vllm",
@@ -75,7 +75,8 @@ def test_any_number_of_words_is_looked_up(file: Path, asked: list[str]) -> None:
     assert not any("FROM leaves WHERE idx IN" in statement for statement in asked), "none is read to be left out"
 
 
-def test_what_is_narrowed_is_narrowed_for_many_blocks_at_once(file: Path) -> None:
+def test_what_is_narrowed_is_narrowed_for_many_blocks_at_once(file: Path, tmp_path: Path) -> None:
+    file = copy_of(file, tmp_path)
     seen: list[list[int]] = []
     production = term_of("environment", "production")
     told: list[int] = []
@@ -101,7 +102,7 @@ def test_what_is_narrowed_is_narrowed_for_many_blocks_at_once(file: Path) -> Non
     assert [sorted(blocks) for blocks in seen] == [list(range(SEGMENT // BLOCK))]
     with open_reader(file) as reader:
         assert sorted(told, reverse=True) == list(reader.find_places(replace(wanted, terms=[production], narrow=None)))
-    with surgery(file.parent / "record.db") as database:
+    with surgery(file) as database:
         database.execute("DELETE FROM postings")
         database.execute("DELETE FROM segments")
     by_segments = sorted(told)
