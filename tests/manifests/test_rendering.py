@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jsonschema_rs
 import pytest
 import yaml
 from click.testing import CliRunner
 from cryptography import x509
+from kubernetes_validate import utils as kinds
 from kubernetes_validate.utils import ValidationError
-from kubernetes_validate.utils import validate as validate_kind
 
 from placet import __version__
 from placet.audit.location import DatabaseUrl
@@ -49,6 +52,13 @@ from webhook.metric_list import METRICS
 RELEASES = [f"1.{minor}" for minor in range(31, 38)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _schemas_are_read_once() -> Iterator[None]:
+    """Those of a release are a megabyte of JSON, and are read for each object otherwise."""
+    with mock.patch.object(kinds, "schema_contents", functools.cache(kinds.schema_contents)):
+        yield
+
+
 def validate(found: dict[str, Any], release: str) -> None:
     """Strictly; kinds of other projects by schemas of our own."""
     own = SCHEMAS.get((found["apiVersion"], found["kind"]))
@@ -56,7 +66,7 @@ def validate(found: dict[str, Any], release: str) -> None:
         problems = [error.message for error in jsonschema_rs.validator_for(own).iter_errors(found)]
         assert problems == [], found["kind"]
         return
-    assert validate_kind(found, release, strict=True) == release
+    assert kinds.validate(found, release, strict=True) == release
 
 
 @pytest.mark.parametrize("name", SETS)

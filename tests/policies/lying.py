@@ -77,6 +77,7 @@ def answering(answer: Answer) -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes, and the second need not wait for 40 ms
 
         def reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
