@@ -21,11 +21,12 @@ from placet.audit.merkle import Frontier, hash_leaf, hash_leaves
 from placet.audit.note import VerifierKey
 from placet.audit.pruned import PrunedLeaves
 from placet.audit.record import HOLD, PRUNE
+from placet.audit.tile_compare import TileComparison
 from placet.audit.tile_files import FolderFiles, TileFiles
 from placet.audit.tile_folder import CHECKPOINT, CHECKPOINTS, KEPT
 from placet.audit.tile_leaves import TileLeaves, UnreadLeaves
 from placet.audit.tile_writer import MARK
-from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, parse_hashes, root_of, split_bundle, width_at
+from placet.audit.tiles import ENTRIES, WIDTH, Tile, TileTree, full_in, root_of, split_bundle, width_at
 from placet.audit.witness import Witness
 from placet.errors import FormatError, InputError, TamperError
 
@@ -85,6 +86,7 @@ class TilesVerifier:
         self._progress = progress
         self._findings = findings
         self._listing = files.listing
+        self._compared = TileComparison(files, findings)
         self._notes: list[str] = [self._depth.note] if self._depth.note else []
         self._saved_given = len(saved)
         self._saved = [self._saved_claim(name, raw) for name, raw in saved]
@@ -99,7 +101,6 @@ class TilesVerifier:
         self._tree = TileTree()
         self._frontier = Frontier()
         self._broken = False
-        self._above: list[tuple[Tile, int]] = []
         self._kept = {index for index in self._listing.kept if index < self._size}
         self._missing = list(self._listing.missing(self._size, sorted(self._exported)))
         pruned = bool(self._listing.kept) or any(tile.level == ENTRIES for tile in self._missing)
@@ -116,8 +117,8 @@ class TilesVerifier:
             self._progress(min((index + 1) * WIDTH, self._size), self._size)
         for tile, raw in self._tree.partial():
             if tile.level:
-                self._compare_above(tile, raw)
-        self._report_above()
+                self._compared.compare_above(tile, raw)
+        self._compared.report_above(as_changed=self._broken or self._frontier.root() == self._root_signed)
         self._claims.finish(self._frontier.size, self._findings, broken=self._broken)
         self._pruned.finish(self._claims.held_size)
         return self._result(None if self._witness is None else check_witness(self._witness, governed=governed))
@@ -279,28 +280,22 @@ class TilesVerifier:
             self._broken = True  # from here on no root can be made
             return
         # These two files are right already; others of the same place are of older checkpoints.
-        self._compare_level(ENTRIES, index, hashes, right=width if whole and entries == hashes else None)
-        self._compare_level(0, index, hashes, right=width if exact and tile == hashes else None)
+        self._compared.compare(ENTRIES, index, hashes, right=width if whole and entries == hashes else None)
+        self._compared.compare(0, index, hashes, right=width if exact and tile == hashes else None)
         if not self._broken:
             self._grow(hashes)
 
     def _read_leaves(self, index: int, width: int) -> tuple[list[bytes] | None, bool]:
         """The leaves that a bundle has whole, None without one, and whether nothing follows them."""
-        raw = self._raw(Tile(ENTRIES, index, width))
+        raw = self._compared.raw(Tile(ENTRIES, index, width))
         return (None, False) if raw is None else split_bundle(raw)
 
     def _read_hashes(self, index: int, width: int) -> tuple[list[bytes] | None, bool]:
         """The hashes that a tile has whole, None without one, and whether nothing follows them."""
-        raw = self._raw(Tile(0, index, width))
+        raw = self._compared.raw(Tile(0, index, width))
         if raw is None:
             return None, False
         return [raw[start : start + 32] for start in range(0, len(raw) - 31, 32)], len(raw) % 32 == 0
-
-    def _raw(self, tile: Tile) -> bytes | None:
-        try:
-            return self._files.tile(tile)
-        except FormatError:
-            return b""  # too large to be one; comparing says so
 
     def _judge(
         self, index: int, width: int, entries: list[bytes] | None, tile: list[bytes] | None
@@ -319,7 +314,7 @@ class TilesVerifier:
     def _vouched(self, index: int, hashes: list[bytes]) -> bool:
         if index < full_in(self._size, 0):
             parent, place = divmod(index, WIDTH)
-            raw = self._raw(Tile(1, parent, width_at(self._size, 1, parent))) or b""
+            raw = self._compared.raw(Tile(1, parent, width_at(self._size, 1, parent))) or b""
             return raw[place * 32 : place * 32 + 32] == root_of(hashes)
         if self._broken:
             return False
@@ -327,44 +322,6 @@ class TilesVerifier:
         for one in hashes:
             tree.append(one)
         return tree.root() == self._root_signed
-
-    def _compare_level(self, level: int, index: int, hashes: list[bytes], *, right: int | None) -> None:
-        """Hold every file of one tile, full or partial, against its hashes, but for the one that is right already."""
-        for width in self._listing.widths(level, index):
-            if width > len(hashes) or width == right:
-                continue  # no checkpoint needs it, which is said already; or of the unfinished run
-            tile = Tile(level, index, width)
-            raw = self._raw(tile)
-            if raw is not None:
-                self._compare_file(tile, raw, hashes[:width])
-
-    def _compare_file(self, tile: Tile, raw: bytes, hashes: list[bytes]) -> None:
-        if tile.level == ENTRIES:
-            leaves, whole = split_bundle(raw)
-            found = [hash_leaf(leaf) for leaf in leaves]
-            kind, what = "leaf_changed", "entry"
-        else:
-            found, whole = [raw[start : start + 32] for start in range(0, len(raw), 32)], True
-            kind, what = "tile_changed", "hash"
-        if found == hashes and whole:
-            return
-        start = tile.index * WIDTH
-        wrong = [place for place, one in enumerate(hashes) if place >= len(found) or found[place] != one]
-        first = start + (wrong[0] if wrong else len(hashes))
-        if len(found) < len(hashes) and found == hashes[: len(found)]:
-            kind = "truncated" if tile.level == ENTRIES else kind
-            self._findings.add(kind, f"{tile.path} is cut short", index=first, end=start + len(hashes))
-        elif len(found) != len(hashes) or not whole:
-            kind = "inserted" if tile.level == ENTRIES and len(found) > len(hashes) else kind
-            sentence = f"{tile.path} has {len(found)} of {what} where the log has {len(hashes)}"
-            self._findings.add(kind, sentence, index=first)
-        else:
-            moved = {hashes[place] for place in wrong} & {found[place] for place in wrong}
-            for place in wrong:
-                swapped = tile.level == ENTRIES and found[place] in moved and hashes[place] in moved
-                words = "the entry is another one of this log, in this one's place" if swapped else f"the {what}"
-                sentence = f"{tile.path}: {words if swapped else f'{words} is not the one that the log has there'}"
-                self._findings.add("reordered" if swapped else kind, sentence, index=start + place)
 
     def _count(self, index: int, raw: bytes) -> None:
         """A leaf whose hash is that of the log."""
@@ -380,33 +337,7 @@ class TilesVerifier:
         self._claims.grow(self._frontier, self._frontier, hashes, root=root)
         for tile, raw in full:
             if tile.level:
-                self._compare_above(tile, raw)
-
-    # -- the levels above
-
-    def _compare_above(self, tile: Tile, raw: bytes) -> None:
-        expected = parse_hashes(raw)
-        for width in self._listing.widths(tile.level, tile.index):
-            if width > len(expected):
-                continue  # counted as a file that no checkpoint needs, or of the unfinished run
-            found = self._raw(Tile(tile.level, tile.index, width)) or b""
-            if found == b"".join(expected[:width]):
-                continue
-            places = [place for place in range(width) if found[place * 32 : place * 32 + 32] != expected[place]]
-            self._above.append((Tile(tile.level, tile.index, width), places[0] if places else width - 1))
-
-    def _report_above(self) -> None:
-        """A level above that differs was changed itself, unless the signed root speaks against the entries."""
-        sound = not self._broken and self._frontier.root() == self._root_signed
-        for tile, place in self._above:
-            each = 1 << 8 * tile.level
-            start = (tile.index * WIDTH + place) * each
-            if sound or self._broken:
-                sentence = f"{tile.path}: hash {place} is not that of the tile below"
-                self._findings.add("tile_changed", sentence, index=start, end=start + each)
-            else:
-                sentence = f"entries and hashes of leaves agree with each other, and not with {tile.path}"
-                self._findings.add("rewritten", sentence, index=start, end=start + each)
+                self._compared.compare_above(tile, raw)
 
     # -- the answer
 
