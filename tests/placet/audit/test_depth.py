@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from unittest import mock
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from placet.audit import verify
 from placet.audit.depth import Depth, fewer_collections
 from placet.audit.findings import Verification
+from placet.audit.holds import render_hold
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
 from placet.audit.tile_writer import write_tiles
@@ -28,6 +30,7 @@ from tests.simulators.tampering import (
     LOG_KEY,
     ORIGIN,
     SIZE,
+    START,
     Attack,
     allow,
     build_log,
@@ -179,6 +182,31 @@ def test_either_store_is_verified_at_each_depth(depth: Depth, location: StoreLoc
     result = verify_file(location, KEYS, depth=depth)
     assert "leaf_changed" in result.kinds
     assert result.first_bad_index == 8
+
+
+def test_leaves_that_are_passed_over_are_no_silence(tmp_path: Path) -> None:
+    """Two leaves that tell of others are read, and the hours between them are not."""
+    log = AuditLog.open(tmp_path / "record.db", origin=ORIGIN, key=LOG_KEY)
+    for number in range(40):
+        now = START + timedelta(minutes=10 * number)
+        if number in {3, 35}:
+            covered = ((0, number),)
+            log.append(
+                render_hold(f"c-{number}", covered=covered, scope="all", by="lee", reason="suit", ticket="1", now=now)
+            )
+        log.heartbeat(now)
+    log.checkpoint()
+    log.close()
+    with open_reader(tmp_path / "record.db") as reader:
+        (tmp_path / "tiles").mkdir()
+        write_tiles(tmp_path / "tiles", reader, KEYS)
+    told = []
+    for depth in Depth:
+        with mock.patch.object(verify, "STRETCH", 4):
+            told.append(verify_file(tmp_path / "record.db", KEYS, depth=depth))
+        told.append(verify_tiles(tmp_path / "tiles", KEYS, depth=depth))
+    assert all(result.verified and result.by_type == {"heartbeat": 40, "hold": 2} for result in told)
+    assert not [note for result in told for note in result.notes if "silence" in note]
 
 
 def test_published_leaves_are_verified_alone_from_the_command_line(built: Path, tmp_path: Path) -> None:
