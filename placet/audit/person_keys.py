@@ -261,12 +261,12 @@ class Opener:
 
     def may_name(self, raw_leaf: bytes, names: frozenset[str]) -> bool:
         """Whether a leaf may have one of these names, sealed or plain; quick, to pass over the many that don't."""
-        if any(name.encode("utf-8", "surrogatepass") in raw_leaf for name in names):
+        if any(_is_escaped(name) or name.encode() in raw_leaf for name in names):
             return True
         nonce = find_raw_nonce(raw_leaf)
-        if nonce is None:
-            return any('"' in name or "\\" in name or not name.isprintable() for name in names)  # escaped in JSON
-        return any(seal(one.key, nonce, one.name).encode() in raw_leaf for one in self._persons if one.name in names)
+        return nonce is not None and any(
+            seal(one.key, nonce, one.name).encode() in raw_leaf for one in self._persons if one.name in names
+        )
 
     def _open_text(self, text: str, nonce: bytes) -> str:
         if "sealed:" not in text:
@@ -277,6 +277,11 @@ class Opener:
             return found[0] if opening is None else opening[1]
 
         return SEALED.sub(opened, text)
+
+
+def _is_escaped(name: str) -> bool:
+    """Whether JSON may write a name in other characters; a record whose names are sealed has plain ones beside them."""
+    return '"' in name or "\\" in name or not name.isprintable()
 
 
 def read_secret(key_file: Path) -> bytes:

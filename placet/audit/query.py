@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol
 
 from placet.audit.log import render_time
 from placet.audit.merkle import MAX_SIZE, hash_leaf
+from placet.audit.naming import Narrowing, named_by, words_in_names
 from placet.audit.person_keys import Opener
-from placet.audit.person_terms import FIELDS, Narrowing, named_by, words_in_names
+from placet.audit.person_terms import FIELDS
 from placet.audit.persons import ERASED_WORD, SEALED_WORD, mask
 from placet.audit.record import DECISION, LEAF_TYPES, PRUNED, parse_leaf, search_values
 from placet.audit.stores import Key, StoredLeaf, require_bytes
@@ -305,7 +306,7 @@ def _find_all(
             at = rows[-1].index
     pending: list[int] = []
     named = {name: said for name in FIELDS if (said := getattr(query, name))}
-    naming = [] if opener is None else named_by(named, query.opened or (), opener.persons)
+    naming = [] if opener is None else named_by(named, query.opened or (), opener.persons)[:_MOST_TERMS]
     wanted = Wanted(
         terms=query.terms(),
         one_of=query.types(),

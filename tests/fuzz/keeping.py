@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from placet.audit.archive.layout import parse_attachment_path, parse_manifest, parse_manifest_path, render_manifest
 from placet.audit.holds import read_holds
+from placet.audit.naming import Narrowing, named_by
 from placet.audit.person_keys import Opener, Person, PersonKeys, parse_person, render_person
-from placet.audit.person_terms import Narrowing, is_members, make_rows, named_by
+from placet.audit.person_terms import is_members, make_rows
 from placet.audit.persons import SEALED_WORD, find_nonce, find_sealed, mask
 from placet.audit.pruning import Ledger
 from placet.audit.record import BREAK_GLASS, HOLD, REVOCATION, parse_leaf, render_leaf

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
+from placet.audit.naming import named_by, words_in_names
 from placet.audit.person_keys import Opener, Person, PersonKeys
-from placet.audit.person_terms import TEXT, UNOPENED_IN_TEXTS, find_rows, named_by, person_term, words_in_names
+from placet.audit.person_terms import TEXT, UNOPENED_IN_TEXTS, find_rows, person_term
 from placet.audit.persons import NONCE, open_with, seal
 from placet.audit.query import Query, find
 from placet.audit.record import SEALED_SCHEMA

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from placet.audit.erasure import render_statements
 from placet.audit.location import StoreLocation, open_reader
 from placet.audit.log import AuditLog
+from placet.audit.naming import Narrowing, named_by
 from placet.audit.note import parse_vkey
 from placet.audit.person_keys import PersonKeys
-from placet.audit.person_terms import Narrowing, find_rows, make_rows, named_by, number_of, person_term
+from placet.audit.person_terms import find_rows, make_rows, number_of, person_term
 from placet.audit.persons import NONCE, seal
 from placet.audit.pruning import Removal
 from placet.audit.query import Query, find

@@ -11,7 +11,7 @@ import pytest
 
 from placet.audit.location import open_reader
 from placet.audit.log import AuditLog
-from placet.audit.person_terms import Narrowing, named_by
+from placet.audit.naming import Narrowing, named_by
 from placet.audit.query import Query, find
 from placet.audit.segments import SEGMENT, descending
 from placet.audit.stores import Key
